@@ -1,0 +1,7 @@
+//! The supervised workers: each takes no input, reads what is due, does a bounded piece of work
+//! and says what it did.
+
+pub mod janitor;
+pub mod mailer;
+pub mod outbox_relay;
+pub mod revocation_watch;

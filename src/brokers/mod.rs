@@ -1,0 +1,4 @@
+//! The doors to RabbitMQ and Redis: the only files that name `lapin` and `redis`.
+
+pub mod rabbit;
+pub mod redis;

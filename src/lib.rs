@@ -1,0 +1,17 @@
+//! `customer-service`: the one service of a shop that knows its customers.
+//!
+//! Table of contents, from the inside out. The layer rule, tested by `tests/tidy.rs`:
+//! `domain` imports nothing of ours; `db` → domain; `security` and `brokers` → config;
+//! `actors` → domain, db, security, brokers; `http` → actors, domain, security, and `db` for
+//! reads only; only `app` sees all. `clock` and `config` serve everyone but the domain.
+
+pub mod actors;
+pub mod app;
+pub mod brokers;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod domain;
+pub mod http;
+pub mod security;
+pub mod telemetry;
