@@ -1,1 +1,37 @@
-//! (to come)
+//! The rules, pure: no async, no database, no actors, no clock, no randomness.
+//!
+//! A [`Command`] is what was asked; [`decide`](decide::decide) looks at a [`State`] and answers with
+//! [`Event`]s and an [`Outcome`], or with a [`Rejection`] that changes nothing;
+//! [`evolve`](evolve::evolve) applies one event to the state. Values (`EmailAddress`, `PersonName`,
+//! …) are parsed once at the edge and cannot hold a wrong value. May be used by every layer;
+//! imports none of them.
+
+pub mod address;
+pub mod command;
+pub mod customer;
+pub mod decide;
+pub mod email;
+pub mod event;
+pub mod evolve;
+pub mod fault;
+pub mod ids;
+pub mod mail;
+pub mod outcome;
+pub mod phone;
+pub mod place;
+pub mod preferences;
+pub mod profile;
+pub mod session;
+pub mod shard;
+pub mod state;
+pub mod status;
+pub mod text;
+pub mod throttle;
+pub mod token;
+
+pub use command::{Actor, Command, Context, Submission};
+pub use event::Event;
+pub use fault::Fault;
+pub use ids::*;
+pub use outcome::{Outcome, Rejection};
+pub use state::State;

@@ -1,0 +1,82 @@
+//! One address of a customer's book, and the two kinds of default (rule D1).
+
+use super::fault::Fault;
+use super::ids::AddressId;
+use super::phone::PhoneNumber;
+use super::place::Country;
+use super::text::{Label, Line};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// What a default address is the default for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressKind {
+    Shipping,
+    Billing,
+}
+
+impl AddressKind {
+    pub const ALL: [AddressKind; 2] = [Self::Shipping, Self::Billing];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shipping => "shipping",
+            Self::Billing => "billing",
+        }
+    }
+
+    /// # Errors
+    /// `unknown_value`.
+    pub fn parse(raw: &str) -> Result<Self, Fault> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == raw)
+            .ok_or_else(|| Fault::new("unknown_value", "must be shipping or billing"))
+    }
+}
+
+/// What is written on the parcel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AddressFields {
+    pub label: Option<Label>,
+    pub recipient: Line,
+    pub company: Option<Line>,
+    pub line1: Line,
+    pub line2: Option<Line>,
+    pub city: Line,
+    pub region: Option<Line>,
+    pub postal_code: Option<String>,
+    pub country: Country,
+    pub phone: Option<PhoneNumber>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Address {
+    pub id: AddressId,
+    pub fields: AddressFields,
+    pub default_shipping: bool,
+    pub default_billing: bool,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    /// When it last was created, changed or made a default: who inherits a deleted default.
+    pub last_used_at: DateTime<Utc>,
+    /// Rises by one with each change, the defaults included.
+    pub version: i64,
+}
+
+impl Address {
+    pub fn is_default(&self, kind: AddressKind) -> bool {
+        match kind {
+            AddressKind::Shipping => self.default_shipping,
+            AddressKind::Billing => self.default_billing,
+        }
+    }
+
+    pub(super) fn set_default(&mut self, kind: AddressKind, to: bool) {
+        match kind {
+            AddressKind::Shipping => self.default_shipping = to,
+            AddressKind::Billing => self.default_billing = to,
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! What can be asked: every mutation of the service is one of these.
+//!
+//! A command carries all that deciding needs and the state does not hold: ids, hashes, random
+//! nonces and policies are made before it is submitted, so that deciding stays pure.
+
+use super::address::{AddressFields, AddressKind};
+use super::customer::{CustomerType, GroupCode, Tags};
+use super::email::EmailAddress;
+use super::fault::Fault;
+use super::ids::*;
+use super::phone::PhoneNumber;
+use super::place::{Currency, Locale, TimeZone};
+use super::preferences::Topics;
+use super::session::{Client, Device, SecretHash, SessionPolicy};
+use super::status::{ReasonCode, Status};
+use super::text::{Label, Line, PersonName};
+use super::throttle::{Bucket, ThrottlePolicy};
+use super::token::FreshToken;
+use chrono::{DateTime, NaiveDate, Utc};
+
+/// What a command is about: the key that chooses its shard and the rows it locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Subject {
+    Customer(CustomerId),
+    /// A sign-in bucket whose customer is unknown, or does not matter yet.
+    Bucket(Bucket),
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// Nobody known: registration, sign-in, links from mails.
+    Anonymous,
+    Customer(CustomerId),
+    /// A staff or service key, by its public id.
+    Staff(String),
+}
+
+/// The circumstances of one command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    pub actor: Actor,
+    pub now: DateTime<Utc>,
+    pub request_id: String,
+    /// W3C `traceparent` of the request, to travel with its messages.
+    pub traceparent: Option<String>,
+}
+
+impl Submission {
+    /// The customer this is about, if it is about one.
+    pub fn customer_id(&self) -> Option<CustomerId> {
+        match self.subject {
+            Subject::Customer(id) => Some(id),
+            Subject::Bucket(_) => None,
+        }
+    }
+}
+
+/// One command on its way to the shard that owns its subject.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    pub subject: Subject,
+    pub command: Command,
+    pub context: Context,
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// A caller's promise that two requests are one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdempotencyKey {
+    /// Whose key it is: keys of different callers never meet.
+    pub owner: String,
+    pub key: String,
+    /// SHA-256 of method, path and body.
+    pub request_hash: SecretHash,
+}
+
+/// A field of a merge patch (RFC 7396): absent, `null`, or a value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change<T> {
+    Keep,
+    Clear,
+    Set(T),
+}
+
+impl<T> Default for Change<T> {
+    fn default() -> Self {
+        Self::Keep
+    }
+}
+
+impl<T: Clone> Change<T> {
+    /// An optional field after this change.
+    pub fn apply(&self, current: &Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => current.clone(),
+            Self::Clear => None,
+            Self::Set(value) => Some(value.clone()),
+        }
+    }
+}
+
+/// How the owner of a session proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInMethod {
+    Password,
+    EmailVerification,
+}
+
+impl SignInMethod {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::EmailVerification => "email_verification",
+        }
+    }
+}
+
+/// The parts of a session that are made before it is decided on.
+#[derive(Debug, Clone)]
+pub struct FreshSession {
+    pub id: SessionId,
+    pub refresh_hash: SecretHash,
+    pub client: Client,
+    /// A device not seen before, or the known one whose token was presented.
+    pub device: SessionDevice,
+    pub policy: SessionPolicy,
+}
+
+#[derive(Debug, Clone)]
+pub enum SessionDevice {
+    New(Device),
+    Known(DeviceId),
+}
+
+#[derive(Debug, Clone)]
+pub enum Command {
+    Register(Box<Register>),
+    /// Somebody registered an address that has an account: its owner is told by mail.
+    RemindOfAccount {
+        mail_id: MailId,
+        token: FreshToken,
+    },
+    CreateByStaff(Box<CreateByStaff>),
+    VerifyEmail {
+        token_hash: SecretHash,
+        session: Box<FreshSession>,
+    },
+    ResendVerification {
+        mail_id: MailId,
+        token: FreshToken,
+    },
+    ClaimAttempt {
+        bucket: Bucket,
+        claim: ClaimId,
+        policy: ThrottlePolicy,
+    },
+    /// A claimed attempt was wrong.
+    FailAttempt {
+        bucket: Bucket,
+        claim: ClaimId,
+        policy: ThrottlePolicy,
+    },
+    SignIn(Box<SignIn>),
+    Refresh {
+        session_id: SessionId,
+        presented: SecretHash,
+        child: SecretHash,
+        policy: SessionPolicy,
+    },
+    SignOut {
+        session_id: SessionId,
+    },
+    RevokeSession {
+        session_id: SessionId,
+    },
+    RevokeOtherSessions {
+        keep: SessionId,
+    },
+    UpdateCustomer {
+        change: Box<CustomerChange>,
+        if_match: Option<i64>,
+    },
+    UpdateProfile {
+        change: Box<ProfileChange>,
+        if_match: Option<i64>,
+    },
+    UpdatePreferences {
+        change: Box<PreferencesChange>,
+        if_match: Option<i64>,
+    },
+    AddAddress {
+        id: AddressId,
+        fields: Box<AddressFields>,
+        defaults: Vec<AddressKind>,
+        limit: usize,
+    },
+    ChangeAddress {
+        id: AddressId,
+        change: Box<AddressChange>,
+        if_match: Option<i64>,
+    },
+    DeleteAddress {
+        id: AddressId,
+        if_match: Option<i64>,
+    },
+    SetDefaultAddress {
+        id: AddressId,
+        kind: AddressKind,
+        if_match: Option<i64>,
+    },
+    MoveStatus {
+        to: Status,
+        reason: ReasonCode,
+    },
+    /// Lifts the locks on the customer's identifiers, given as their buckets.
+    Unlock {
+        bucket: Bucket,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Register {
+    /// A fresh id.
+    pub id: CustomerId,
+    pub email: EmailAddress,
+    pub password_hash: String,
+    pub first_name: PersonName,
+    pub last_name: PersonName,
+    pub phone: Option<PhoneNumber>,
+    pub customer_type: CustomerType,
+    pub group: GroupCode,
+    pub accepts_marketing: bool,
+    pub locale: Locale,
+    pub timezone: TimeZone,
+    pub currency: Currency,
+    pub mail_id: MailId,
+    pub token: FreshToken,
+}
+
+#[derive(Debug, Clone)]
+pub struct CreateByStaff {
+    /// A fresh id.
+    pub id: CustomerId,
+    pub email: EmailAddress,
+    pub first_name: PersonName,
+    pub last_name: PersonName,
+    pub phone: Option<PhoneNumber>,
+    pub customer_type: CustomerType,
+    pub group: GroupCode,
+    pub tags: Tags,
+    pub accepts_marketing: bool,
+    pub locale: Locale,
+    pub timezone: TimeZone,
+    pub currency: Currency,
+}
+
+/// A sign-in whose password was right; status and verification are still to be looked at.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    pub bucket: Bucket,
+    pub claim: ClaimId,
+    /// The hash that was verified: should it have changed since, the sign-in is void.
+    pub verified_hash: String,
+    /// A hash of today's cost, when the verified one was of another.
+    pub rehash: Option<String>,
+    pub session: FreshSession,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct CustomerChange {
+    pub first_name: Option<PersonName>,
+    pub last_name: Option<PersonName>,
+    pub accepts_marketing: Option<bool>,
+    /// The fields below are for staff; the owner's routes never fill them.
+    pub phone: Change<PhoneNumber>,
+    pub customer_type: Option<CustomerType>,
+    pub group: Option<GroupCode>,
+    pub tags: Option<Tags>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ProfileChange {
+    pub date_of_birth: Change<NaiveDate>,
+    pub gender: Change<String>,
+    pub avatar_url: Change<String>,
+    pub company: Change<Line>,
+    pub tax_id: Change<String>,
+    pub bio: Change<String>,
+    /// Merged key by key; `null` removes one.
+    pub custom: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct PreferencesChange {
+    pub locale: Option<Locale>,
+    pub timezone: Option<TimeZone>,
+    pub currency: Option<Currency>,
+    pub email: Option<bool>,
+    pub sms: Option<bool>,
+    pub push: Option<bool>,
+    pub topics: Option<Topics>,
+    /// Merged key by key; `null` removes one.
+    pub custom: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct AddressChange {
+    pub label: Change<Label>,
+    pub recipient: Option<Line>,
+    pub company: Change<Line>,
+    pub line1: Option<Line>,
+    pub line2: Change<Line>,
+    pub city: Option<Line>,
+    pub region: Change<Line>,
+    /// As written: its format depends on the country that the address will then have.
+    pub postal_code: Change<String>,
+    pub country: Option<super::place::Country>,
+    pub phone: Change<PhoneNumber>,
+    /// `true` makes it the default; a default is only ever handed over, so `false` is refused on
+    /// the one that holds it.
+    pub default_shipping: Option<bool>,
+    pub default_billing: Option<bool>,
+}
+
+/// The part of a state that a command reads, so that a batch loads no more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    pub profile: bool,
+    pub preferences: bool,
+    pub password: bool,
+    pub addresses: bool,
+    pub sessions: bool,
+    pub devices: bool,
+    pub tokens: bool,
+}
+
+impl Command {
+    /// What of the customer must be loaded and locked; the customer itself always is.
+    pub fn needs(&self) -> Needs {
+        let none = Needs::default();
+        match self {
+            Self::Register(_) | Self::CreateByStaff(_) => none,
+            Self::ClaimAttempt { .. } | Self::FailAttempt { .. } | Self::Unlock { .. } => none,
+            Self::UpdateCustomer { .. } => none,
+            Self::RemindOfAccount { .. } | Self::ResendVerification { .. } => {
+                Needs { tokens: true, preferences: true, ..none }
+            }
+            Self::VerifyEmail { .. } => {
+                Needs { tokens: true, sessions: true, devices: true, ..none }
+            }
+            Self::SignIn(_) => Needs { password: true, sessions: true, devices: true, ..none },
+            Self::Refresh { .. }
+            | Self::SignOut { .. }
+            | Self::RevokeSession { .. }
+            | Self::RevokeOtherSessions { .. }
+            | Self::MoveStatus { .. } => Needs { sessions: true, ..none },
+            Self::UpdateProfile { .. } => Needs { profile: true, ..none },
+            Self::UpdatePreferences { .. } => Needs { preferences: true, ..none },
+            Self::AddAddress { .. }
+            | Self::ChangeAddress { .. }
+            | Self::DeleteAddress { .. }
+            | Self::SetDefaultAddress { .. } => Needs { addresses: true, ..none },
+        }
+    }
+
+    /// The sign-in bucket whose row must be locked with the customer.
+    pub fn bucket(&self) -> Option<Bucket> {
+        match self {
+            Self::ClaimAttempt { bucket, .. }
+            | Self::FailAttempt { bucket, .. }
+            | Self::Unlock { bucket } => Some(*bucket),
+            Self::SignIn(sign_in) => Some(sign_in.bucket),
+            _ => None,
+        }
+    }
+
+    /// The address a command lays claim to among living customers (rule L5).
+    pub fn claims_email(&self) -> Option<&EmailAddress> {
+        match self {
+            Self::Register(register) => Some(&register.email),
+            Self::CreateByStaff(create) => Some(&create.email),
+            _ => None,
+        }
+    }
+}
+
+/// A postal code checked against the country it goes with.
+///
+/// # Errors
+/// Those of [`postal_code`](super::place::postal_code).
+pub(super) fn checked_postal_code(
+    raw: Option<String>,
+    country: &super::place::Country,
+) -> Result<Option<String>, Fault> {
+    raw.map(|code| super::place::postal_code(&code, country)).transpose()
+}

@@ -1,0 +1,32 @@
+//! Status moves by staff (rule L3) and the lifting of locks.
+
+use super::{Answer, Decision, decided, sessions};
+use crate::domain::command::Context;
+use crate::domain::event::Event;
+use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::session::RevocationReason;
+use crate::domain::state::State;
+use crate::domain::status::{ReasonCode, Status, allows};
+
+/// Moves the status; leaving `active` ends every session (rule A7).
+pub fn move_status(state: &State, to: Status, reason: &ReasonCode, context: &Context) -> Decision {
+    let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    let from = customer.status;
+    if !allows(from, to, customer.status_before_deletion) {
+        return Err(Rejection::TransitionNotAllowed { from, to });
+    }
+    let mut events =
+        vec![Event::StatusChanged { from, to, reason: reason.clone(), at: context.now }];
+    if to != Status::Active {
+        let all = state.sessions.values().collect();
+        events.extend(sessions::revocations(all, RevocationReason::StatusChanged, context).1);
+    }
+    decided(events, Answer::Customer)
+}
+
+/// Forgets the failures and the lock of one bucket of the customer.
+pub fn unlock(state: &State) -> Decision {
+    state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    let events = if state.throttle.is_clear() { Vec::new() } else { vec![Event::Unlocked] };
+    decided(events, Answer::Now(Outcome::Done))
+}

@@ -1,0 +1,163 @@
+//! From a state and a command to what happens: the only place where rules are decided.
+//!
+//! One file a subject. A refusal that changes nothing is a [`Rejection`]; a refusal that leaves a
+//! mark (a failed attempt, a reused token) is an [`Outcome`] with events.
+
+mod addresses;
+mod lifecycle;
+mod record;
+mod registration;
+mod sessions;
+mod sign_in;
+
+use super::command::{Actor, Command, Context};
+use super::customer::Customer;
+use super::event::Event;
+use super::outcome::{Outcome, Rejection};
+use super::state::State;
+use super::status::Status;
+
+/// What a command came to.
+pub type Decision = Result<Decided, Rejection>;
+
+/// Events to apply in order, and the answer. Where the answer shows the state, it shows the state
+/// after the events: it is made by [`Answer`] once they are applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    pub events: Vec<Event>,
+    pub answer: Answer,
+}
+
+/// What to answer once the events are applied.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Now(Outcome),
+    Customer,
+    Profile,
+    Preferences,
+    Address(super::ids::AddressId),
+    SignedIn { session: super::ids::SessionId, evicted: Vec<super::ids::SessionId> },
+    Refreshed(super::ids::SessionId),
+}
+
+impl Answer {
+    /// The outcome, read off the evolved state.
+    pub fn outcome(self, state: &State) -> Outcome {
+        let missing = Outcome::Done;
+        match self {
+            Self::Now(outcome) => outcome,
+            Self::Customer => {
+                state.customer.clone().map_or(missing, |c| Outcome::Customer(Box::new(c)))
+            }
+            Self::Profile => {
+                state.profile.clone().map_or(missing, |p| Outcome::Profile(Box::new(p)))
+            }
+            Self::Preferences => {
+                state.preferences.clone().map_or(missing, |p| Outcome::Preferences(Box::new(p)))
+            }
+            Self::Address(id) => {
+                state.addresses.get(&id).map_or(missing, |a| Outcome::Address(Box::new(a.clone())))
+            }
+            Self::SignedIn { session, evicted } => {
+                match (state.sessions.get(&session), &state.customer) {
+                    (Some(session), Some(customer)) => {
+                        Outcome::SignedIn(Box::new(super::outcome::SignedIn {
+                            session: session.clone(),
+                            customer: customer.clone(),
+                            evicted,
+                        }))
+                    }
+                    _ => missing,
+                }
+            }
+            Self::Refreshed(id) => match (state.sessions.get(&id), &state.customer) {
+                (Some(session), Some(customer)) => Outcome::Refreshed {
+                    session: Box::new(session.clone()),
+                    status: customer.status,
+                },
+                _ => missing,
+            },
+        }
+    }
+}
+
+/// Decides one command. Pure: the same arguments give the same decision.
+///
+/// # Errors
+/// A [`Rejection`]; the state is to be left as it is.
+pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
+    match command {
+        Command::Register(register) => registration::register(state, register, context),
+        Command::RemindOfAccount { mail_id, token } => {
+            registration::remind(state, *mail_id, token, context)
+        }
+        Command::CreateByStaff(create) => registration::create_by_staff(state, create, context),
+        Command::VerifyEmail { token_hash, session } => {
+            registration::verify_email(state, token_hash, session, context)
+        }
+        Command::ResendVerification { mail_id, token } => {
+            registration::resend(state, *mail_id, token, context)
+        }
+        Command::ClaimAttempt { claim, policy, .. } => {
+            Ok(sign_in::claim(state, *claim, policy, context))
+        }
+        Command::FailAttempt { claim, policy, .. } => {
+            Ok(sign_in::fail(state, *claim, policy, context))
+        }
+        Command::SignIn(sign_in) => sign_in::sign_in(state, sign_in, context),
+        Command::Refresh { session_id, presented, child, policy } => {
+            sessions::refresh(state, *session_id, presented, child, policy, context)
+        }
+        Command::SignOut { session_id } => sessions::sign_out(state, *session_id, context),
+        Command::RevokeSession { session_id } => sessions::revoke(state, *session_id, context),
+        Command::RevokeOtherSessions { keep } => sessions::revoke_others(state, *keep, context),
+        Command::UpdateCustomer { change, if_match } => {
+            record::update_customer(state, change, *if_match, context)
+        }
+        Command::UpdateProfile { change, if_match } => {
+            record::update_profile(state, change, *if_match, context)
+        }
+        Command::UpdatePreferences { change, if_match } => {
+            record::update_preferences(state, change, *if_match, context)
+        }
+        Command::AddAddress { id, fields, defaults, limit } => {
+            addresses::add(state, *id, fields, defaults, *limit, context)
+        }
+        Command::ChangeAddress { id, change, if_match } => {
+            addresses::change(state, *id, change, *if_match, context)
+        }
+        Command::DeleteAddress { id, if_match } => {
+            addresses::delete(state, *id, *if_match, context)
+        }
+        Command::SetDefaultAddress { id, kind, if_match } => {
+            addresses::set_default(state, *id, *kind, *if_match, context)
+        }
+        Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
+        Command::Unlock { .. } => lifecycle::unlock(state),
+    }
+}
+
+/// The customer, for a command that may act on it: staff on any living one, an owner only while
+/// its account is active.
+fn writable<'a>(state: &'a State, context: &Context) -> Result<&'a Customer, Rejection> {
+    let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    match (&context.actor, customer.status) {
+        (_, Status::Erased) => Err(Rejection::NotFound),
+        (Actor::Customer(_), Status::Active) => Ok(customer),
+        (Actor::Customer(_), status) => Err(Rejection::NotActive(status)),
+        // Until its grace is over, nobody changes what may be restored or erased (rule P1).
+        (_, Status::DeletionScheduled) => Err(Rejection::NotActive(Status::DeletionScheduled)),
+        (Actor::Staff(_) | Actor::Anonymous, _) => Ok(customer),
+    }
+}
+
+fn check_version(if_match: Option<i64>, version: i64) -> Result<(), Rejection> {
+    match if_match {
+        Some(expected) if expected != version => Err(Rejection::VersionMismatch),
+        _ => Ok(()),
+    }
+}
+
+fn decided(events: Vec<Event>, answer: Answer) -> Decision {
+    Ok(Decided { events, answer })
+}

@@ -1,0 +1,214 @@
+//! Coming to be a customer (rules L1, L5, L7): registration, creation by staff, confirmation of the
+//! address.
+
+use super::{Answer, Decision, decided, sign_in, writable};
+use crate::domain::command::{Context, CreateByStaff, FreshSession, Register, SignInMethod};
+use crate::domain::customer::{Customer, Tags};
+use crate::domain::event::{Created, Event, Source};
+use crate::domain::ids::{CustomerId, MailId};
+use crate::domain::mail::{Mail, MailBody};
+use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::place::Locale;
+use crate::domain::preferences::Preferences;
+use crate::domain::profile::Profile;
+use crate::domain::session::SecretHash;
+use crate::domain::state::State;
+use crate::domain::status::{ReasonCode, Status};
+use crate::domain::token::{FreshToken, OneTimeToken, Purpose};
+
+/// Self-registration. That the address is free is the database's to say, in the same transaction.
+pub fn register(state: &State, register: &Register, context: &Context) -> Decision {
+    let id = fresh(state, register.id)?;
+    let customer = Customer {
+        id,
+        email: register.email.clone(),
+        email_verified_at: None,
+        phone: register.phone.clone(),
+        phone_verified_at: None,
+        first_name: register.first_name.clone(),
+        last_name: register.last_name.clone(),
+        customer_type: register.customer_type,
+        group: register.group.clone(),
+        status: Status::Pending,
+        status_before_deletion: None,
+        tags: Tags::default(),
+        accepts_marketing: register.accepts_marketing,
+        last_sign_in_at: None,
+        created_at: context.now,
+        updated_at: context.now,
+        version: 1,
+        sequence: 0,
+    };
+    let preferences = Preferences {
+        locale: register.locale.clone(),
+        timezone: register.timezone.clone(),
+        currency: register.currency.clone(),
+        channels: Default::default(),
+        topics: Default::default(),
+        custom: Default::default(),
+        version: 1,
+    };
+    let mut events = vec![Event::Created(Box::new(Created {
+        customer,
+        profile: Profile { version: 1, ..Default::default() },
+        preferences,
+        password_hash: Some(register.password_hash.clone()),
+        source: Source::Registration,
+    }))];
+    let body = MailBody::VerifyEmail { nonce: register.token.nonce };
+    events.extend(verification(
+        id,
+        register.mail_id,
+        &register.token,
+        body,
+        &register.locale,
+        context,
+    ));
+    decided(events, Answer::Now(Outcome::Done))
+}
+
+/// Creation by staff: active at once; the address counts as verified only when its owner says so.
+pub fn create_by_staff(state: &State, create: &CreateByStaff, context: &Context) -> Decision {
+    let id = fresh(state, create.id)?;
+    let customer = Customer {
+        id,
+        email: create.email.clone(),
+        email_verified_at: None,
+        phone: create.phone.clone(),
+        phone_verified_at: None,
+        first_name: create.first_name.clone(),
+        last_name: create.last_name.clone(),
+        customer_type: create.customer_type,
+        group: create.group.clone(),
+        status: Status::Active,
+        status_before_deletion: None,
+        tags: create.tags.clone(),
+        accepts_marketing: create.accepts_marketing,
+        last_sign_in_at: None,
+        created_at: context.now,
+        updated_at: context.now,
+        version: 1,
+        sequence: 0,
+    };
+    let preferences = Preferences {
+        locale: create.locale.clone(),
+        timezone: create.timezone.clone(),
+        currency: create.currency.clone(),
+        channels: Default::default(),
+        topics: Default::default(),
+        custom: Default::default(),
+        version: 1,
+    };
+    let created = Created {
+        customer,
+        profile: Profile { version: 1, ..Default::default() },
+        preferences,
+        password_hash: None,
+        source: Source::Staff,
+    };
+    decided(vec![Event::Created(Box::new(created))], Answer::Customer)
+}
+
+/// Tells the owner of an account that somebody registered its address again. An account that still
+/// waits for its confirmation gets a fresh link with it.
+pub fn remind(state: &State, mail_id: MailId, token: &FreshToken, context: &Context) -> Decision {
+    let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    let locale = locale(state);
+    let events = if customer.email_verified_at.is_none() && customer.status == Status::Pending {
+        let body = MailBody::AlreadyRegisteredPending { nonce: token.nonce };
+        verification(customer.id, mail_id, token, body, &locale, context)
+    } else {
+        let mail = Mail {
+            id: mail_id,
+            customer_id: customer.id,
+            body: MailBody::AlreadyRegistered,
+            locale,
+        };
+        vec![Event::MailQueued(Box::new(mail))]
+    };
+    decided(events, Answer::Now(Outcome::Done))
+}
+
+/// Sends the confirmation again; voids the older link. An address already confirmed gets nothing.
+pub fn resend(state: &State, mail_id: MailId, token: &FreshToken, context: &Context) -> Decision {
+    let customer = writable(state, context)?;
+    if customer.email_verified_at.is_some() {
+        return decided(Vec::new(), Answer::Now(Outcome::Done));
+    }
+    let body = MailBody::VerifyEmail { nonce: token.nonce };
+    let events = verification(customer.id, mail_id, token, body, &locale(state), context);
+    decided(events, Answer::Now(Outcome::Done))
+}
+
+/// Consumes the token, verifies the address, activates a pending account and signs in (rule L7).
+pub fn verify_email(
+    state: &State,
+    hash: &SecretHash,
+    session: &FreshSession,
+    context: &Context,
+) -> Decision {
+    let customer = state.customer.as_ref().ok_or(Rejection::TokenInvalid)?;
+    let token = state.tokens.get(hash).ok_or(Rejection::TokenInvalid)?;
+    if !token.is_usable(Purpose::VerifyEmail, context.now) {
+        return Err(Rejection::TokenInvalid);
+    }
+    let mut events = vec![Event::TokenUsed { hash: *hash, at: context.now }];
+    if customer.email_verified_at.is_none() {
+        events.push(Event::EmailVerified { at: context.now });
+    }
+    let status = if customer.status == Status::Pending {
+        events.push(Event::StatusChanged {
+            from: Status::Pending,
+            to: Status::Active,
+            reason: ReasonCode::email_verified(),
+            at: context.now,
+        });
+        Status::Active
+    } else {
+        customer.status
+    };
+    if let Some(refusal) = sign_in::refusal(status, true) {
+        events.push(Event::SignInRefused { refusal });
+        return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
+    }
+    let answer = sign_in::open_session(
+        state,
+        session,
+        SignInMethod::EmailVerification,
+        context,
+        &mut events,
+    );
+    decided(events, answer)
+}
+
+fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
+    // A customer under a fresh id would be a collision of random numbers.
+    if state.customer.is_none() { Ok(id) } else { Err(Rejection::Conflict) }
+}
+
+fn locale(state: &State) -> Locale {
+    state.preferences.as_ref().map_or_else(
+        || Locale::from_stored("en".to_owned()),
+        |preferences| preferences.locale.clone(),
+    )
+}
+
+fn verification(
+    customer_id: CustomerId,
+    mail_id: MailId,
+    token: &FreshToken,
+    body: MailBody,
+    locale: &Locale,
+    context: &Context,
+) -> Vec<Event> {
+    let issued = OneTimeToken {
+        hash: token.hash,
+        purpose: Purpose::VerifyEmail,
+        created_at: context.now,
+        expires_at: token.expires_at,
+        used_at: None,
+        voided_at: None,
+    };
+    let mail = Mail { id: mail_id, customer_id, body, locale: locale.clone() };
+    vec![Event::TokenIssued(Box::new(issued)), Event::MailQueued(Box::new(mail))]
+}

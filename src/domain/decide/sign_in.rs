@@ -1,0 +1,127 @@
+//! Signing in (rules A3, A6, A7): attempts are claimed, settled, and end in a session.
+
+use super::{Answer, Decided, Decision, decided};
+use crate::domain::command::{Context, FreshSession, SessionDevice, SignIn, SignInMethod};
+use crate::domain::event::Event;
+use crate::domain::ids::ClaimId;
+use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
+use crate::domain::session::{DEVICES_MAX, RevocationReason, SESSIONS_MAX, Session};
+use crate::domain::state::State;
+use crate::domain::status::Status;
+use crate::domain::throttle::{Admission, ThrottlePolicy};
+
+pub fn claim(state: &State, id: ClaimId, policy: &ThrottlePolicy, context: &Context) -> Decided {
+    let mut throttle = state.throttle.clone();
+    let admission = throttle.claim(id, context.now, policy);
+    let events = match admission {
+        Admission::Claimed => vec![Event::AttemptClaimed { throttle }],
+        Admission::Busy | Admission::Locked { .. } if throttle != state.throttle => {
+            vec![Event::AttemptClaimed { throttle }]
+        }
+        Admission::Busy | Admission::Locked { .. } => Vec::new(),
+    };
+    Decided { events, answer: Answer::Now(Outcome::Admission(admission)) }
+}
+
+/// A wrong password. For a known customer it is an entry, and a lock is a message.
+pub fn fail(state: &State, id: ClaimId, policy: &ThrottlePolicy, context: &Context) -> Decided {
+    let mut throttle = state.throttle.clone();
+    let newly_locked = throttle.fail(id, context.now, policy);
+    let locked_until = throttle.locked_until;
+    let mut events = vec![Event::AttemptFailed { throttle }];
+    if let (Some(until), Some(_)) = (newly_locked, &state.customer) {
+        events.push(Event::SignInLocked { until });
+    }
+    Decided { events, answer: Answer::Now(Outcome::AttemptFailed { locked_until }) }
+}
+
+/// A right password: the claim is given back whatever follows; then status, then verification.
+pub fn sign_in(state: &State, sign_in: &SignIn, context: &Context) -> Decision {
+    let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    let mut throttle = state.throttle.clone();
+    throttle.succeed(sign_in.claim);
+    let mut events = vec![Event::AttemptSucceeded { throttle }];
+    let refused = if state.password_hash.as_ref() == Some(&sign_in.verified_hash) {
+        refusal(customer.status, customer.email_verified_at.is_some())
+    } else {
+        Some(SignInRefusal::PasswordChanged)
+    };
+    if let Some(refusal) = refused {
+        events.push(Event::SignInRefused { refusal });
+        return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
+    }
+    if let Some(hash) = &sign_in.rehash {
+        events.push(Event::PasswordRehashed { hash: hash.clone() });
+    }
+    let answer =
+        open_session(state, &sign_in.session, SignInMethod::Password, context, &mut events);
+    decided(events, answer)
+}
+
+/// Whether an account in this state may have a session: status first, then the address (rule A6).
+pub fn refusal(status: Status, email_verified: bool) -> Option<SignInRefusal> {
+    match status {
+        Status::Suspended => Some(SignInRefusal::Suspended),
+        Status::Inactive | Status::Erased => Some(SignInRefusal::Inactive),
+        Status::DeletionScheduled => Some(SignInRefusal::DeletionScheduled),
+        Status::Pending => Some(SignInRefusal::EmailUnverified),
+        Status::Active if !email_verified => Some(SignInRefusal::EmailUnverified),
+        Status::Active => None,
+    }
+}
+
+/// Appends the events that open a session, making room where a customer has too many.
+pub fn open_session(
+    state: &State,
+    fresh: &FreshSession,
+    method: SignInMethod,
+    context: &Context,
+    events: &mut Vec<Event>,
+) -> Answer {
+    let device_id = match &fresh.device {
+        SessionDevice::Known(id) => *id,
+        SessionDevice::New(device) => {
+            if state.devices.len() >= DEVICES_MAX {
+                let oldest = state.devices.values().min_by_key(|device| device.last_used_at);
+                events.extend(oldest.map(|device| Event::DeviceForgotten { id: device.id }));
+            }
+            events.push(Event::DeviceRemembered(Box::new(device.clone())));
+            device.id
+        }
+    };
+    let evicted = make_room(state, context, events);
+    let absolute_expires_at = context.now + fresh.policy.absolute;
+    let session = Session {
+        id: fresh.id,
+        client: fresh.client.clone(),
+        device_id: Some(device_id),
+        refresh_hash: fresh.refresh_hash,
+        generation: 0,
+        previous_hash: None,
+        rotated_at: None,
+        created_at: context.now,
+        last_seen_at: context.now,
+        expires_at: (context.now + fresh.policy.sliding).min(absolute_expires_at),
+        absolute_expires_at,
+        revoked_at: None,
+    };
+    events.push(Event::SignedIn { session: Box::new(session), method });
+    Answer::SignedIn { session: fresh.id, evicted }
+}
+
+fn make_room(
+    state: &State,
+    context: &Context,
+    events: &mut Vec<Event>,
+) -> Vec<crate::domain::ids::SessionId> {
+    let mut live: Vec<_> = state.sessions.values().filter(|s| s.is_live(context.now)).collect();
+    live.sort_by_key(|session| session.last_seen_at);
+    let surplus = (live.len() + 1).saturating_sub(SESSIONS_MAX);
+    let evicted: Vec<_> = live.iter().take(surplus).map(|session| session.id).collect();
+    events.extend(evicted.iter().map(|id| Event::SessionRevoked {
+        id: *id,
+        reason: RevocationReason::TooManySessions,
+        at: context.now,
+    }));
+    evicted
+}

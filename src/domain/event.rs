@@ -1,0 +1,333 @@
+//! What was decided. Each event changes the state in one way (`evolve`), is one entry of the audit
+//! trail, and, where the contract names one, one message to the outside.
+//!
+//! Messages and entries hold ids, names of fields and non-personal values only (rule M6).
+
+use super::address::{Address, AddressKind};
+use super::command::SignInMethod;
+use super::customer::{Customer, GroupCode};
+use super::ids::*;
+use super::mail::Mail;
+use super::outcome::SignInRefusal;
+use super::preferences::Preferences;
+use super::profile::Profile;
+use super::session::{Device, RevocationReason, SecretHash, Session};
+use super::status::{ReasonCode, Status};
+use super::throttle::Throttle;
+use super::token::OneTimeToken;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    Created(Box<Created>),
+    /// A field of the customer itself changed; holds the customer as it then is.
+    CustomerUpdated {
+        customer: Box<Customer>,
+        changed: Vec<String>,
+    },
+    GroupChanged {
+        from: GroupCode,
+        to: GroupCode,
+    },
+    PhoneChanged,
+    ProfileUpdated {
+        profile: Box<Profile>,
+        changed: Vec<String>,
+        version: i64,
+        at: DateTime<Utc>,
+    },
+    PreferencesUpdated {
+        preferences: Box<Preferences>,
+        changed: Vec<String>,
+    },
+    /// The customer's side of a change of preferences (rule L2).
+    PreferencesNoted {
+        changed: Vec<String>,
+        version: i64,
+        at: DateTime<Utc>,
+    },
+    StatusChanged {
+        from: Status,
+        to: Status,
+        reason: ReasonCode,
+        at: DateTime<Utc>,
+    },
+    EmailVerified {
+        at: DateTime<Utc>,
+    },
+    TokenIssued(Box<OneTimeToken>),
+    TokenUsed {
+        hash: SecretHash,
+        at: DateTime<Utc>,
+    },
+    MailQueued(Box<Mail>),
+    AttemptClaimed {
+        throttle: Throttle,
+    },
+    AttemptFailed {
+        throttle: Throttle,
+    },
+    SignInLocked {
+        until: DateTime<Utc>,
+    },
+    /// A right password: the bucket as it is without the claim and its failures.
+    AttemptSucceeded {
+        throttle: Throttle,
+    },
+    SignInRefused {
+        refusal: SignInRefusal,
+    },
+    PasswordRehashed {
+        hash: String,
+    },
+    DeviceRemembered(Box<Device>),
+    DeviceForgotten {
+        id: DeviceId,
+    },
+    SignedIn {
+        session: Box<Session>,
+        method: SignInMethod,
+    },
+    SessionRefreshed {
+        session: Box<Session>,
+    },
+    SessionRevoked {
+        id: SessionId,
+        reason: RevocationReason,
+        at: DateTime<Utc>,
+    },
+    AddressAdded {
+        address: Box<Address>,
+    },
+    AddressUpdated {
+        address: Box<Address>,
+        changed: Vec<String>,
+    },
+    AddressDeleted {
+        id: AddressId,
+    },
+    DefaultAddressChanged {
+        kind: AddressKind,
+        from: Option<AddressId>,
+        to: AddressId,
+        at: DateTime<Utc>,
+    },
+    Unlocked,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Created {
+    pub customer: Customer,
+    pub profile: Profile,
+    pub preferences: Preferences,
+    pub password_hash: Option<String>,
+    pub source: Source,
+}
+
+/// By which door a customer came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Registration,
+    Staff,
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registration => "registration",
+            Self::Staff => "staff",
+        }
+    }
+}
+
+/// An event's outward form: a type of the contract and its `data`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    pub kind: &'static str,
+    pub data: Value,
+}
+
+/// What the audit trail keeps of an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    pub action: &'static str,
+    pub data: Value,
+}
+
+impl Event {
+    /// The message of this event about customer `id`; `None` where the contract names none.
+    pub fn message(&self, id: CustomerId) -> Option<Message> {
+        let message = |kind, data| Some(Message { kind, data });
+        match self {
+            Self::Created(created) => message(
+                "customer.created",
+                json!({
+                    "customer_id": id,
+                    "customer_type": created.customer.customer_type,
+                    "group": created.customer.group,
+                    "source": created.source.as_str(),
+                }),
+            ),
+            Self::CustomerUpdated { customer, changed } => message(
+                "customer.updated",
+                json!({ "customer_id": id, "changed": changed, "version": customer.version }),
+            ),
+            Self::ProfileUpdated { changed, version, .. }
+            | Self::PreferencesNoted { changed, version, .. } => message(
+                "customer.updated",
+                json!({ "customer_id": id, "changed": changed, "version": version }),
+            ),
+            Self::PreferencesUpdated { preferences, changed } => message(
+                "preferences.updated",
+                json!({ "customer_id": id, "changed": changed, "version": preferences.version }),
+            ),
+            Self::GroupChanged { from, to } => message(
+                "customer.group_changed",
+                json!({ "customer_id": id, "from": from, "to": to }),
+            ),
+            Self::PhoneChanged => message("customer.phone_changed", json!({ "customer_id": id })),
+            Self::StatusChanged { from, to, reason, .. } => message(
+                "customer.status_changed",
+                json!({ "customer_id": id, "from": from, "to": to, "reason": reason }),
+            ),
+            Self::EmailVerified { .. } => {
+                message("customer.verified", json!({ "customer_id": id, "channel": "email" }))
+            }
+            Self::SignedIn { session, method } => message(
+                "customer.signed_in",
+                json!({ "customer_id": id, "session_id": session.id, "method": method.as_str() }),
+            ),
+            Self::SignInLocked { until } => {
+                message("customer.sign_in_locked", json!({ "customer_id": id, "until": until }))
+            }
+            Self::SessionRevoked { id: session_id, reason, .. } => message(
+                "customer.session_revoked",
+                json!({ "customer_id": id, "session_id": session_id, "reason": reason }),
+            ),
+            Self::AddressAdded { address } => message(
+                "address.created",
+                json!({ "customer_id": id, "address_id": address.id, "version": address.version }),
+            ),
+            Self::AddressUpdated { address, changed } => message(
+                "address.updated",
+                json!({ "customer_id": id, "address_id": address.id, "changed": changed,
+                        "version": address.version }),
+            ),
+            Self::AddressDeleted { id: address_id } => {
+                message("address.deleted", json!({ "customer_id": id, "address_id": address_id }))
+            }
+            Self::DefaultAddressChanged { kind, from, to, .. } => message(
+                "address.default_changed",
+                json!({ "customer_id": id, "kind": kind, "from": from, "to": to }),
+            ),
+            Self::TokenIssued(_)
+            | Self::TokenUsed { .. }
+            | Self::MailQueued(_)
+            | Self::AttemptClaimed { .. }
+            | Self::AttemptFailed { .. }
+            | Self::AttemptSucceeded { .. }
+            | Self::SignInRefused { .. }
+            | Self::PasswordRehashed { .. }
+            | Self::DeviceRemembered(_)
+            | Self::DeviceForgotten { .. }
+            | Self::SessionRefreshed { .. }
+            | Self::Unlocked => None,
+        }
+    }
+
+    /// The audit entry of this event. `None` only for an attempt's claim and its giving back: they
+    /// change nobody's account, and their settlement (failed, refused, signed in) is an entry.
+    pub fn trace(&self) -> Option<Trace> {
+        let trace = |action, data| Some(Trace { action, data });
+        match self {
+            Self::Created(created) => {
+                trace("customer.created", json!({ "source": created.source.as_str() }))
+            }
+            Self::CustomerUpdated { customer, changed } => trace(
+                "customer.updated",
+                json!({ "changed": changed, "version": customer.version }),
+            ),
+            Self::ProfileUpdated { changed, version, .. } => {
+                trace("profile.updated", json!({ "changed": changed, "version": version }))
+            }
+            Self::PreferencesNoted { changed, version, .. } => {
+                trace("customer.updated", json!({ "changed": changed, "version": version }))
+            }
+            Self::PreferencesUpdated { preferences, changed } => trace(
+                "preferences.updated",
+                json!({ "changed": changed, "version": preferences.version }),
+            ),
+            Self::GroupChanged { from, to } => {
+                trace("customer.group_changed", json!({ "from": from, "to": to }))
+            }
+            Self::PhoneChanged => trace("customer.phone_changed", json!({})),
+            Self::StatusChanged { from, to, reason, .. } => trace(
+                "customer.status_changed",
+                json!({ "from": from, "to": to, "reason": reason }),
+            ),
+            Self::EmailVerified { .. } => trace("customer.verified", json!({ "channel": "email" })),
+            Self::TokenIssued(token) => trace(
+                "token.issued",
+                json!({ "purpose": token.purpose, "expires_at": token.expires_at }),
+            ),
+            Self::TokenUsed { .. } => trace("token.used", json!({})),
+            Self::MailQueued(mail) => {
+                trace("mail.queued", json!({ "mail_id": mail.id, "kind": mail.body.kind() }))
+            }
+            Self::AttemptFailed { .. } => trace("sign_in.failed", json!({})),
+            Self::SignInLocked { until } => trace("sign_in.locked", json!({ "until": until })),
+            Self::SignInRefused { refusal } => {
+                trace("sign_in.refused", json!({ "reason": refusal }))
+            }
+            Self::PasswordRehashed { .. } => trace("password.rehashed", json!({})),
+            Self::DeviceRemembered(device) => {
+                trace("device.remembered", json!({ "device_id": device.id }))
+            }
+            Self::DeviceForgotten { id } => trace("device.forgotten", json!({ "device_id": id })),
+            Self::SignedIn { session, method } => trace(
+                "sign_in.succeeded",
+                json!({ "session_id": session.id, "method": method.as_str() }),
+            ),
+            Self::SessionRefreshed { session } => trace(
+                "session.refreshed",
+                json!({ "session_id": session.id, "generation": session.generation }),
+            ),
+            Self::SessionRevoked { id, reason, .. } => {
+                trace("session.revoked", json!({ "session_id": id, "reason": reason }))
+            }
+            Self::AddressAdded { address } => trace(
+                "address.created",
+                json!({ "address_id": address.id, "version": address.version }),
+            ),
+            Self::AddressUpdated { address, changed } => trace(
+                "address.updated",
+                json!({ "address_id": address.id, "changed": changed, "version": address.version }),
+            ),
+            Self::AddressDeleted { id } => trace("address.deleted", json!({ "address_id": id })),
+            Self::DefaultAddressChanged { kind, from, to, .. } => {
+                trace("address.default_changed", json!({ "kind": kind, "from": from, "to": to }))
+            }
+            Self::Unlocked => trace("sign_in.unlocked", json!({})),
+            Self::AttemptClaimed { .. } | Self::AttemptSucceeded { .. } => None,
+        }
+    }
+}
+
+/// Every message type this version writes, for schemas and topology.
+pub const MESSAGE_KINDS: &[&str] = &[
+    "customer.created",
+    "customer.updated",
+    "customer.group_changed",
+    "customer.phone_changed",
+    "customer.status_changed",
+    "customer.verified",
+    "customer.signed_in",
+    "customer.sign_in_locked",
+    "customer.session_revoked",
+    "preferences.updated",
+    "address.created",
+    "address.updated",
+    "address.deleted",
+    "address.default_changed",
+];

@@ -1,0 +1,121 @@
+//! The state after an event. Total: an event that was decided always applies.
+
+use super::event::Event;
+use super::ids::AddressId;
+use super::state::State;
+use super::status::Status;
+use chrono::{DateTime, Utc};
+
+/// Applies one event.
+pub fn evolve(state: &mut State, event: &Event) {
+    match event {
+        Event::Created(created) => {
+            state.customer = Some(created.customer.clone());
+            state.profile = Some(created.profile.clone());
+            state.preferences = Some(created.preferences.clone());
+            state.password_hash.clone_from(&created.password_hash);
+        }
+        Event::CustomerUpdated { customer, .. } => state.customer = Some((**customer).clone()),
+        Event::ProfileUpdated { profile, at, .. } => {
+            state.profile = Some((**profile).clone());
+            touch(state, *at);
+        }
+        Event::PreferencesUpdated { preferences, .. } => {
+            state.preferences = Some((**preferences).clone());
+        }
+        Event::PreferencesNoted { at, .. } => touch(state, *at),
+        Event::StatusChanged { from, to, at, .. } => change_status(state, *from, *to, *at),
+        Event::EmailVerified { at } => {
+            if let Some(customer) = &mut state.customer {
+                customer.email_verified_at = Some(*at);
+            }
+            touch(state, *at);
+        }
+        Event::TokenIssued(token) => {
+            for older in state.tokens.values_mut() {
+                if older.purpose == token.purpose
+                    && older.is_usable(older.purpose, token.created_at)
+                {
+                    older.voided_at = Some(token.created_at);
+                }
+            }
+            state.tokens.insert(token.hash, (**token).clone());
+        }
+        Event::TokenUsed { hash, at } => {
+            if let Some(token) = state.tokens.get_mut(hash) {
+                token.used_at = Some(*at);
+            }
+        }
+        Event::AttemptClaimed { throttle }
+        | Event::AttemptFailed { throttle }
+        | Event::AttemptSucceeded { throttle } => state.throttle = throttle.clone(),
+        Event::Unlocked => state.throttle = super::throttle::Throttle::default(),
+        Event::PasswordRehashed { hash } => state.password_hash = Some(hash.clone()),
+        Event::DeviceRemembered(device) => {
+            state.devices.insert(device.id, (**device).clone());
+        }
+        Event::DeviceForgotten { id } => {
+            state.devices.remove(id);
+        }
+        Event::SignedIn { session, .. } => {
+            if let Some(customer) = &mut state.customer {
+                customer.last_sign_in_at = Some(session.created_at);
+            }
+            if let Some(device) = session.device_id.and_then(|id| state.devices.get_mut(&id)) {
+                device.last_used_at = session.created_at;
+            }
+            state.sessions.insert(session.id, (**session).clone());
+        }
+        Event::SessionRefreshed { session } => {
+            state.sessions.insert(session.id, (**session).clone());
+        }
+        Event::SessionRevoked { id, at, .. } => {
+            if let Some(session) = state.sessions.get_mut(id) {
+                session.revoked_at = Some(*at);
+            }
+        }
+        Event::AddressAdded { address } | Event::AddressUpdated { address, .. } => {
+            state.addresses.insert(address.id, (**address).clone());
+        }
+        Event::AddressDeleted { id } => {
+            state.addresses.remove(id);
+        }
+        Event::DefaultAddressChanged { kind, from, to, at } => {
+            let mut set = |id: &AddressId, on: bool| {
+                if let Some(address) = state.addresses.get_mut(id) {
+                    address.set_default(*kind, on);
+                    address.version += 1;
+                    address.updated_at = *at;
+                    if on {
+                        address.last_used_at = *at;
+                    }
+                }
+            };
+            if let Some(from) = from {
+                set(from, false);
+            }
+            set(to, true);
+        }
+        Event::GroupChanged { .. }
+        | Event::PhoneChanged
+        | Event::MailQueued(_)
+        | Event::SignInLocked { .. }
+        | Event::SignInRefused { .. } => {}
+    }
+}
+
+/// The customer changed, though in a part of its own.
+fn touch(state: &mut State, at: DateTime<Utc>) {
+    if let Some(customer) = &mut state.customer {
+        customer.version += 1;
+        customer.updated_at = at;
+    }
+}
+
+fn change_status(state: &mut State, from: Status, to: Status, at: DateTime<Utc>) {
+    if let Some(customer) = &mut state.customer {
+        customer.status = to;
+        customer.status_before_deletion = (to == Status::DeletionScheduled).then_some(from);
+    }
+    touch(state, at);
+}

@@ -1,0 +1,38 @@
+//! Identities. A distinct type for each, so that no id can stand where another is meant.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! id {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+};
+}
+
+id!(
+    /// A customer, for ever: never reused, also after erasure.
+    CustomerId,
+    /// One address in a customer's book.
+    AddressId,
+    /// One signed-in device, from sign-in to sign-out.
+    SessionId,
+    /// One browser or app that signed in before and may count its failures apart.
+    DeviceId,
+    /// One attempt at a credential, claimed before it is verified.
+    ClaimId,
+    /// One mail to be sent.
+    MailId,
+    /// One message in the outbox; stable over redelivery.
+    MessageId,
+    /// One entry of the audit trail.
+    EntryId,
+);

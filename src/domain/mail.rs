@@ -1,0 +1,43 @@
+//! A mail as a decision: what to say to whom. It is a row of the transaction (rule A11); a worker
+//! renders and sends it. It names no address: the customer's own is read when it is sent.
+
+use super::ids::{CustomerId, MailId};
+use super::place::Locale;
+
+/// Which mail, with what only that mail needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MailBody {
+    /// Confirm your address, with the link's token.
+    VerifyEmail { nonce: [u8; 32] },
+    /// Somebody, perhaps you, registered an address that has an account.
+    AlreadyRegistered,
+    /// The same where the account still waits for its confirmation; with a fresh link.
+    AlreadyRegisteredPending { nonce: [u8; 32] },
+}
+
+impl MailBody {
+    /// The name under which a mail is stored and its templates are kept.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::VerifyEmail { .. } => "verify_email",
+            Self::AlreadyRegistered => "already_registered",
+            Self::AlreadyRegisteredPending { .. } => "already_registered_pending",
+        }
+    }
+
+    /// What the token of the mail's link is derived from, where the mail has a link.
+    pub fn nonce(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::VerifyEmail { nonce } | Self::AlreadyRegisteredPending { nonce } => Some(*nonce),
+            Self::AlreadyRegistered => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    pub id: MailId,
+    pub customer_id: CustomerId,
+    pub body: MailBody,
+    pub locale: Locale,
+}

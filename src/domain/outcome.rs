@@ -1,0 +1,96 @@
+//! What a command came to: an [`Outcome`] for its caller, or a [`Rejection`] that changed nothing.
+
+use super::address::Address;
+use super::customer::Customer;
+use super::fault::Fault;
+use super::ids::SessionId;
+use super::preferences::Preferences;
+use super::profile::Profile;
+use super::session::Session;
+use super::status::Status;
+use super::throttle::Admission;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// What the caller is told. Stored with an idempotency key, so that a repetition is told the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+pub enum Outcome {
+    Done,
+    Customer(Box<Customer>),
+    Profile(Box<Profile>),
+    Preferences(Box<Preferences>),
+    Address(Box<Address>),
+    Admission(Admission),
+    /// A wrong password; locked now, perhaps.
+    AttemptFailed {
+        locked_until: Option<DateTime<Utc>>,
+    },
+    SignedIn(Box<SignedIn>),
+    /// The password was right, but the account may not sign in.
+    SignInRefused(SignInRefusal),
+    Refreshed {
+        session: Box<Session>,
+        status: Status,
+    },
+    /// A rotated token came back: its session is revoked now.
+    RefreshReused {
+        session_id: SessionId,
+    },
+    Revoked {
+        sessions: Vec<SessionId>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SignedIn {
+    pub session: Session,
+    pub customer: Customer,
+    /// Sessions that had to make room.
+    pub evicted: Vec<SessionId>,
+}
+
+/// Why a right password did not sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInRefusal {
+    EmailUnverified,
+    Suspended,
+    Inactive,
+    DeletionScheduled,
+    /// The password changed between its verification and now.
+    PasswordChanged,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// No such customer, address or session, or another customer's.
+    NotFound,
+    EmailTaken,
+    /// `If-Match` named another version.
+    VersionMismatch,
+    TransitionNotAllowed {
+        from: Status,
+        to: Status,
+    },
+    AddressLimitReached {
+        limit: usize,
+    },
+    LastAddress,
+    /// The account's status does not let its owner change anything.
+    NotActive(Status),
+    /// A one-time token that is unknown, used, void, expired or for another purpose.
+    TokenInvalid,
+    /// A refresh token of no live session.
+    RefreshInvalid,
+    UnknownGroup,
+    /// Values that are each valid but not together, or not with the state.
+    Invalid {
+        pointer: &'static str,
+        fault: Fault,
+    },
+    IdempotencyKeyReused,
+    /// An invariant of the database that no rule above foresaw refused the change.
+    Conflict,
+}

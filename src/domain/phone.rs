@@ -1,0 +1,79 @@
+//! Phone numbers: accepted in any common formatting with a country code, kept in E.164.
+
+use super::fault::Fault;
+use serde::{Deserialize, Serialize};
+
+/// A possible and valid phone number in E.164, e.g. `+84912345678`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PhoneNumber(String);
+
+impl PhoneNumber {
+    /// # Errors
+    /// `invalid_phone` unless it is a valid number with its country code (`+84 912 345 678`).
+    pub fn parse(raw: &str) -> Result<Self, Fault> {
+        let fault = || {
+            Fault::new(
+                "invalid_phone",
+                "must be a valid phone number with country code, e.g. +84 912 345 678",
+            )
+        };
+        let trimmed = raw.trim();
+        // An upper bound before the parser: its regular expressions need not see a novel.
+        if trimmed.len() > 40 || !trimmed.starts_with('+') {
+            return Err(fault());
+        }
+        let number = phonenumber::parse(None, trimmed).map_err(|_| fault())?;
+        if !number.is_valid() || number.extension().is_some() {
+            return Err(fault());
+        }
+        Ok(Self(number.format().mode(phonenumber::Mode::E164).to_string()))
+    }
+
+    /// A value that this service itself stored after parsing it.
+    pub fn from_stored(e164: String) -> Self {
+        Self(e164)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Personal: never printed.
+impl std::fmt::Debug for PhoneNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PhoneNumber(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l5_kept_in_e164() {
+        for raw in ["+84912345678", "+84 912 345 678", "+84 (0) 912-345-678", " +84.912.345.678 "] {
+            assert_eq!(
+                PhoneNumber::parse(raw).map(|p| p.0),
+                Ok("+84912345678".to_owned()),
+                "{raw}"
+            );
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for raw in [
+            "",
+            "0912345678",
+            "+84",
+            "+999123456789",
+            "+8491234567890123",
+            "+84912345678 ext. 5",
+            "+84abc",
+        ] {
+            assert_eq!(PhoneNumber::parse(raw).unwrap_err().code, "invalid_phone", "{raw}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Sessions (rule A7): one signed-in device, its rotating refresh token, and the devices that are
+//! known from an earlier sign-in (rule A4).
+
+use super::ids::{DeviceId, SessionId};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// SHA-256 of a secret; the only form in which one is stored.
+pub type SecretHash = [u8; 32];
+
+/// Most live sessions of one customer; the one seen longest ago makes room.
+pub const SESSIONS_MAX: usize = 50;
+
+/// Most known devices of one customer; the one used longest ago makes room.
+pub const DEVICES_MAX: usize = 50;
+
+/// How long refresh tokens live and how long a lost answer may be asked for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionPolicy {
+    /// Life of a refresh token from its issue (30 days).
+    pub sliding: TimeDelta,
+    /// Life of a session from its sign-in (180 days).
+    pub absolute: TimeDelta,
+    /// How long a rotated token still yields the same child (10 s).
+    pub reuse_grace: TimeDelta,
+}
+
+/// Who holds the device, as far as it says.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    pub device_name: Option<String>,
+    pub user_agent: Option<String>,
+    pub address: Option<IpAddr>,
+}
+
+/// Personal: never printed.
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client(..)")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    pub id: SessionId,
+    pub client: Client,
+    pub device_id: Option<DeviceId>,
+    /// Hash of the refresh token that is good now.
+    pub refresh_hash: SecretHash,
+    /// Number of the token that is good now; the first is 0.
+    pub generation: i32,
+    /// Hash of the token before it, good for the grace period after `rotated_at`.
+    pub previous_hash: Option<SecretHash>,
+    pub rotated_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    pub absolute_expires_at: DateTime<Utc>,
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl Session {
+    pub fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_none() && now < self.expires_at && now < self.absolute_expires_at
+    }
+}
+
+/// Why a session ended, told in `customer.session_revoked`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevocationReason {
+    SignedOut,
+    RevokedByOwner,
+    RefreshReused,
+    StatusChanged,
+    TooManySessions,
+}
+
+impl RevocationReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SignedOut => "signed_out",
+            Self::RevokedByOwner => "revoked_by_owner",
+            Self::RefreshReused => "refresh_reused",
+            Self::StatusChanged => "status_changed",
+            Self::TooManySessions => "too_many_sessions",
+        }
+    }
+}
+
+/// A device that has signed in before and keeps a secret of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Device {
+    pub id: DeviceId,
+    pub secret_hash: SecretHash,
+    pub created_at: DateTime<Utc>,
+    pub last_used_at: DateTime<Utc>,
+}
