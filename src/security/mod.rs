@@ -6,6 +6,7 @@
 //! row; only nonces and salts, which nobody stores beside anything, come from the system here.
 
 pub mod access;
+pub mod argon;
 pub mod hashing;
 pub mod keys;
 pub mod passwords;
