@@ -10,6 +10,7 @@ pub mod argon;
 pub mod hashing;
 pub mod keys;
 pub mod passwords;
+pub mod revoked;
 pub mod sealing;
 pub mod signing;
 pub mod tokens;
