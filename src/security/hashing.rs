@@ -1,1 +1,372 @@
-//! (to come)
+//! Password hashing on its own few threads behind a bounded queue (rule A2): a login storm fills
+//! this queue and nothing else, and whoever does not fit is told so at once.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use tokio::sync::oneshot;
+
+use super::argon::{ArgonError, Engine};
+pub use super::argon::{Cost, CostError, PasswordHash, Reference, Verdict};
+use super::passwords::Password;
+
+/// How the pool is built.
+#[derive(Clone, Copy, Debug)]
+pub struct HashingSettings {
+    /// Threads; 0 means one for each core. Each holds `memory_kib` while it works.
+    pub threads: usize,
+    /// Most calls that may wait; one more is refused.
+    pub queue_max: usize,
+    /// Longest time a call may wait for a thread; judged when a thread looks for work.
+    pub deadline: Duration,
+    /// Argon2 memory, KiB.
+    pub memory_kib: u32,
+    /// Argon2 passes.
+    pub passes: u32,
+    /// Argon2 lanes.
+    pub lanes: u32,
+}
+
+/// Why a hash or verification was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HashError {
+    /// The queue is full, or the call waited beyond its deadline.
+    #[error("too many passwords are waiting to be hashed")]
+    Overloaded {
+        /// When to try again, whole seconds.
+        retry_after: Duration,
+    },
+    /// The stored hash is damaged or of a kind that is not known. The work was done all the same.
+    #[error("the stored password hash cannot be read")]
+    Unreadable,
+    /// No memory, no randomness, or a panic while hashing.
+    #[error("password hashing failed")]
+    Failed,
+    /// The service is shutting down.
+    #[error("password hashing has ended")]
+    Closed,
+}
+
+impl From<ArgonError> for HashError {
+    fn from(error: ArgonError) -> Self {
+        match error {
+            ArgonError::Unreadable => Self::Unreadable,
+            ArgonError::Failed => Self::Failed,
+        }
+    }
+}
+
+/// The pool cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configured cost is impossible.
+    #[error(transparent)]
+    Cost(#[from] CostError),
+    /// The operating system gave no thread.
+    #[error("no thread for password hashing")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Hashes and verifies passwords; the only place where that work is done.
+///
+/// Calls wait in one queue and are taken oldest first; above half of the queue newest first, since
+/// then the oldest callers are the likeliest to have given up (adaptive LIFO). Calls that nobody
+/// waits for any more are skipped.
+pub struct HashingPool {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl HashingPool {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// [`StartError`] when the cost is impossible or a thread cannot be made.
+    pub fn start(settings: HashingSettings) -> Result<Self, StartError> {
+        describe_metrics();
+        let HashingSettings { memory_kib, passes, lanes, .. } = settings;
+        let shared = Arc::new(Shared {
+            engine: Engine::new(Cost { memory_kib, passes, lanes })?,
+            queue: Mutex::new(Queue::new(settings.queue_max, settings.deadline)),
+            work_or_end: Condvar::new(),
+        });
+        // Made before the threads: should one of them fail to start, dropping it ends the others.
+        let pool = Self { shared, threads: Mutex::default() };
+        let threads = match settings.threads {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        for index in 0..threads {
+            let shared = Arc::clone(&pool.shared);
+            let thread = thread::Builder::new()
+                .name(format!("hashing-{index}"))
+                .spawn(move || shared.work())
+                .map_err(StartError::Thread)?;
+            locked(&pool.threads).push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// Hashes a password with the configured cost and a fresh salt.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] at once when the queue is full; otherwise see [`HashError`].
+    pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
+        self.submit("hash", move |engine| Ok(engine.hash(&password)?)).await
+    }
+
+    /// Verifies a password against an account's hash, or does the same work for no account.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] at once when the queue is full; otherwise see [`HashError`].
+    pub async fn verify(
+        &self,
+        password: Password,
+        reference: Reference,
+    ) -> Result<Verdict, HashError> {
+        self.submit("verify", move |engine| Ok(engine.verify(&password, &reference)?)).await
+    }
+
+    /// How many verifications were computed since the start, dummy ones included. The same number
+    /// as the metric `password_verifications_total`.
+    #[must_use]
+    pub fn verifications(&self) -> u64 {
+        self.shared.engine.verifications()
+    }
+
+    /// Takes no more calls, finishes those that wait, joins the threads. Blocks for at most the
+    /// deadline and one hash; a second call does nothing.
+    pub fn shutdown(&self) {
+        locked(&self.shared.queue).closing = true;
+        self.shared.work_or_end.notify_all();
+        for thread in locked(&self.threads).drain(..) {
+            // A thread catches what its work throws; were one dead all the same, it has ended.
+            let _ = thread.join();
+        }
+    }
+
+    async fn submit<T, F>(&self, operation: &'static str, work: F) -> Result<T, HashError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Engine) -> Result<T, HashError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let task = Box::new(Pending { work, reply });
+        self.shared.enqueue(Job { task, operation, since: Instant::now() })?;
+        answer.await.unwrap_or(Err(HashError::Closed))
+    }
+}
+
+impl Drop for HashingPool {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+impl fmt::Debug for HashingPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashingPool(..)")
+    }
+}
+
+struct Shared {
+    engine: Engine,
+    queue: Mutex<Queue>,
+    work_or_end: Condvar,
+}
+
+impl Shared {
+    fn enqueue(&self, job: Job) -> Result<(), HashError> {
+        locked(&self.queue).push(job)?;
+        self.work_or_end.notify_one();
+        Ok(())
+    }
+
+    /// One thread's life: take, work, until the end.
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            let started = Instant::now();
+            histogram!("password_hash_wait_seconds").record(started - job.since);
+            job.task.run(&self.engine);
+            histogram!("password_hash_duration_seconds", "operation" => job.operation)
+                .record(started.elapsed());
+        }
+    }
+
+    /// Waits for the next job; `None` at the end, when nothing is left to do.
+    fn next(&self) -> Option<Job> {
+        let mut queue = locked(&self.queue);
+        loop {
+            if let Some(job) = queue.take(Instant::now()) {
+                return Some(job);
+            }
+            if queue.closing {
+                return None;
+            }
+            queue = self.work_or_end.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The waiting jobs, oldest in front.
+struct Queue {
+    jobs: VecDeque<Job>,
+    max: usize,
+    deadline: Duration,
+    closing: bool,
+}
+
+impl Queue {
+    fn new(max: usize, deadline: Duration) -> Self {
+        Self { jobs: VecDeque::with_capacity(max), max, deadline, closing: false }
+    }
+
+    fn push(&mut self, job: Job) -> Result<(), HashError> {
+        if self.closing {
+            return Err(HashError::Closed);
+        }
+        if self.jobs.len() >= self.max {
+            self.sweep(job.since);
+        }
+        if self.jobs.len() >= self.max {
+            counter!("password_hash_shed_total", "reason" => "full").increment(1);
+            return Err(self.overloaded());
+        }
+        self.jobs.push_back(job);
+        self.show_depth();
+        Ok(())
+    }
+
+    /// The next job that is still wanted and in time.
+    fn take(&mut self, now: Instant) -> Option<Job> {
+        let job = loop {
+            self.refuse_overdue(now);
+            let newest_first = self.jobs.len() > self.max / 2;
+            let job = if newest_first { self.jobs.pop_back() } else { self.jobs.pop_front() };
+            match job {
+                Some(job) if job.task.is_abandoned() => {}
+                job => break job,
+            }
+        };
+        self.show_depth();
+        job
+    }
+
+    /// Makes room: without the overdue and the abandoned.
+    fn sweep(&mut self, now: Instant) {
+        self.refuse_overdue(now);
+        self.jobs.retain(|job| !job.task.is_abandoned());
+    }
+
+    /// Answers the jobs in front that waited too long; behind them all are younger.
+    fn refuse_overdue(&mut self, now: Instant) {
+        let is_overdue = |job: &Job| now.saturating_duration_since(job.since) >= self.deadline;
+        while self.jobs.front().is_some_and(is_overdue) {
+            let Some(job) = self.jobs.pop_front() else { return };
+            if !job.task.is_abandoned() {
+                counter!("password_hash_shed_total", "reason" => "deadline").increment(1);
+                job.task.refuse(self.overloaded());
+            }
+        }
+    }
+
+    /// A full queue is worked off or overdue within one deadline: come back then.
+    fn overloaded(&self) -> HashError {
+        let seconds = self.deadline.as_millis().div_ceil(1000).max(1);
+        HashError::Overloaded {
+            retry_after: Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a queue is far shorter than 2^52")]
+    fn show_depth(&self) {
+        gauge!("password_hash_queue_depth").set(self.jobs.len() as f64);
+    }
+}
+
+struct Job {
+    task: Box<dyn Task + Send>,
+    operation: &'static str,
+    since: Instant,
+}
+
+/// Work with somebody waiting for its answer, whatever type that has.
+trait Task {
+    /// Nobody waits any more.
+    fn is_abandoned(&self) -> bool;
+    /// Answers without working.
+    fn refuse(self: Box<Self>, error: HashError);
+    /// Works and answers; a panic is an answer too.
+    fn run(self: Box<Self>, engine: &Engine);
+}
+
+struct Pending<T, F> {
+    work: F,
+    reply: oneshot::Sender<Result<T, HashError>>,
+}
+
+impl<T, F: FnOnce(&Engine) -> Result<T, HashError>> Task for Pending<T, F> {
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn refuse(self: Box<Self>, error: HashError) {
+        // The caller may be gone; then nobody misses the answer.
+        let _ = self.reply.send(Err(error));
+    }
+
+    fn run(self: Box<Self>, engine: &Engine) {
+        let Self { work, reply } = *self;
+        // Unwinding out of `work` leaves nothing half-done: it owns its password, and the engine
+        // holds constants and a counter.
+        let answer = catch_unwind(AssertUnwindSafe(|| work(engine))).unwrap_or_else(|_| {
+            counter!("password_hash_panics_total").increment(1);
+            Err(HashError::Failed)
+        });
+        let _ = reply.send(answer);
+    }
+}
+
+/// A panic never happens under these locks, and were it to, their content stays valid.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn describe_metrics() {
+    describe_counter!(
+        "password_verifications_total",
+        Unit::Count,
+        "Password verifications computed, those for unknown accounts included"
+    );
+    describe_gauge!("password_hash_queue_depth", Unit::Count, "Calls waiting for a hashing thread");
+    describe_histogram!(
+        "password_hash_wait_seconds",
+        Unit::Seconds,
+        "Time a call waited for a hashing thread"
+    );
+    describe_histogram!(
+        "password_hash_duration_seconds",
+        Unit::Seconds,
+        "Time one hash or verification took"
+    );
+    describe_counter!(
+        "password_hash_shed_total",
+        Unit::Count,
+        "Calls refused: the queue was full, or the deadline passed while waiting"
+    );
+    describe_counter!(
+        "password_hash_panics_total",
+        Unit::Count,
+        "Panics caught in a hashing thread"
+    );
+}
+
+#[cfg(test)]
+mod tests;

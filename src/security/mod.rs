@@ -1,9 +1,16 @@
 //! Secrets and proofs: hashing, tokens, signing keys, sealing. Knows configuration, nothing else
 //! of ours.
+//!
+//! Everything secret hangs on one configured value, [`keys::RootSecret`]; each component takes the
+//! sub-key of its own purpose. Time is always a parameter, and so is randomness that ends up in a
+//! row; only nonces and salts, which nobody stores beside anything, come from the system here.
 
 pub mod access;
+pub mod argon;
 pub mod hashing;
+pub mod keys;
 pub mod passwords;
+pub mod revoked;
 pub mod sealing;
 pub mod signing;
 pub mod tokens;
