@@ -1,1 +1,32 @@
-//! (to come)
+//! PostgreSQL: the only folder that names diesel. One file a table group; each table has one
+//! owner. Functions are read with their module: `db::sessions::revoked_since`.
+//!
+//! All database work runs on one dedicated multi-thread runtime, because a connection's driver
+//! lives on the runtime that opened it: an HTTP worker or an actor's thread that stalls or stops
+//! must not take other callers' connections with it.
+
+pub mod addresses;
+pub mod audit;
+pub mod customers;
+pub mod devices;
+pub mod error;
+pub mod groups;
+pub mod idempotency;
+pub mod mails;
+pub mod migrations;
+pub mod one_time_tokens;
+pub mod outbox;
+pub mod passwords;
+pub mod pool;
+pub mod schema;
+pub mod sessions;
+pub mod signing_keys;
+pub mod staff_keys;
+pub mod statements;
+pub mod throttles;
+
+pub use error::Error;
+pub use pool::{Database, DatabaseSettings, PooledConnection};
+
+/// The connection that queries run on. Functions that take it by shared reference may be pipelined.
+pub use diesel_async::AsyncPgConnection as Connection;

@@ -37,7 +37,7 @@ const MAX_AGE_YEARS: u32 = 130;
 /// `invalid_date`.
 pub fn date(raw: &str) -> Result<NaiveDate, Fault> {
     let fault = || Fault::new("invalid_date", "must be a date YYYY-MM-DD");
-    if raw.len() != 10 {
+    if raw.len() != 10 || !raw.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
         return Err(fault());
     }
     NaiveDate::parse_from_str(raw, "%Y-%m-%d").map_err(|_| fault())
@@ -145,7 +145,7 @@ mod tests {
         ] {
             assert_eq!(is_believable_birth(date(raw).unwrap(), today), believable, "{raw}");
         }
-        for raw in ["2026-02-30", "26-01-01", "2026-1-1", "2026-01-01T00:00", "+2026-01-1", ""] {
+        for raw in ["2026-02-30", "26-01-01", "2026-1-1", "2026-01-01T00:00", "+2026-01-1", "2026-01--1", ""] {
             assert_eq!(date(raw).unwrap_err().code, "invalid_date", "{raw}");
         }
     }

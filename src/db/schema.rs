@@ -1,0 +1,431 @@
+//! The tables as the migrations make them. Generated: `UPDATE_SCHEMA=1 cargo test --test it schema`
+//! writes it anew from a migrated database, and the same test fails when the two differ.
+
+diesel::table! {
+    /// Address books.
+    addresses (customer_id, id) {
+        /// UUIDv7.
+        id -> Uuid,
+        /// Whose.
+        customer_id -> Uuid,
+        /// The owner's name for it.
+        label -> Nullable<Text>,
+        /// Who receives there.
+        recipient -> Text,
+        /// Company.
+        company -> Nullable<Text>,
+        /// Street and number.
+        line1 -> Text,
+        /// Second line.
+        line2 -> Nullable<Text>,
+        /// City.
+        city -> Text,
+        /// State, province or region.
+        region -> Nullable<Text>,
+        /// In the spelling of its country.
+        postal_code -> Nullable<Text>,
+        /// ISO 3166-1 alpha-2.
+        country -> Text,
+        /// E.164, for the carrier.
+        phone -> Nullable<Text>,
+        /// Whether parcels go there unless said otherwise.
+        default_shipping -> Bool,
+        /// Whether invoices go there unless said otherwise.
+        default_billing -> Bool,
+        /// When it was added.
+        created_at -> Timestamptz,
+        /// When it last changed.
+        updated_at -> Timestamptz,
+        /// When it was last added, changed or made a default: who inherits a deleted default.
+        last_used_at -> Timestamptz,
+        /// Rises by one with each change; the ETag.
+        version -> Int8,
+    }
+}
+
+diesel::table! {
+    /// Who did what to whom and when; append-only, without personal values.
+    audit_entries (id) {
+        /// UUIDv7.
+        id -> Uuid,
+        /// The customer's logical shard.
+        shard -> Int2,
+        /// To whom; empty where no customer is known.
+        customer_id -> Nullable<Uuid>,
+        /// anonymous, customer or staff.
+        actor_kind -> Text,
+        /// The customer's or staff key's id.
+        actor_id -> Nullable<Text>,
+        /// What, e.g. address.created.
+        action -> Text,
+        /// Ids, names of fields, non-personal values.
+        data -> Jsonb,
+        /// The request that asked for it.
+        request_id -> Text,
+        /// When it was decided.
+        occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// The groups a customer may belong to.
+    customer_groups (code) {
+        /// What requests and messages name it by.
+        code -> Text,
+        /// What people read.
+        name -> Text,
+        /// When it came to be.
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Who owns an address or a number among living customers: keyed by the identifier, so that uniqueness survives distribution.
+    customer_identifiers (kind, value) {
+        /// email or phone.
+        kind -> Text,
+        /// Canonical e-mail address, or E.164 number.
+        value -> Text,
+        /// Its owner.
+        customer_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    /// How a customer wants to be spoken to.
+    customer_preferences (customer_id) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// BCP 47 language tag.
+        locale -> Text,
+        /// IANA time zone.
+        timezone -> Text,
+        /// ISO 4217 code.
+        currency -> Text,
+        /// May be contacted by e-mail.
+        channel_email -> Bool,
+        /// May be contacted by SMS.
+        channel_sms -> Bool,
+        /// May be contacted by push notification.
+        channel_push -> Bool,
+        /// Topics followed, sorted, without doubles.
+        topics -> Array<Text>,
+        /// Custom preferences: scalars by key.
+        custom -> Jsonb,
+        /// Rises by one with each change; the ETag.
+        version -> Int8,
+    }
+}
+
+diesel::table! {
+    /// Optional particulars of a customer.
+    customer_profiles (customer_id) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// Day of birth.
+        date_of_birth -> Nullable<Date>,
+        /// In the person's own words.
+        gender -> Nullable<Text>,
+        /// https address of a picture.
+        avatar_url -> Nullable<Text>,
+        /// Company name.
+        company -> Nullable<Text>,
+        /// Tax number as its country writes it.
+        tax_id -> Nullable<Text>,
+        /// A few lines about oneself.
+        bio -> Nullable<Text>,
+        /// Custom attributes: scalars by key.
+        custom -> Jsonb,
+        /// Rises by one with each change; the ETag.
+        version -> Int8,
+    }
+}
+
+diesel::table! {
+    /// A customer: what identifies it, what it is called, where it stands.
+    customers (id) {
+        /// UUIDv7, never reused.
+        id -> Uuid,
+        /// As its owner wrote it (NFC), for sending and showing.
+        email -> Text,
+        /// The form to compare: NFKC, case folded, domain in ASCII.
+        email_canonical -> Text,
+        /// When its owner proved to receive mail there.
+        email_verified_at -> Nullable<Timestamptz>,
+        /// E.164.
+        phone -> Nullable<Text>,
+        /// When its owner proved to receive codes there.
+        phone_verified_at -> Nullable<Timestamptz>,
+        /// In the person's own spelling.
+        first_name -> Text,
+        /// In the person's own spelling.
+        last_name -> Text,
+        /// individual or business.
+        customer_type -> Text,
+        /// The group it belongs to.
+        group_code -> Text,
+        /// Where it stands in its life (rule L3).
+        status -> Text,
+        /// What cancelling a scheduled deletion restores.
+        status_before_deletion -> Nullable<Text>,
+        /// Staff's labels, sorted, without doubles.
+        tags -> Array<Text>,
+        /// Whether advertising may be sent.
+        accepts_marketing -> Bool,
+        /// When its newest session began.
+        last_sign_in_at -> Nullable<Timestamptz>,
+        /// When it came to be.
+        created_at -> Timestamptz,
+        /// When it, its profile or its preferences last changed.
+        updated_at -> Timestamptz,
+        /// Rises by one with each such change; the ETag.
+        version -> Int8,
+        /// Messages written for it so far.
+        sequence -> Int8,
+        /// When staff deleted it; it is then absent for every read but audit.
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Devices that signed in before and count their failures apart (rule A4).
+    devices (customer_id, id) {
+        /// UUIDv7, part of the device token.
+        id -> Uuid,
+        /// Whose.
+        customer_id -> Uuid,
+        /// SHA-256 of the device token.
+        secret_hash -> Bytea,
+        /// First sign-in from it.
+        created_at -> Timestamptz,
+        /// Latest sign-in from it.
+        last_used_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Requests already carried out, written in the transaction of their effect.
+    idempotency_keys (owner, key) {
+        /// Whose key: keys of different callers never meet.
+        owner -> Text,
+        /// As the caller chose it.
+        key -> Text,
+        /// SHA-256 of method, path and body.
+        request_hash -> Bytea,
+        /// Whose data the outcome shows, for erasure.
+        customer_id -> Nullable<Uuid>,
+        /// What the caller was told.
+        outcome -> Jsonb,
+        /// When; a key is kept for a day.
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Mails to send: written in the transaction that decided on them, sent by a worker (rule A11).
+    mails (id) {
+        /// UUIDv7; also names the mail to the mail server, so that a repetition is recognised.
+        id -> Uuid,
+        /// To whom; the address is read when it is sent.
+        customer_id -> Uuid,
+        /// Which templates.
+        kind -> Text,
+        /// In which language.
+        locale -> Text,
+        /// What the link's token is derived from, with a key that is not in the database.
+        nonce -> Nullable<Bytea>,
+        /// When it was decided on.
+        created_at -> Timestamptz,
+        /// Not before.
+        due_at -> Timestamptz,
+        /// Failed tries so far.
+        tries -> Int4,
+        /// Why the last try failed; without the address.
+        last_error -> Nullable<Text>,
+        /// When the mail server took it.
+        sent_at -> Nullable<Timestamptz>,
+        /// When it was given up.
+        given_up_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Single-use tokens from mails, found by the hash of the token (rule A8).
+    one_time_tokens (token_hash) {
+        /// SHA-256 of the token.
+        token_hash -> Bytea,
+        /// Whose.
+        customer_id -> Uuid,
+        /// What it may be used for.
+        purpose -> Text,
+        /// Issue.
+        created_at -> Timestamptz,
+        /// End of its life.
+        expires_at -> Timestamptz,
+        /// When it was used.
+        used_at -> Nullable<Timestamptz>,
+        /// When a newer one took its place.
+        voided_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// How far each group of eight shards has been published.
+    outbox_cursors (relay_group) {
+        /// Shards 8g to 8g+7.
+        relay_group -> Int2,
+        /// Rises with each change of owner; an older owner's writes are refused.
+        epoch -> Int8,
+        /// Who relays the group now.
+        owner -> Nullable<Text>,
+        /// Last confirmed seq of each shard of the group.
+        positions -> Array<Int8>,
+        /// No unpublished row of the group lies in an earlier bucket less one.
+        bucket -> Int4,
+        /// When the positions were written.
+        flushed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Messages on their way to the broker: insert-only, in commit order within a shard, dropped by partition.
+    outbox_events (bucket, shard, seq) {
+        /// Hour since 1970, by the database's clock: the partition.
+        bucket -> Int4,
+        /// The customer's logical shard.
+        shard -> Int2,
+        /// Rises with commit order within a shard; gaps mean nothing.
+        seq -> Int8,
+        /// The message id; stable over redelivery.
+        id -> Uuid,
+        /// Whom it is about.
+        customer_id -> Uuid,
+        /// Gap-free per customer, from 1.
+        customer_sequence -> Int8,
+        /// Message type of the contract, e.g. customer.created.
+        kind -> Text,
+        /// When it was decided.
+        occurred_at -> Timestamptz,
+        /// W3C trace context of the request.
+        traceparent -> Nullable<Text>,
+        /// The message body; no personal data in the clear.
+        data -> Jsonb,
+    }
+}
+
+diesel::table! {
+    /// Password hashes; no row for who never set one.
+    passwords (customer_id) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// PHC string.
+        hash -> Text,
+        /// When the hash was written.
+        changed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Signed-in devices and their rotating refresh tokens (rule A7).
+    sessions (customer_id, id) {
+        /// UUIDv7; the sid of its access tokens.
+        id -> Uuid,
+        /// Whose.
+        customer_id -> Uuid,
+        /// The known device it was opened from.
+        device_id -> Nullable<Uuid>,
+        /// As the client named it.
+        device_name -> Nullable<Text>,
+        /// As the client named itself.
+        user_agent -> Nullable<Text>,
+        /// Where the sign-in came from.
+        client_address -> Nullable<Inet>,
+        /// SHA-256 of the refresh token that is good now.
+        refresh_hash -> Bytea,
+        /// Number of that token; the first is 0.
+        generation -> Int4,
+        /// SHA-256 of the token before it, good for a short grace.
+        previous_hash -> Nullable<Bytea>,
+        /// When it took its place.
+        rotated_at -> Nullable<Timestamptz>,
+        /// Sign-in.
+        created_at -> Timestamptz,
+        /// Latest refresh.
+        last_seen_at -> Timestamptz,
+        /// End unless refreshed.
+        expires_at -> Timestamptz,
+        /// End in any case.
+        absolute_expires_at -> Timestamptz,
+        /// When it was ended before its time.
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Failed and running sign-in attempts per bucket (rule A3); durable, so that no restart forgets a failure.
+    sign_in_throttles (bucket) {
+        /// Keyed hash of an identifier or a device.
+        bucket -> Bytea,
+        /// Failures, running claims, lock and number of locks, as the domain keeps them.
+        state -> Jsonb,
+        /// End of the lock, for people and metrics.
+        locked_until -> Nullable<Timestamptz>,
+        /// Latest attempt, for the janitor.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Ed25519 keys that sign access tokens; the newest that is not retired signs.
+    signing_keys (kid) {
+        /// RFC 7638 thumbprint.
+        kid -> Text,
+        /// AES-256-GCM under a key derived from the configured root key.
+        sealed_private_key -> Bytea,
+        /// For verification, published as JWKS.
+        public_key -> Bytea,
+        /// When it was made.
+        created_at -> Timestamptz,
+        /// Since when it only verifies.
+        retired_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// API keys of staff and services.
+    staff_keys (id) {
+        /// Public part of the key; also the actor's id in the audit trail.
+        id -> Text,
+        /// What people call it.
+        name -> Text,
+        /// SHA-256 of the secret part.
+        secret_hash -> Bytea,
+        /// What it may do.
+        scopes -> Array<Text>,
+        /// When it was made.
+        created_at -> Timestamptz,
+        /// When it was withdrawn.
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    addresses,
+    audit_entries,
+    customer_groups,
+    customer_identifiers,
+    customer_preferences,
+    customer_profiles,
+    customers,
+    devices,
+    idempotency_keys,
+    mails,
+    one_time_tokens,
+    outbox_cursors,
+    outbox_events,
+    passwords,
+    sessions,
+    sign_in_throttles,
+    signing_keys,
+    staff_keys,
+);
