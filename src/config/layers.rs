@@ -85,7 +85,7 @@ impl Layers {
             }
         }
         let raw = self.defaults.get(key).expect("a test compares the keys with default.toml");
-        T::parse(raw).unwrap_or_else(|refused| panic!("default.toml, {key}: {refused:?}"))
+        T::parse(raw).expect("every default fits its type, which the tests read one by one")
     }
 
     /// Where the effective value of a key came from.
