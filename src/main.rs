@@ -1,1 +1,178 @@
-fn main() {}
+//! The command line. It reads the configuration, hands over to `app`, and turns the end of it into
+//! an exit code: 0 done, 1 failed, 2 not configured or not called properly.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use customer_service::app;
+use customer_service::config::{self, Config, Fault};
+use customer_service::telemetry::{self, LogTarget};
+use uuid::Uuid;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The configuration, or the way it is asked for, is at fault. clap uses the same code.
+const EXIT_NOT_CONFIGURED: u8 = 2;
+
+/// The service of a shop that knows its customers.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 configuration or command line at fault.\n\
+                  Settings are listed in config/default.toml."
+)]
+struct Cli {
+    /// Configuration file, above the defaults and below the environment
+    #[arg(long, global = true, value_name = "FILE", env = "CUSTOMER_SERVICE_CONFIG")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service until it is told to stop
+    Serve,
+    /// Bring the database to the version that this binary needs
+    Migrate,
+    /// Show the effective configuration, or everything that is wrong with it
+    CheckConfig,
+    /// Keys of staff and of other services
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Make a key and show it, once
+    Create {
+        /// What the key is for, to be recognised in the list and in the audit
+        #[arg(long)]
+        name: String,
+        /// What the key may do, separated by commas: customers:read,customers:write
+        #[arg(long, required = true, value_delimiter = ',')]
+        scopes: Vec<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// List all keys
+    List,
+    /// End a key; calls that use it are refused from then on
+    Revoke {
+        /// Identifier, as `key list` shows it
+        id: Uuid,
+    },
+}
+
+/// Why a command did not end well.
+enum Failure {
+    NotConfigured(Vec<Fault>),
+    Failed(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Failed(error.into())
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // every TLS client asks for the process's provider; a second one cannot have been installed,
+    // for nothing has run before this line
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match run(cli) {
+        Ok(code) => code,
+        Err(Failure::NotConfigured(faults)) => {
+            for fault in &faults {
+                eprintln!("{fault}");
+            }
+            let count = faults.len();
+            eprintln!(
+                "configuration is at fault in {count} place{}",
+                if count == 1 { "" } else { "s" }
+            );
+            ExitCode::from(EXIT_NOT_CONFIGURED)
+        }
+        Err(Failure::Failed(error)) => {
+            // the alternate form is one line: the error and its causes
+            eprintln!("customer-service: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let environment = environment();
+    let path = cli.config.as_deref();
+    if let Command::CheckConfig = cli.command {
+        let overview = config::overview(path, &environment).map_err(Failure::NotConfigured)?;
+        io::stdout().write_all(overview.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = Config::load(path, &environment).map_err(Failure::NotConfigured)?;
+    match cli.command {
+        // the service logs to standard output and starts that itself
+        Command::Serve => return Ok(app::serve(config)?),
+        Command::Migrate => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            app::migrate(&config)?;
+        }
+        Command::Key(command) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            key(&config, command)?;
+        }
+        Command::CheckConfig => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn key(config: &Config, command: KeyCommand) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match command {
+        KeyCommand::Create { name, scopes, json } => {
+            let created = app::keys::create(config, name, scopes)?;
+            if json {
+                let object = serde_json::json!({
+                    "id": created.id, "name": created.name, "scopes": created.scopes,
+                    "key": created.key,
+                });
+                writeln!(out, "{object}")?;
+            } else {
+                writeln!(out, "id      {}", created.id)?;
+                writeln!(out, "name    {}", created.name)?;
+                writeln!(out, "scopes  {}", created.scopes.join(","))?;
+                writeln!(out, "key     {}", created.key)?;
+                writeln!(out, "Keep the key now: only its hash is stored.")?;
+            }
+        }
+        KeyCommand::List => {
+            for key in app::keys::list(config)? {
+                let state = if key.revoked { "revoked" } else { "active" };
+                let scopes = key.scopes.join(",");
+                writeln!(out, "{}  {state:<7}  {}  {scopes}", key.id, key.name)?;
+            }
+        }
+        KeyCommand::Revoke { id } => {
+            app::keys::revoke(config, id)?;
+            writeln!(out, "{id} is revoked")?;
+        }
+    }
+    Ok(())
+}
+
+/// The environment as text. Variables that are no text cannot be settings; if one were meant to
+/// be, its replaced characters make the value fail the checks.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .map(|(name, value)| {
+            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+        })
+        .collect()
+}

@@ -1,1 +1,241 @@
-//! (to come)
+//! Logs, metrics and the record of a panic: set up once per process, before anything else runs.
+//! What the metrics mean is described where they are counted.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use crate::config::{LogFormat, TelemetryConfig};
+
+/// Upper bounds of histograms of time (`…_duration_seconds`): OpenTelemetry's for HTTP.
+const DURATION_SECONDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Upper bounds of histograms of counts (`…_size`), up to the largest batch that is allowed.
+const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+/// How often the recorder folds its samples. Without it they would pile up between scrapes.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// A panic message may quote a value of any length; a record keeps this many characters of it.
+const PANIC_TEXT_MAX: usize = 300;
+
+/// Where log records go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// For the service: whoever runs it collects its standard output.
+    Stdout,
+    /// For commands, whose standard output is their result.
+    Stderr,
+}
+
+/// The telemetry of a running service; dropping it ends the upkeep of its metrics.
+pub struct Telemetry {
+    /// Renders `/metrics`.
+    pub prometheus: PrometheusHandle,
+    _upkeep: Upkeep,
+}
+
+impl Telemetry {
+    /// Starts logs on standard output, the panic record and the metrics of this process.
+    ///
+    /// # Errors
+    /// When a subscriber or a recorder is installed already, or the upkeep thread cannot start.
+    pub fn start(config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
+        start_logs(config, LogTarget::Stdout)?;
+        let recorder = builder()?.build_recorder();
+        let prometheus = recorder.handle();
+        metrics::set_global_recorder(recorder)
+            .map_err(|_| anyhow::anyhow!("a metrics recorder is installed already"))?;
+        let _upkeep = Upkeep::start(prometheus.clone())?;
+        Ok(Telemetry { prometheus, _upkeep })
+    }
+}
+
+/// Starts logs and the panic record only; for commands, which have no metrics.
+///
+/// # Errors
+/// When the filter cannot be read or a subscriber is installed already.
+pub fn start_logs(config: &TelemetryConfig, target: LogTarget) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log).context("telemetry.log is no filter")?;
+    let (writer, terminal) = match target {
+        LogTarget::Stdout => (BoxMakeWriter::new(io::stdout), io::stdout().is_terminal()),
+        LogTarget::Stderr => (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal()),
+    };
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let installed = match config.format {
+        LogFormat::Text => logs.with_ansi(terminal).try_init(),
+        LogFormat::Json => {
+            logs.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        }
+    };
+    installed.map_err(|error| anyhow::anyhow!("logs cannot be started: {error}"))?;
+    std::panic::set_hook(Box::new(record_panic));
+    Ok(())
+}
+
+fn builder() -> anyhow::Result<PrometheusBuilder> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".to_owned()), &DURATION_SECONDS)
+        .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES))
+        .context("the buckets of the metrics are refused")
+}
+
+/// Logs a panic, once, where it happens: whoever catches it later knows its consequence only and
+/// need not repeat it.
+fn record_panic(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    // `panic!` carries one of these two; any other payload may be a value of ours and stays unseen
+    let text = match payload.downcast_ref::<&'static str>() {
+        Some(text) => Some(*text),
+        None => payload.downcast_ref::<String>().map(String::as_str),
+    };
+    let message = short(text.unwrap_or("(a panic without a text)"));
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("(unnamed)");
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        tracing::error!(
+            panic.message = message,
+            panic.location = location,
+            panic.backtrace = %backtrace,
+            thread,
+            "a thread panicked"
+        );
+    } else {
+        tracing::error!(
+            panic.message = message,
+            panic.location = location,
+            thread,
+            "a thread panicked"
+        );
+    }
+}
+
+/// The beginning of `text`, cut between characters.
+fn short(text: &str) -> &str {
+    text.char_indices().nth(PANIC_TEXT_MAX).map_or(text, |(end, _)| &text[..end])
+}
+
+/// A thread that folds the samples of the metrics now and then, until it is dropped.
+struct Upkeep {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Upkeep {
+    fn start(prometheus: PrometheusHandle) -> anyhow::Result<Self> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("metrics-upkeep".to_owned())
+            .spawn(move || {
+                while stopped.recv_timeout(UPKEEP_EVERY) == Err(RecvTimeoutError::Timeout) {
+                    prometheus.run_upkeep();
+                }
+            })
+            .context("the upkeep thread of the metrics cannot be started")?;
+        Ok(Upkeep { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        // closing the channel is the signal
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // a panic of that thread has been recorded by the hook
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_are_histograms_with_buckets() {
+        let recorder = builder().unwrap().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("http_server_request_duration_seconds").record(0.03);
+            metrics::histogram!("shard_batch_size").record(200.0);
+        });
+        handle.run_upkeep();
+        let text = handle.render();
+        for line in [
+            "http_server_request_duration_seconds_bucket{le=\"0.025\"} 0",
+            "http_server_request_duration_seconds_bucket{le=\"0.05\"} 1",
+            "shard_batch_size_bucket{le=\"128\"} 0",
+            "shard_batch_size_bucket{le=\"256\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn upkeep_ends_at_once_when_dropped() {
+        let upkeep = Upkeep::start(builder().unwrap().build_recorder().handle()).unwrap();
+        let begun = std::time::Instant::now();
+        drop(upkeep);
+        assert!(begun.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_panic_is_one_record_with_message_and_place() {
+        let written = Written::default();
+        let copy = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || copy.clone())
+            .finish();
+        // the hook is the process's; on this thread it is ours while the subscriber is
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(record_panic));
+        tracing::subscriber::with_default(subscriber, || {
+            let caught = std::panic::catch_unwind(|| panic!("the batch of shard {} broke", 3));
+            assert!(caught.is_err());
+        });
+        std::panic::set_hook(before);
+        let bytes = written.0.lock().unwrap();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let record: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(record["level"], "ERROR");
+        assert_eq!(record["panic.message"], "the batch of shard 3 broke");
+        assert!(record["panic.location"].as_str().unwrap().contains("telemetry.rs:"));
+    }
+
+    #[test]
+    fn long_panic_messages_are_cut_between_characters() {
+        let long = "ế".repeat(PANIC_TEXT_MAX + 1);
+        assert_eq!(short(&long).chars().count(), PANIC_TEXT_MAX);
+        assert_eq!(short("ế"), "ế");
+    }
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

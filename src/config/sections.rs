@@ -1,0 +1,326 @@
+//! Every key of the service, by section: its type and, for numbers, its range. What a key means
+//! and when to change it is written in `config/default.toml`; a test keeps the two lists equal.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use chrono_tz::Tz;
+use ipnet::IpNet;
+use lettre::message::Mailbox;
+use url::Url;
+
+use super::layers::Layers;
+use super::values::{
+    Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, Number, OnRedisFailure,
+    OnRevocationUnknown, Origin, RootKey, Seconds, ServerUrl, Setting,
+};
+
+/// A key or a section of keys: what can stand in a section.
+pub(super) trait Node: Sized {
+    /// The effective value; a value that cannot be read is noted as a fault in `layers`.
+    fn read(layers: &mut Layers, key: &str) -> Self;
+
+    /// Shows each key below this one, in the order of declaration.
+    fn visit(&self, key: &str, see: &mut dyn FnMut(Leaf));
+
+    /// Shows each number below this one that has a range.
+    fn ranges(&self, _key: &str, _see: &mut dyn FnMut(Ranged)) {}
+}
+
+/// One key with its value as people may see it.
+pub(super) struct Leaf {
+    pub key: String,
+    pub shown: String,
+}
+
+/// One number with the range it must lie in.
+pub(super) struct Ranged {
+    pub key: String,
+    pub number: u64,
+    pub range: RangeInclusive<u64>,
+}
+
+impl<T: Setting> Node for T {
+    fn read(layers: &mut Layers, key: &str) -> Self {
+        layers.read(key)
+    }
+
+    fn visit(&self, key: &str, see: &mut dyn FnMut(Leaf)) {
+        see(Leaf { key: key.to_owned(), shown: self.show() });
+    }
+}
+
+fn below(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Declares one section: a struct that is read and visited key by key.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$key_doc:meta])* $key:ident : $kind:ty $([$range:expr])?,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name { $($(#[$key_doc])* pub $key: $kind,)* }
+
+        impl Node for $name {
+            fn read(layers: &mut Layers, path: &str) -> Self {
+                $name { $($key: Node::read(layers, &below(path, stringify!($key))),)* }
+            }
+
+            fn visit(&self, path: &str, see: &mut dyn FnMut(Leaf)) {
+                $(Node::visit(&self.$key, &below(path, stringify!($key)), see);)*
+            }
+
+            fn ranges(&self, path: &str, see: &mut dyn FnMut(Ranged)) {
+                $(
+                    let key = below(path, stringify!($key));
+                    Node::ranges(&self.$key, &key, see);
+                    $(see(Ranged { key, number: self.$key.number(), range: $range });)?
+                )*
+            }
+        }
+    };
+}
+
+section! {
+    /// Everything that can be configured. [`Config::load`] and [`Config::from_sources`] make it and
+    /// have checked it. Fields are named after their keys; those with a unit at their end are
+    /// [`Span`](super::Span)s of it.
+    Config {
+        http: HttpConfig,
+        database: DatabaseConfig,
+        redis: RedisConfig,
+        rabbit: RabbitConfig,
+        outbox: OutboxConfig,
+        shards: ShardsConfig,
+        hashing: HashingConfig,
+        sign_in: SignInConfig,
+        limits: LimitsConfig,
+        sessions: SessionsConfig,
+        tokens: TokensConfig,
+        mail: MailConfig,
+        customers: CustomersConfig,
+        idempotency: IdempotencyConfig,
+        secrets: SecretsConfig,
+        telemetry: TelemetryConfig,
+    }
+}
+
+section! {
+    /// The HTTP server.
+    HttpConfig {
+        bind: SocketAddr,
+        /// `None`: the operator routes are served at `bind`.
+        ops_bind: Option<SocketAddr>,
+        public_url: Url,
+        /// 0 = one per core, see [`HttpConfig::workers_or_cores`].
+        workers: usize [0..=256],
+        trusted_proxies: Vec<IpNet>,
+        cors_origins: Vec<Origin>,
+        body_limit_bytes: usize [1_024..=4_194_304],
+        head_timeout_ms: Millis [100..=60_000],
+        body_timeout_ms: Millis [100..=120_000],
+        request_timeout_ms: Millis [500..=120_000],
+        keep_alive_seconds: Seconds [1..=600],
+        /// Per worker.
+        max_connections: usize [16..=65_535],
+        drain_delay_ms: Millis [0..=60_000],
+        shutdown_timeout_seconds: Seconds [1..=300],
+    }
+}
+
+section! {
+    /// PostgreSQL, where all state lives.
+    DatabaseConfig {
+        url: ServerUrl,
+        /// `None`: every read goes to `url`.
+        read_url: Option<ServerUrl>,
+        pool_size: u32 [6..=1_000],
+        acquire_timeout_ms: Millis [50..=60_000],
+        connect_timeout_ms: Millis [50..=60_000],
+        statement_timeout_ms: Millis [50..=60_000],
+        lock_timeout_ms: Millis [10..=60_000],
+        max_connection_age_minutes: Minutes [1..=10_080],
+    }
+}
+
+section! {
+    /// Redis, which holds request rates only.
+    RedisConfig {
+        /// `None`: each node limits from its own memory.
+        url: Option<ServerUrl>,
+        timeout_ms: Millis [5..=5_000],
+        on_failure: OnRedisFailure,
+    }
+}
+
+section! {
+    /// RabbitMQ, which carries messages out.
+    RabbitConfig {
+        /// `None`: messages wait in the outbox.
+        url: Option<ServerUrl>,
+        exchange: String,
+        notifications_exchange: String,
+        connect_timeout_ms: Millis [100..=60_000],
+        confirm_timeout_ms: Millis [100..=120_000],
+        heartbeat_seconds: Seconds [1..=600],
+    }
+}
+
+section! {
+    /// The outbox and its relay.
+    OutboxConfig {
+        retention_hours: Hours [1..=8_760],
+        partitions_ahead_hours: Hours [2..=720],
+        read_max: u32 [1..=10_000],
+        window_max: usize [1..=10_000],
+        poll_ms: Millis [10..=60_000],
+    }
+}
+
+section! {
+    /// The actors that own customers.
+    ShardsConfig {
+        actors: usize [1..=64],
+        arbiters: usize [1..=64],
+        /// Per actor.
+        queue_max: usize [1..=100_000],
+        batch_max: usize [1..=1_024],
+        call_timeout_ms: Millis [100..=60_000],
+        restart_intensity: u32 [1..=1_000],
+        restart_period_seconds: Seconds [1..=3_600],
+    }
+}
+
+section! {
+    /// Password hashing: its threads, its queue and the cost of one hash.
+    HashingConfig {
+        /// 0 = one per core, see [`HashingConfig::threads_or_cores`].
+        threads: usize [0..=256],
+        queue_max: usize [1..=10_000],
+        deadline_ms: Millis [50..=30_000],
+        memory_kib: u32 [8..=1_048_576],
+        passes: u32 [1..=64],
+        lanes: u32 [1..=16],
+    }
+}
+
+section! {
+    /// When an identifier is locked after failed sign-ins.
+    SignInConfig {
+        max_failures: u32 [1..=100],
+        window_minutes: Minutes [1..=1_440],
+        lock_minutes: Minutes [1..=1_440],
+        lock_max_hours: Hours [1..=720],
+        claim_timeout_seconds: Seconds [1..=600],
+        wait_ms: Millis [0..=30_000],
+    }
+}
+
+section! {
+    /// How often one client address may call.
+    LimitsConfig {
+        sign_in_per_minute: u32 [1..=1_000_000],
+        mail_requests_per_hour: u32 [1..=1_000_000],
+    }
+}
+
+section! {
+    /// Sessions and their tokens.
+    SessionsConfig {
+        access_token_minutes: Minutes [1..=60],
+        refresh_days: Days [1..=365],
+        absolute_days: Days [1..=730],
+        reuse_grace_seconds: Seconds [0..=60],
+        revocation_poll_ms: Millis [50..=900],
+        on_revocation_unknown: OnRevocationUnknown,
+    }
+}
+
+section! {
+    /// What tokens say about themselves, and how long mailed ones hold.
+    TokensConfig {
+        issuer: String,
+        audience: String,
+        verify_email_hours: Hours [1..=720],
+    }
+}
+
+section! {
+    /// How mails leave the service and what they link to.
+    MailConfig {
+        transport: MailTransport,
+        folder: PathBuf,
+        smtp_url: Option<ServerUrl>,
+        from: Mailbox,
+        batch_max: u32 [1..=1_000],
+        tries_max: u32 [1..=100],
+        links: MailLinks,
+    }
+}
+
+section! {
+    /// Addresses of the shop's front end.
+    MailLinks {
+        verify_email: LinkTemplate,
+        sign_in: Url,
+    }
+}
+
+section! {
+    /// What a new customer starts with.
+    CustomersConfig {
+        default_group_individual: String,
+        default_group_business: String,
+        address_limit: u32 [1..=1_000],
+        default_locale: String,
+        default_timezone: Tz,
+        default_currency: String,
+    }
+}
+
+section! {
+    /// How long a repeated request is recognised.
+    IdempotencyConfig {
+        keep_hours: Hours [1..=720],
+    }
+}
+
+section! {
+    /// What must never be written into a configuration file.
+    SecretsConfig {
+        root_key: RootKey,
+    }
+}
+
+section! {
+    /// Logs.
+    TelemetryConfig {
+        log: String,
+        format: LogFormat,
+    }
+}
+
+impl HttpConfig {
+    /// The number of HTTP workers to start.
+    pub fn workers_or_cores(&self) -> usize {
+        or_cores(self.workers)
+    }
+}
+
+impl HashingConfig {
+    /// The number of hashing threads to start.
+    pub fn threads_or_cores(&self) -> usize {
+        or_cores(self.threads)
+    }
+}
+
+fn or_cores(count: usize) -> usize {
+    match count {
+        // where the platform does not tell, one is always there
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
+}
