@@ -72,7 +72,7 @@ impl Database {
     /// Those of the query; [`Error::Unavailable`] when no connection can be had in time.
     pub async fn read<T, F>(&self, work: F) -> Result<T, Error>
     where
-        F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T> + Send + 'static,
+        F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T> + Send + Sync + 'static,
         T: Send + 'static,
     {
         let database = self.clone();
@@ -88,7 +88,7 @@ impl Database {
 
     async fn attempt<T, F>(&self, work: &F) -> Result<T, Error>
     where
-        F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T>,
+        F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T> + Sync,
     {
         let mut connection = self.get().await?;
         Ok(work(&mut connection).await?)
