@@ -34,13 +34,16 @@ impl From<DieselError> for Error {
                         Self::Constraint(information.constraint_name().map(str::to_owned))
                     }
                     DatabaseErrorKind::SerializationFailure => Self::Transient(message.to_owned()),
-                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
+                    DatabaseErrorKind::ClosedConnection
+                    | DatabaseErrorKind::UnableToSendCommand => {
                         Self::Unavailable(message.to_owned())
                     }
                     _ => by_message(message),
                 }
             }
-            DieselError::BrokenTransactionManager => Self::Unavailable("broken connection".to_owned()),
+            DieselError::BrokenTransactionManager => {
+                Self::Unavailable("broken connection".to_owned())
+            }
             other => Self::Internal(other.to_string()),
         }
     }

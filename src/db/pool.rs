@@ -2,7 +2,9 @@
 
 use super::Error;
 use diesel_async::pooled_connection::bb8::Pool;
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -12,7 +14,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
 
 /// A connection on loan from the pool. To be held inside work spawned on the database's runtime.
-pub type PooledConnection = bb8::PooledConnection<'static, AsyncDieselConnectionManager<AsyncPgConnection>>;
+pub type PooledConnection =
+    bb8::PooledConnection<'static, AsyncDieselConnectionManager<AsyncPgConnection>>;
 
 /// How to reach the database and how long to wait for it.
 #[derive(Clone)]
@@ -54,8 +57,7 @@ impl Database {
             let settings = for_setup.clone();
             async move { establish(&settings, "customer-service").await }.boxed()
         });
-        let manager =
-            AsyncDieselConnectionManager::new_with_config(settings.url.clone(), config);
+        let manager = AsyncDieselConnectionManager::new_with_config(settings.url.clone(), config);
         let pool = Pool::builder()
             .max_size(settings.pool_size)
             .connection_timeout(settings.acquire_timeout)
@@ -137,8 +139,10 @@ async fn establish(
     application_name: &str,
 ) -> diesel::ConnectionResult<AsyncPgConnection> {
     let bad = |error: String| diesel::ConnectionError::BadConnection(error);
-    let mut config: tokio_postgres::Config =
-        settings.url.parse().map_err(|_| bad("database.url is not a PostgreSQL address".to_owned()))?;
+    let mut config: tokio_postgres::Config = settings
+        .url
+        .parse()
+        .map_err(|_| bad("database.url is not a PostgreSQL address".to_owned()))?;
     config.connect_timeout(settings.connect_timeout).application_name(application_name).options(format!(
         "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=5000 \
          -c lc_messages=C -c timezone=UTC",
@@ -156,7 +160,8 @@ async fn establish(
 async fn connect(config: tokio_postgres::Config) -> diesel::ConnectionResult<AsyncPgConnection> {
     // The driver's texts may quote the address with its password: only their kind is passed on.
     let bad = |error: tokio_postgres::Error| {
-        let text = error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
+        let text =
+            error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
         diesel::ConnectionError::BadConnection(text)
     };
     if config.get_ssl_mode() == SslMode::Disable || is_local(&config) {
@@ -184,7 +189,9 @@ fn is_local(config: &tokio_postgres::Config) -> bool {
 ///
 /// # Errors
 /// Those of connecting.
-pub async fn connect_once(settings: &DatabaseSettings) -> diesel::ConnectionResult<AsyncPgConnection> {
+pub async fn connect_once(
+    settings: &DatabaseSettings,
+) -> diesel::ConnectionResult<AsyncPgConnection> {
     establish(settings, "customer-service-tool").await
 }
 

@@ -1,1 +1,409 @@
-//! (to come)
+//! The few hand-written bulk statements of the write path.
+//!
+//! One fixed text per statement, one array per column: any number of rows is one statement, and
+//! its plan is cached (diesel's own multi-row inserts and updates change their text with the number
+//! of rows and are planned anew each time). Their texts are pinned by a test in `tests/it`.
+
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::QueryResult;
+use diesel::sql_types::{
+    Array, BigInt, Bool, Bytea, Date, Inet, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz,
+    Uuid as SqlUuid,
+};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use ipnet::IpNet;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Declares a bulk statement: `before`, the arrays as `$1, $2, …`, `after`.
+macro_rules! bulk {
+    ($($(#[$doc:meta])* $name:ident [$before:expr, $after:expr] {
+        $($field:ident: $sql:ty = $rust:ty),+ $(,)?
+    })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Default, QueryId)]
+        pub struct $name {
+            $(pub $field: Vec<$rust>,)+
+        }
+
+        impl $name {
+            /// Whether there is nothing to write.
+            pub fn is_empty(&self) -> bool {
+                bulk!(@first self $($field)+).is_empty()
+            }
+
+            /// Rows to write.
+            pub fn len(&self) -> usize {
+                bulk!(@first self $($field)+).len()
+            }
+        }
+
+        impl QueryFragment<Pg> for $name {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                out.push_sql($before);
+                let mut separator = "";
+                $(
+                    out.push_sql(separator);
+                    out.push_bind_param::<Array<$sql>, Vec<$rust>>(&self.$field)?;
+                    separator = ", ";
+                )+
+                let _ = separator;
+                out.push_sql($after);
+                Ok(())
+            }
+        }
+    )+};
+    (@first $self:ident $first:ident $($rest:ident)*) => { $self.$first };
+}
+
+bulk! {
+    InsertCustomers [
+        "INSERT INTO customers (id, email, email_canonical, email_verified_at, phone, phone_verified_at, first_name, \
+         last_name, customer_type, group_code, status, status_before_deletion, tags, accepts_marketing, \
+         last_sign_in_at, created_at, updated_at, version, sequence) \
+         SELECT id, email, email_canonical, email_verified_at, phone, phone_verified_at, first_name, last_name, \
+         customer_type, group_code, status, status_before_deletion, ARRAY(SELECT jsonb_array_elements_text(tags)), \
+         accepts_marketing, last_sign_in_at, created_at, updated_at, version, sequence FROM unnest(",
+        ") AS u (id, email, email_canonical, email_verified_at, phone, phone_verified_at, first_name, last_name, \
+         customer_type, group_code, status, status_before_deletion, tags, accepts_marketing, last_sign_in_at, \
+         created_at, updated_at, version, sequence)"
+    ] {
+        id: SqlUuid = Uuid,
+        email: Text = String,
+        email_canonical: Text = String,
+        email_verified_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        phone: Nullable<Text> = Option<String>,
+        phone_verified_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        first_name: Text = String,
+        last_name: Text = String,
+        customer_type: Text = String,
+        group_code: Text = String,
+        status: Text = String,
+        status_before_deletion: Nullable<Text> = Option<String>,
+        tags: Jsonb = Value,
+        accepts_marketing: Bool = bool,
+        last_sign_in_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        created_at: Timestamptz = DateTime<Utc>,
+        updated_at: Timestamptz = DateTime<Utc>,
+        version: BigInt = i64,
+        sequence: BigInt = i64,
+    }
+
+    /// Every column that may change; identity and creation do not.
+    UpdateCustomers [
+        "UPDATE customers AS t SET email_verified_at = u.email_verified_at, phone = u.phone, \
+         phone_verified_at = u.phone_verified_at, first_name = u.first_name, last_name = u.last_name, \
+         customer_type = u.customer_type, group_code = u.group_code, status = u.status, \
+         status_before_deletion = u.status_before_deletion, \
+         tags = ARRAY(SELECT jsonb_array_elements_text(u.tags)), accepts_marketing = u.accepts_marketing, \
+         last_sign_in_at = u.last_sign_in_at, updated_at = u.updated_at, version = u.version, \
+         sequence = u.sequence FROM unnest(",
+        ") AS u (id, email_verified_at, phone, phone_verified_at, first_name, last_name, customer_type, group_code, \
+         status, status_before_deletion, tags, accepts_marketing, last_sign_in_at, updated_at, version, sequence) \
+         WHERE t.id = u.id"
+    ] {
+        id: SqlUuid = Uuid,
+        email_verified_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        phone: Nullable<Text> = Option<String>,
+        phone_verified_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        first_name: Text = String,
+        last_name: Text = String,
+        customer_type: Text = String,
+        group_code: Text = String,
+        status: Text = String,
+        status_before_deletion: Nullable<Text> = Option<String>,
+        tags: Jsonb = Value,
+        accepts_marketing: Bool = bool,
+        last_sign_in_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        updated_at: Timestamptz = DateTime<Utc>,
+        version: BigInt = i64,
+        sequence: BigInt = i64,
+    }
+
+    /// The few columns that change with every change of a part: the hot path.
+    TouchCustomers [
+        "UPDATE customers AS t SET last_sign_in_at = u.last_sign_in_at, updated_at = u.updated_at, \
+         version = u.version, sequence = u.sequence FROM unnest(",
+        ") AS u (id, last_sign_in_at, updated_at, version, sequence) WHERE t.id = u.id"
+    ] {
+        id: SqlUuid = Uuid,
+        last_sign_in_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        updated_at: Timestamptz = DateTime<Utc>,
+        version: BigInt = i64,
+        sequence: BigInt = i64,
+    }
+
+    /// Lays claim to identifiers; fewer rows than asked for means that somebody else has one.
+    ClaimIdentifiers [
+        "INSERT INTO customer_identifiers (kind, value, customer_id) SELECT * FROM unnest(",
+        ") AS u (kind, value, customer_id) ORDER BY kind, value ON CONFLICT DO NOTHING"
+    ] {
+        kind: Text = String,
+        value: Text = String,
+        customer_id: SqlUuid = Uuid,
+    }
+
+    InsertProfiles [
+        "INSERT INTO customer_profiles (customer_id, date_of_birth, gender, avatar_url, company, tax_id, bio, custom, \
+         version) SELECT * FROM unnest(",
+        ")"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        date_of_birth: Nullable<Date> = Option<NaiveDate>,
+        gender: Nullable<Text> = Option<String>,
+        avatar_url: Nullable<Text> = Option<String>,
+        company: Nullable<Text> = Option<String>,
+        tax_id: Nullable<Text> = Option<String>,
+        bio: Nullable<Text> = Option<String>,
+        custom: Jsonb = Value,
+        version: BigInt = i64,
+    }
+
+    UpdateProfiles [
+        "UPDATE customer_profiles AS t SET date_of_birth = u.date_of_birth, gender = u.gender, \
+         avatar_url = u.avatar_url, company = u.company, tax_id = u.tax_id, bio = u.bio, custom = u.custom, \
+         version = u.version FROM unnest(",
+        ") AS u (customer_id, date_of_birth, gender, avatar_url, company, tax_id, bio, custom, version) \
+         WHERE t.customer_id = u.customer_id"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        date_of_birth: Nullable<Date> = Option<NaiveDate>,
+        gender: Nullable<Text> = Option<String>,
+        avatar_url: Nullable<Text> = Option<String>,
+        company: Nullable<Text> = Option<String>,
+        tax_id: Nullable<Text> = Option<String>,
+        bio: Nullable<Text> = Option<String>,
+        custom: Jsonb = Value,
+        version: BigInt = i64,
+    }
+
+    InsertPreferences [
+        "INSERT INTO customer_preferences (customer_id, locale, timezone, currency, channel_email, channel_sms, \
+         channel_push, topics, custom, version) SELECT customer_id, locale, timezone, currency, channel_email, \
+         channel_sms, channel_push, ARRAY(SELECT jsonb_array_elements_text(topics)), custom, version FROM unnest(",
+        ") AS u (customer_id, locale, timezone, currency, channel_email, channel_sms, channel_push, topics, custom, \
+         version)"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        locale: Text = String,
+        timezone: Text = String,
+        currency: Text = String,
+        channel_email: Bool = bool,
+        channel_sms: Bool = bool,
+        channel_push: Bool = bool,
+        topics: Jsonb = Value,
+        custom: Jsonb = Value,
+        version: BigInt = i64,
+    }
+
+    UpdatePreferences [
+        "UPDATE customer_preferences AS t SET locale = u.locale, timezone = u.timezone, currency = u.currency, \
+         channel_email = u.channel_email, channel_sms = u.channel_sms, channel_push = u.channel_push, \
+         topics = ARRAY(SELECT jsonb_array_elements_text(u.topics)), custom = u.custom, version = u.version \
+         FROM unnest(",
+        ") AS u (customer_id, locale, timezone, currency, channel_email, channel_sms, channel_push, topics, custom, \
+         version) WHERE t.customer_id = u.customer_id"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        locale: Text = String,
+        timezone: Text = String,
+        currency: Text = String,
+        channel_email: Bool = bool,
+        channel_sms: Bool = bool,
+        channel_push: Bool = bool,
+        topics: Jsonb = Value,
+        custom: Jsonb = Value,
+        version: BigInt = i64,
+    }
+
+    SavePasswords [
+        "INSERT INTO passwords (customer_id, hash, changed_at) SELECT * FROM unnest(",
+        ") ON CONFLICT (customer_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        hash: Text = String,
+        changed_at: Timestamptz = DateTime<Utc>,
+    }
+
+    SaveAddresses [
+        "INSERT INTO addresses (id, customer_id, label, recipient, company, line1, line2, city, region, postal_code, \
+         country, phone, default_shipping, default_billing, created_at, updated_at, last_used_at, version) \
+         SELECT * FROM unnest(",
+        ") ON CONFLICT (customer_id, id) DO UPDATE SET label = excluded.label, recipient = excluded.recipient, \
+         company = excluded.company, line1 = excluded.line1, line2 = excluded.line2, city = excluded.city, \
+         region = excluded.region, postal_code = excluded.postal_code, country = excluded.country, \
+         phone = excluded.phone, default_shipping = excluded.default_shipping, \
+         default_billing = excluded.default_billing, updated_at = excluded.updated_at, \
+         last_used_at = excluded.last_used_at, version = excluded.version"
+    ] {
+        id: SqlUuid = Uuid,
+        customer_id: SqlUuid = Uuid,
+        label: Nullable<Text> = Option<String>,
+        recipient: Text = String,
+        company: Nullable<Text> = Option<String>,
+        line1: Text = String,
+        line2: Nullable<Text> = Option<String>,
+        city: Text = String,
+        region: Nullable<Text> = Option<String>,
+        postal_code: Nullable<Text> = Option<String>,
+        country: Text = String,
+        phone: Nullable<Text> = Option<String>,
+        default_shipping: Bool = bool,
+        default_billing: Bool = bool,
+        created_at: Timestamptz = DateTime<Utc>,
+        updated_at: Timestamptz = DateTime<Utc>,
+        last_used_at: Timestamptz = DateTime<Utc>,
+        version: BigInt = i64,
+    }
+
+    DeleteAddresses [
+        "DELETE FROM addresses AS t USING unnest(",
+        ") AS u (customer_id, id) WHERE t.customer_id = u.customer_id AND t.id = u.id"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        id: SqlUuid = Uuid,
+    }
+
+    SaveSessions [
+        "INSERT INTO sessions (id, customer_id, device_id, device_name, user_agent, client_address, refresh_hash, \
+         generation, previous_hash, rotated_at, created_at, last_seen_at, expires_at, absolute_expires_at, revoked_at) \
+         SELECT * FROM unnest(",
+        ") ON CONFLICT (customer_id, id) DO UPDATE SET refresh_hash = excluded.refresh_hash, \
+         generation = excluded.generation, previous_hash = excluded.previous_hash, rotated_at = excluded.rotated_at, \
+         last_seen_at = excluded.last_seen_at, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at"
+    ] {
+        id: SqlUuid = Uuid,
+        customer_id: SqlUuid = Uuid,
+        device_id: Nullable<SqlUuid> = Option<Uuid>,
+        device_name: Nullable<Text> = Option<String>,
+        user_agent: Nullable<Text> = Option<String>,
+        client_address: Nullable<Inet> = Option<IpNet>,
+        refresh_hash: Bytea = Vec<u8>,
+        generation: Integer = i32,
+        previous_hash: Nullable<Bytea> = Option<Vec<u8>>,
+        rotated_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        created_at: Timestamptz = DateTime<Utc>,
+        last_seen_at: Timestamptz = DateTime<Utc>,
+        expires_at: Timestamptz = DateTime<Utc>,
+        absolute_expires_at: Timestamptz = DateTime<Utc>,
+        revoked_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+    }
+
+    SaveDevices [
+        "INSERT INTO devices (id, customer_id, secret_hash, created_at, last_used_at) SELECT * FROM unnest(",
+        ") ON CONFLICT (customer_id, id) DO UPDATE SET last_used_at = excluded.last_used_at"
+    ] {
+        id: SqlUuid = Uuid,
+        customer_id: SqlUuid = Uuid,
+        secret_hash: Bytea = Vec<u8>,
+        created_at: Timestamptz = DateTime<Utc>,
+        last_used_at: Timestamptz = DateTime<Utc>,
+    }
+
+    DeleteDevices [
+        "DELETE FROM devices AS t USING unnest(",
+        ") AS u (customer_id, id) WHERE t.customer_id = u.customer_id AND t.id = u.id"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        id: SqlUuid = Uuid,
+    }
+
+    /// A token that was used or voided meanwhile is not touched: the count of rows tells.
+    SaveTokens [
+        "INSERT INTO one_time_tokens AS t (token_hash, customer_id, purpose, created_at, expires_at, used_at, \
+         voided_at) SELECT * FROM unnest(",
+        ") ON CONFLICT (token_hash) DO UPDATE SET used_at = excluded.used_at, voided_at = excluded.voided_at \
+         WHERE t.used_at IS NULL AND t.voided_at IS NULL"
+    ] {
+        token_hash: Bytea = Vec<u8>,
+        customer_id: SqlUuid = Uuid,
+        purpose: Text = String,
+        created_at: Timestamptz = DateTime<Utc>,
+        expires_at: Timestamptz = DateTime<Utc>,
+        used_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        voided_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+    }
+
+    /// Gives every bucket a row to lock.
+    EnsureThrottles [
+        "INSERT INTO sign_in_throttles (bucket, state, updated_at) SELECT * FROM unnest(",
+        ") AS u (bucket, state, updated_at) ORDER BY bucket ON CONFLICT DO NOTHING"
+    ] {
+        bucket: Bytea = Vec<u8>,
+        state: Jsonb = Value,
+        updated_at: Timestamptz = DateTime<Utc>,
+    }
+
+    SaveThrottles [
+        "INSERT INTO sign_in_throttles (bucket, state, locked_until, updated_at) SELECT * FROM unnest(",
+        ") AS u (bucket, state, locked_until, updated_at) ORDER BY bucket ON CONFLICT (bucket) DO UPDATE \
+         SET state = excluded.state, locked_until = excluded.locked_until, updated_at = excluded.updated_at"
+    ] {
+        bucket: Bytea = Vec<u8>,
+        state: Jsonb = Value,
+        locked_until: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        updated_at: Timestamptz = DateTime<Utc>,
+    }
+
+    InsertMails [
+        "INSERT INTO mails (id, customer_id, kind, locale, nonce, created_at, due_at) \
+         SELECT id, customer_id, kind, locale, nonce, created_at, created_at FROM unnest(",
+        ") AS u (id, customer_id, kind, locale, nonce, created_at)"
+    ] {
+        id: SqlUuid = Uuid,
+        customer_id: SqlUuid = Uuid,
+        kind: Text = String,
+        locale: Text = String,
+        nonce: Nullable<Bytea> = Option<Vec<u8>>,
+        created_at: Timestamptz = DateTime<Utc>,
+    }
+
+    InsertAuditEntries [
+        "INSERT INTO audit_entries (id, shard, customer_id, actor_kind, actor_id, action, data, request_id, \
+         occurred_at) SELECT * FROM unnest(",
+        ")"
+    ] {
+        id: SqlUuid = Uuid,
+        shard: SmallInt = i16,
+        customer_id: Nullable<SqlUuid> = Option<Uuid>,
+        actor_kind: Text = String,
+        actor_id: Nullable<Text> = Option<String>,
+        action: Text = String,
+        data: Jsonb = Value,
+        request_id: Text = String,
+        occurred_at: Timestamptz = DateTime<Utc>,
+    }
+
+    /// Remembers what callers were told; fewer rows than asked for means that another node
+    /// carries out one of these requests too.
+    InsertIdempotencyKeys [
+        "INSERT INTO idempotency_keys (owner, key, request_hash, customer_id, outcome, created_at) \
+         SELECT * FROM unnest(",
+        ") AS u (owner, key, request_hash, customer_id, outcome, created_at) ORDER BY owner, key \
+         ON CONFLICT DO NOTHING"
+    ] {
+        owner: Text = String,
+        key: Text = String,
+        request_hash: Bytea = Vec<u8>,
+        customer_id: Nullable<SqlUuid> = Option<Uuid>,
+        outcome: Jsonb = Value,
+        created_at: Timestamptz = DateTime<Utc>,
+    }
+
+    /// The last statement before commit: see `outbox_append` in the migrations.
+    AppendToOutbox [
+        "SELECT outbox_append(",
+        ")"
+    ] {
+        shard: SmallInt = i16,
+        id: SqlUuid = Uuid,
+        customer_id: SqlUuid = Uuid,
+        customer_sequence: BigInt = i64,
+        kind: Text = String,
+        occurred_at: Timestamptz = DateTime<Utc>,
+        traceparent: Nullable<Text> = Option<String>,
+        data: Jsonb = Value,
+    }
+}

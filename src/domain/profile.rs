@@ -145,7 +145,15 @@ mod tests {
         ] {
             assert_eq!(is_believable_birth(date(raw).unwrap(), today), believable, "{raw}");
         }
-        for raw in ["2026-02-30", "26-01-01", "2026-1-1", "2026-01-01T00:00", "+2026-01-1", "2026-01--1", ""] {
+        for raw in [
+            "2026-02-30",
+            "26-01-01",
+            "2026-1-1",
+            "2026-01-01T00:00",
+            "+2026-01-1",
+            "2026-01--1",
+            "",
+        ] {
             assert_eq!(date(raw).unwrap_err().code, "invalid_date", "{raw}");
         }
     }
