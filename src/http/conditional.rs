@@ -53,6 +53,21 @@ impl IfMatch {
         }
     }
 
+    /// The one version to hand on with a command that takes no more; `None` means any.
+    ///
+    /// # Errors
+    /// 412 when no tag can be a version, 400 when several are named.
+    pub fn version(&self) -> Result<Option<i64>, Problem> {
+        match self.versions() {
+            None => Ok(None),
+            Some([version]) => Ok(Some(*version)),
+            Some([]) => Err(Problem::new(Code::PreconditionFailed)),
+            Some(_) => {
+                Err(Problem::new(Code::MalformedHeader).detail("If-Match takes one version here."))
+            }
+        }
+    }
+
     /// # Errors
     /// 412 unless this version may be changed.
     pub fn check(&self, version: i64) -> Result<(), Problem> {
@@ -229,6 +244,13 @@ mod tests {
         assert_eq!(IfMatch::Absent.require().unwrap_err().code(), Code::PreconditionRequired);
         assert_eq!(some.versions(), Some(&[7, 8][..]));
         assert_eq!(IfMatch::Any.versions(), None);
+        let one = |versions: &[i64]| {
+            IfMatch::Versions(versions.to_vec()).version().map_err(|problem| problem.code())
+        };
+        assert_eq!(one(&[7]), Ok(Some(7)));
+        assert_eq!(one(&[]), Err(Code::PreconditionFailed));
+        assert_eq!(one(&[7, 8]), Err(Code::MalformedHeader));
+        assert_eq!(IfMatch::Absent.version().unwrap(), None);
     }
 
     #[actix_web::test]

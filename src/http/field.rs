@@ -4,6 +4,8 @@
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::problem::FieldError;
+
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldFault {
@@ -17,6 +19,18 @@ impl FieldFault {
     /// A fault with its code and words.
     pub fn new(code: &'static str, detail: impl Into<String>) -> FieldFault {
         FieldFault { code, detail: detail.into() }
+    }
+
+    /// The fault as an answer tells it, at a place in the body such as `#/address/city`.
+    pub fn at(self, pointer: impl Into<String>) -> FieldError {
+        let FieldFault { code, detail } = self;
+        FieldError { pointer: Some(pointer.into()), parameter: None, code, detail }
+    }
+
+    /// The fault as an answer tells it, of a parameter of the query string.
+    pub fn of_parameter(self, name: impl Into<String>) -> FieldError {
+        let FieldFault { code, detail } = self;
+        FieldError { pointer: None, parameter: Some(name.into()), code, detail }
     }
 
     pub(super) fn wrong_type(expected: &str) -> FieldFault {

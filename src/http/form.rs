@@ -285,7 +285,7 @@ impl<'a> Form<'a> {
         read: impl FnOnce(&mut Form<'a>) -> Option<T>,
     ) -> (Option<T>, Vec<FieldError>) {
         let Value::Object(fields) = value else {
-            return (None, vec![field_error(pointer, FieldFault::wrong_type("an object"))]);
+            return (None, vec![FieldFault::wrong_type("an object").at(pointer)]);
         };
         let mut form = Form { fields, known: Vec::new(), pointer, errors: Vec::new() };
         let value = read(&mut form);
@@ -298,12 +298,12 @@ impl<'a> Form<'a> {
             let mut pointer = self.pointer.clone();
             pointer::push(&mut pointer, name);
             let fault = FieldFault::new("unknown_field", "There is no field of this name.");
-            self.errors.push(field_error(pointer, fault));
+            self.errors.push(fault.at(pointer));
         }
     }
 
     fn note(&mut self, pointer: String, fault: FieldFault) {
-        self.errors.push(field_error(pointer, fault));
+        self.errors.push(fault.at(pointer));
     }
 
     fn pointer_of(&self, name: &str) -> String {
@@ -319,10 +319,6 @@ fn set<T>(value: Option<T>) -> Patch<T> {
 
 fn too_many(max: usize) -> FieldFault {
     FieldFault::new("too_many", format!("Must have at most {max} entries."))
-}
-
-fn field_error(pointer: String, fault: FieldFault) -> FieldError {
-    FieldError { pointer: Some(pointer), parameter: None, code: fault.code, detail: fault.detail }
 }
 
 #[cfg(test)]

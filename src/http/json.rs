@@ -14,6 +14,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{
     catalogue::Code,
+    field::FieldFault,
     pointer::Path,
     problem::{FIELD_ERRORS_MAX, FieldError, Problem},
 };
@@ -65,12 +66,7 @@ impl From<Refused> for Problem {
 }
 
 fn nul_fault(pointer: String) -> FieldError {
-    FieldError {
-        pointer: Some(pointer),
-        parameter: None,
-        code: "nul_character",
-        detail: "The character U+0000 is not allowed.".into(),
-    }
+    FieldFault::new("nul_character", "The character U+0000 is not allowed.").at(pointer)
 }
 
 /// Reads one JSON text.

@@ -153,8 +153,7 @@ impl<'a> Query<'a> {
     }
 
     fn note(&mut self, parameter: String, fault: FieldFault) {
-        let FieldFault { code, detail } = fault;
-        self.errors.push(FieldError { pointer: None, parameter: Some(parameter), code, detail });
+        self.errors.push(fault.of_parameter(parameter));
     }
 }
 
