@@ -1,1 +1,21 @@
 //! (to come)
+
+pub mod body;
+pub mod catalogue;
+pub mod client_address;
+pub mod conditional;
+pub mod docs;
+pub mod error;
+pub mod field;
+pub mod form;
+pub mod idempotency;
+pub mod json;
+pub mod pages;
+pub mod pointer;
+pub mod problem;
+pub mod query;
+pub mod request_id;
+pub mod unread;
+
+#[cfg(test)]
+mod example;

@@ -1,0 +1,312 @@
+//! The catalogue of problem types: every `code` an error answer may bear, with its status and a
+//! page that explains it at `/problems/<code>`. An answer can only be built from a [`Code`], so
+//! no error leaves the service that has no page.
+
+use actix_web::{HttpRequest, HttpResponse, get, http::header, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::problem::Problem;
+
+/// One kind of problem, as clients see it.
+#[derive(Serialize, ToSchema)]
+pub struct ProblemType {
+    /// The stable name; the last part of the problem's `type`.
+    pub code: &'static str,
+    /// The HTTP status that always goes with it.
+    pub status: u16,
+    /// One short line, the same for every occurrence.
+    pub title: &'static str,
+    /// What happened and what the caller can do about it.
+    pub explanation: &'static str,
+}
+
+macro_rules! problems {
+    ($($variant:ident $code:literal $status:literal $title:literal $explanation:literal)*) => {
+        /// The name of a problem type.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the catalogue.
+            pub const ALL: &[Code] = &[$(Code::$variant),*];
+        }
+
+        /// Every problem type; the entry of a [`Code`] stands at the code's own position.
+        pub static PROBLEMS: &[ProblemType] = &[
+            $(ProblemType { code: $code, status: $status, title: $title, explanation: $explanation },)*
+        ];
+    };
+}
+
+problems! {
+    // --- the request cannot be read
+    MalformedJson "malformed_json" 400 "The body is not acceptable JSON"
+        "The body could not be read as JSON: it is empty, not UTF-8, breaks the grammar, names a key twice in one object, nests deeper than 32 levels, or holds a number outside ±2^53. The detail tells the line and column. Correct the body; repeating it unchanged cannot succeed."
+    MalformedRequest "malformed_request" 400 "The request could not be read"
+        "The request's framing, path or headers are not what HTTP or this API define, or the body ended before its announced length."
+    MalformedQuery "malformed_query" 400 "The query string could not be read"
+        "The query string is not valid percent-encoded UTF-8, or names one parameter twice."
+    MalformedHeader "malformed_header" 400 "A request header could not be read"
+        "A header such as If-Match or If-None-Match does not have the form that HTTP defines for it."
+    MalformedIdempotencyKey "malformed_idempotency_key" 400 "The Idempotency-Key could not be read"
+        "Send the header once, with 1 to 255 visible ASCII characters, plain or in double quotes."
+    BodyTimeout "body_timeout" 408 "The body did not arrive in time"
+        "The whole body must arrive within the configured time. Nothing was changed; send the request again."
+    PayloadTooLarge "payload_too_large" 413 "The body is too large"
+        "A body may hold at most 64 KiB unless the route says otherwise."
+    UnsupportedMediaType "unsupported_media_type" 415 "The content type is not supported"
+        "Send `application/json`; for PATCH also `application/merge-patch+json`. UTF-8 only, without content encoding."
+    ValidationFailed "validation_failed" 422 "Some fields are not valid"
+        "The member `errors` lists every failing field: `pointer` (or `parameter` for the query string) says where, `code` what is wrong, `detail` says it in words."
+
+    // --- who is asking
+    Unauthorized "unauthorized" 401 "Not signed in"
+        "The route needs `Authorization: Bearer <token>`, and the token is missing, unknown, expired or revoked. Refresh it or sign in again."
+    InvalidCredentials "invalid_credentials" 401 "The credentials are not right"
+        "The identifier and the secret do not belong together. The answer is the same whether or not the account exists."
+    RefreshInvalid "refresh_invalid" 401 "The refresh token is not valid"
+        "The refresh token is unknown, expired or revoked. Sign in again."
+    RefreshReused "refresh_reused" 401 "The refresh token was used before"
+        "A refresh token works once. Its second use outside the short grace ends the whole session, because it may have been stolen. Sign in again."
+    Forbidden "forbidden" 403 "Not allowed"
+        "The caller is known but may not do this."
+    ScopeMissing "scope_missing" 403 "The key lacks a scope"
+        "The API key is valid but does not carry the scope that the route needs."
+    EmailUnverified "email_unverified" 403 "The e-mail address is not verified"
+        "The password is right, but the address has to be verified first. A new mail can be asked for at /v1/auth/email/resend."
+    AccountSuspended "account_suspended" 403 "The account is suspended"
+        "The password is right, but the shop has suspended the account."
+    AccountInactive "account_inactive" 403 "The account is inactive"
+        "The password is right, but the account is not in use at present."
+
+    // --- what is asked for
+    NotFound "not_found" 404 "Not found"
+        "There is nothing here for this caller. A resource of somebody else answers the same."
+    MethodNotAllowed "method_not_allowed" 405 "The method is not allowed here"
+        "The path exists but not for this method; the header Allow lists the methods that it has."
+    UriTooLong "uri_too_long" 414 "The address is too long"
+        "Path and query string together may hold at most 4 KiB."
+
+    // --- the state of things
+    PreconditionFailed "precondition_failed" 412 "The resource has changed"
+        "If-Match names another version than the current one. Read the resource again and decide anew."
+    PreconditionRequired "precondition_required" 428 "If-Match is required"
+        "This route changes only a version that the caller names: send If-Match with the ETag of the last read."
+    IdempotencyKeyReused "idempotency_key_reused" 422 "The Idempotency-Key belongs to another request"
+        "The key was used with another method, path or body. Use a new key for a new request."
+    IdempotencyInProgress "idempotency_in_progress" 409 "The first request with this key is still running"
+        "Repeat the same request a moment later to receive the first one's answer."
+    Conflict "conflict" 409 "The current state does not allow it"
+        "The request is sound but does not fit the present state of the resource. Read it again and decide anew."
+    TransitionNotAllowed "transition_not_allowed" 409 "The status does not allow this move"
+        "The customer's status can only move along the documented paths."
+    AccountFrozen "account_frozen" 409 "The account is frozen"
+        "A deletion is scheduled, so nothing can be changed; cancelling the deletion thaws the account."
+    EmailTaken "email_taken" 409 "The e-mail address is in use"
+        "Another living customer has this address."
+    PhoneTaken "phone_taken" 409 "The phone number is in use"
+        "Another living customer has verified this number."
+    AddressLimitReached "address_limit_reached" 409 "No room for another address"
+        "The customer already has as many addresses as the shop allows. Delete one first."
+    LastAddress "last_address" 409 "The last address stays"
+        "A customer's only address cannot be deleted. Add another one first."
+    ActiveOrders "active_orders" 409 "There are active orders"
+        "The account cannot be deleted while orders are on their way."
+    LinkRequired "link_required" 409 "The account has to be linked by its owner"
+        "An account with this address exists. Sign in to it, then link the provider."
+    IdentityTaken "identity_taken" 409 "The identity is linked to another account"
+        "The provider's account is already linked to another customer."
+    LastSignInMethod "last_sign_in_method" 409 "The last way to sign in stays"
+        "Without this method nobody could sign in any more. Add another one first."
+    ExportRunning "export_running" 409 "An export is already running"
+        "Only one export runs at a time; wait for it or read its state."
+    TokenInvalid "token_invalid" 422 "The token is not valid"
+        "The token is unknown, expired, already used, or voided by a newer one. Ask for a new one."
+    EmailMismatch "email_mismatch" 422 "The e-mail addresses differ"
+        "The provider vouches for another address than the one claimed."
+    EmailNotVerifiedByProvider "email_not_verified_by_provider" 422 "The provider has not verified the address"
+        "The provider does not vouch for the e-mail address, so it cannot be used to sign in."
+
+    // --- too much, or trouble on our side
+    RateLimited "rate_limited" 429 "Too many requests"
+        "Wait for the seconds that Retry-After tells, then try again."
+    LoginLocked "login_locked" 429 "Signing in is locked for a while"
+        "Too many failed attempts for this identifier. Wait for the seconds that Retry-After tells. The answer is the same whether or not the account exists."
+    Internal "internal" 500 "Something went wrong here"
+        "The service failed in a way it did not expect. The failure is recorded under the request id."
+    Overloaded "overloaded" 503 "Too busy"
+        "The service has as much work as it can finish in time. Nothing was changed; try again after Retry-After."
+    Unavailable "unavailable" 503 "Not available at present"
+        "Something that the service depends on does not answer, or the service is stopping. Nothing was changed; try again after Retry-After."
+    OutcomeUnknown "outcome_unknown" 503 "It is not known whether the change took effect"
+        "The change was under way when the connection to the database was lost. Repeat the request with the same Idempotency-Key: it takes effect once."
+    TimedOut "timed_out" 503 "The answer took too long"
+        "The request was given up after the configured time; a change may still have taken effect. Repeat it with the same Idempotency-Key."
+    RateLimiterUnavailable "rate_limiter_unavailable" 503 "The rate limiter does not answer"
+        "Signing in is refused while attempts cannot be counted. Try again after Retry-After."
+}
+
+impl Code {
+    /// The catalogue's entry.
+    pub fn entry(self) -> &'static ProblemType {
+        &PROBLEMS[self as usize]
+    }
+
+    /// The name as it stands in answers, such as `not_found`.
+    pub fn as_str(self) -> &'static str {
+        self.entry().code
+    }
+
+    /// The code of a name, if there is one.
+    pub fn find(name: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.as_str() == name)
+    }
+}
+
+/// Registers the pages of the catalogue.
+pub fn routes(cfg: &mut ServiceConfig) {
+    cfg.service(list).service(explain);
+}
+
+/// Every problem type.
+#[utoipa::path(tag = "problems", responses((status = 200, body = [ProblemType])))]
+#[get("/problems")]
+async fn list(request: HttpRequest) -> HttpResponse {
+    if wants_html(&request) {
+        let rows: String = PROBLEMS.iter().map(html_of).collect();
+        return html("Problems", &rows);
+    }
+    json(&PROBLEMS)
+}
+
+/// What one problem type means.
+#[utoipa::path(
+    tag = "problems",
+    params(("code" = String, Path, description = "the code, such as `not_found`")),
+    responses((status = 200, body = ProblemType))
+)]
+#[get("/problems/{code}")]
+async fn explain(request: HttpRequest, code: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let entry = Code::find(&code).ok_or(Problem::new(Code::NotFound))?.entry();
+    Ok(if wants_html(&request) { html(entry.title, &html_of(entry)) } else { json(entry) })
+}
+
+/// Browsers name `text/html`; programs that follow `type` mostly take anything.
+fn wants_html(request: &HttpRequest) -> bool {
+    request
+        .headers()
+        .get_all(header::ACCEPT)
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains("text/html"))
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> HttpResponse {
+    cacheable().json(value)
+}
+
+fn html(title: &str, body: &str) -> HttpResponse {
+    cacheable().content_type("text/html; charset=utf-8").body(format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title><body>{body}</body></html>"
+    ))
+}
+
+fn cacheable() -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CACHE_CONTROL, "public, max-age=3600"))
+        .insert_header((header::VARY, "accept"));
+    response
+}
+
+fn html_of(entry: &ProblemType) -> String {
+    let ProblemType { code, status, title, explanation } = entry;
+    format!(
+        "<h2 id=\"{code}\">{title}</h2><p><code>{code}</code>, status {status}</p><p>{}</p>",
+        explanation.replace('<', "&lt;").replace('>', "&gt;")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use actix_web::{
+        App,
+        http::StatusCode,
+        test::{
+            TestRequest, call_and_read_body, call_and_read_body_json, call_service, init_service,
+        },
+    };
+    use utoipa_actix_web::AppExt;
+
+    use super::*;
+
+    #[test]
+    fn every_code_finds_its_own_entry_and_names_are_unique() {
+        assert_eq!(Code::ALL.len(), PROBLEMS.len());
+        let mut names = HashSet::new();
+        for code in Code::ALL {
+            assert_eq!(Code::find(code.as_str()), Some(*code));
+            assert!(names.insert(code.as_str()), "{} stands twice", code.as_str());
+            let entry = code.entry();
+            assert!(StatusCode::from_u16(entry.status).is_ok_and(|status| status.as_u16() >= 400));
+            assert_ne!(entry.status, 423, "a locked login answers 429");
+            assert!(entry.code.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+            assert!(!entry.title.ends_with('.') && entry.explanation.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn the_codes_of_the_contract_have_their_status() {
+        for (code, status) in [
+            ("invalid_credentials", 401),
+            ("refresh_reused", 401),
+            ("email_unverified", 403),
+            ("account_suspended", 403),
+            ("account_inactive", 403),
+            ("email_taken", 409),
+            ("transition_not_allowed", 409),
+            ("address_limit_reached", 409),
+            ("last_address", 409),
+            ("active_orders", 409),
+            ("link_required", 409),
+            ("idempotency_in_progress", 409),
+            ("idempotency_key_reused", 422),
+            ("email_mismatch", 422),
+            ("email_not_verified_by_provider", 422),
+            ("login_locked", 429),
+            ("rate_limited", 429),
+            ("rate_limiter_unavailable", 503),
+            ("overloaded", 503),
+        ] {
+            assert_eq!(Code::find(code).map(|code| code.entry().status), Some(status), "{code}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn each_code_has_a_page_for_programs_and_for_people() {
+        let app =
+            init_service(App::new().into_utoipa_app().configure(routes).split_for_parts().0).await;
+        for entry in PROBLEMS {
+            let uri = format!("/problems/{}", entry.code);
+            let request = TestRequest::get().uri(&uri).to_request();
+            let body: serde_json::Value = call_and_read_body_json(&app, request).await;
+            assert_eq!(body["code"], entry.code);
+            let request = TestRequest::get()
+                .uri(&uri)
+                .insert_header((header::ACCEPT, "text/html,*/*;q=0.8"))
+                .to_request();
+            let page = call_and_read_body(&app, request).await;
+            assert!(std::str::from_utf8(&page).unwrap().contains(entry.title));
+        }
+        let request = TestRequest::get().uri("/problems/none").to_request();
+        assert_eq!(call_service(&app, request).await.status(), StatusCode::NOT_FOUND);
+        let request = TestRequest::get().uri("/problems").to_request();
+        let all: Vec<serde_json::Value> = call_and_read_body_json(&app, request).await;
+        assert_eq!(all.len(), PROBLEMS.len());
+    }
+}
