@@ -76,17 +76,12 @@ pub struct IdempotencyKey {
 }
 
 /// A field of a merge patch (RFC 7396): absent, `null`, or a value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum Change<T> {
+    #[default]
     Keep,
     Clear,
     Set(T),
-}
-
-impl<T> Default for Change<T> {
-    fn default() -> Self {
-        Self::Keep
-    }
 }
 
 impl<T: Clone> Change<T> {
