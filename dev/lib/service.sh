@@ -66,20 +66,21 @@ json_string() { # TEXT
   printf '"%s"' "${text//\"/\\\"}"
 }
 
+run_facts() { # PID
+  printf '{\n'
+  printf '  "base_url": %s,\n' "$(json_string "$base_url")"
+  printf '  "ops_url": %s,\n' "$(json_string "$ops_url")"
+  printf '  "staff_key": %s,\n' "$(json_string "$(<"$state/staff_key")")"
+  printf '  "mail_dir": %s,\n' "$(json_string "$CUSTOMER_SERVICE__MAIL__FOLDER")"
+  printf '  "database_url": %s,\n' "$(json_string "$DATABASE_URL")"
+  printf '  "redis_url": %s,\n' "$(json_string "$REDIS_URL")"
+  printf '  "amqp_url": %s,\n' "$(json_string "$AMQP_URL")"
+  printf '  "pid": %s\n}\n' "$1"
+}
+
 # For scripts and `make demo`; there exactly while the service serves.
 write_run_json() { # PID
-  (
-    umask 077
-    printf '{\n'
-    printf '  "base_url": %s,\n' "$(json_string "$base_url")"
-    printf '  "ops_url": %s,\n' "$(json_string "$ops_url")"
-    printf '  "staff_key": %s,\n' "$(json_string "$(<"$state/staff_key")")"
-    printf '  "mail_dir": %s,\n' "$(json_string "$CUSTOMER_SERVICE__MAIL__FOLDER")"
-    printf '  "database_url": %s,\n' "$(json_string "$DATABASE_URL")"
-    printf '  "redis_url": %s,\n' "$(json_string "$REDIS_URL")"
-    printf '  "amqp_url": %s,\n' "$(json_string "$AMQP_URL")"
-    printf '  "pid": %s\n}\n' "$1"
-  ) >"$state/run.json.new"
+  (umask 077 && run_facts "$1" >"$state/run.json.new")
   mv "$state/run.json.new" "$state/run.json"
 }
 
