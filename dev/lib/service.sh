@@ -44,7 +44,7 @@ http_status() { # URL
   host=${authority%:*}
   host=${host#[}
   { exec 3<>"/dev/tcp/${host%]}/${authority##*:}"; } 2>/dev/null || return 1
-  printf 'GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "${rest#*/}" "$authority" >&3
+  printf 'GET /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "${rest#*/}" "$authority" 2>/dev/null >&3 || true
   IFS= read -r -t 5 line <&3 || true
   exec 3>&-
   [[ $line =~ ^HTTP/1\.[01]\ ([0-9]{3}) ]] && echo "${BASH_REMATCH[1]}"
