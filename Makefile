@@ -1,0 +1,32 @@
+# The commands of this repository. Each is one script in dev/, which says in its first lines what it does.
+.PHONY: help run demo test bench stop clean-data
+
+help:
+	@echo "make run         build and serve on this machine, with private servers under .local"
+	@echo "make demo        play the whole story against the running service"
+	@echo "make test        format check, lints, and all tests against real servers"
+	@echo "make bench       the ratios of the benchmark"
+	@echo "make stop        stop what make run started; the data stays"
+	@echo "make clean-data  stop, and delete the data"
+	@echo
+	@echo "DATABASE_URL, REDIS_URL, AMQP_URL   use these servers instead of private ones"
+	@echo "REDIS_URL=none, AMQP_URL=none       do without Redis, without RabbitMQ"
+	@echo "RELEASE=1                           make run and make demo with optimisation"
+
+run:
+	@dev/run
+
+demo:
+	@dev/demo
+
+test:
+	@dev/test
+
+bench:
+	@dev/bench
+
+stop:
+	@dev/stop
+
+clean-data:
+	@dev/clean-data
