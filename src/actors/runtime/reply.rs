@@ -53,7 +53,7 @@ impl Ticket {
 pub struct Reply<T> {
     sender: Option<OneshotSender<Result<T, CallError>>>,
     ticket: Arc<Ticket>,
-    _permit: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<T> Reply<T> {
@@ -62,13 +62,13 @@ impl<T> Reply<T> {
         ticket: Arc<Ticket>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        Self { sender, ticket, _permit: Some(permit) }
+        Self { sender, ticket, permit: Some(permit) }
     }
 
     /// A reply and the end that its caller would hold, without an actor: for tests of a batch.
     pub fn pair() -> (Self, oneshot::Receiver<Result<T, CallError>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { sender: Some(sender), ticket: Arc::default(), _permit: None }, receiver)
+        (Self { sender: Some(sender), ticket: Arc::default(), permit: None }, receiver)
     }
 
     /// Marks the work as begun: from now on a lost reply reads `Unknown`. False when the caller
@@ -96,6 +96,8 @@ impl<T> Reply<T> {
     }
 
     fn send(&mut self, outcome: Result<T, CallError>) {
+        // First the place in the queue, then the answer: who was answered finds room again.
+        drop(self.permit.take());
         if let Some(sender) = self.sender.take() {
             // A caller who left needs no answer.
             drop(sender.send(outcome));

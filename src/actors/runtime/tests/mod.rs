@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::actors::shard::ShardRef;
 
 fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -93,6 +94,12 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < end, "not in time: {what}");
         sleep(millis(1)).await;
     }
+}
+
+/// The numbers once no batch is in flight: callers are answered just before it is noted.
+async fn settled(shard: &ShardRef<Store>) -> Snapshot {
+    eventually("no batch is in flight", || shard.stats().snapshot().in_flight == 0).await;
+    shard.stats().snapshot()
 }
 
 /// How a batch goes wrong; the worst of its jobs decides.
