@@ -6,6 +6,7 @@
 //! must not take other callers' connections with it.
 
 pub mod addresses;
+pub mod appends;
 pub mod audit;
 pub mod customers;
 pub mod devices;
@@ -24,6 +25,7 @@ pub mod signing_keys;
 pub mod staff_keys;
 pub mod statements;
 pub mod throttles;
+pub mod transactions;
 
 pub use error::Error;
 pub use pool::{Database, DatabaseSettings, PooledConnection};

@@ -4,6 +4,7 @@
 //! its plan is cached (diesel's own multi-row inserts and updates change their text with the number
 //! of rows and are planned anew each time). Their texts are pinned by a test in `tests/it`.
 
+use super::Connection;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::QueryResult;
@@ -11,6 +12,7 @@ use diesel::sql_types::{
     Array, BigInt, Bool, Bytea, Date, Inet, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz,
     Uuid as SqlUuid,
 };
+use diesel_async::RunQueryDsl;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use ipnet::IpNet;
@@ -32,6 +34,15 @@ macro_rules! bulk {
             /// Whether there is nothing to write.
             pub fn is_empty(&self) -> bool {
                 bulk!(@first self $($field)+).is_empty()
+            }
+
+            /// Runs the statement, or nothing when there is nothing to write. Answers with the
+            /// number of rows written.
+            ///
+            /// # Errors
+            /// Those of the statement.
+            pub async fn execute(&self, mut conn: &Connection) -> QueryResult<usize> {
+                if self.is_empty() { Ok(0) } else { RunQueryDsl::execute(self, &mut conn).await }
             }
 
             /// Rows to write.
@@ -326,10 +337,12 @@ bulk! {
         voided_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
     }
 
-    /// Gives every bucket a row to lock.
-    EnsureThrottles [
-        "INSERT INTO sign_in_throttles (bucket, state, updated_at) SELECT * FROM unnest(",
-        ") AS u (bucket, state, updated_at) ORDER BY bucket ON CONFLICT DO NOTHING"
+    /// Gives every bucket a row where it has none, locks the rows in the order of their keys, and
+    /// returns them.
+    LockThrottles [
+        "INSERT INTO sign_in_throttles AS t (bucket, state, updated_at) SELECT * FROM unnest(",
+        ") AS u (bucket, state, updated_at) ORDER BY bucket \
+         ON CONFLICT (bucket) DO UPDATE SET updated_at = excluded.updated_at RETURNING t.bucket, t.state"
     ] {
         bucket: Bytea = Vec<u8>,
         state: Jsonb = Value,
@@ -406,4 +419,8 @@ bulk! {
         traceparent: Nullable<Text> = Option<String>,
         data: Jsonb = Value,
     }
+}
+
+impl diesel::query_builder::Query for LockThrottles {
+    type SqlType = (Bytea, Jsonb);
 }

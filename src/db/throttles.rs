@@ -1,32 +1,33 @@
 //! Table `sign_in_throttles`.
 
 use super::Connection;
-use super::schema::sign_in_throttles;
 use super::sessions::secret_hash;
-use super::statements::SaveThrottles;
+use super::statements::{LockThrottles, SaveThrottles};
 use crate::domain::throttle::{Bucket, Throttle};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 
-/// Loads and locks buckets in their order. A bucket without a row is new; two nodes that create it
-/// at once meet at its primary key, and the later one waits and sees the earlier one's state only
-/// if the row is there: hence [`ensure`] comes first.
+/// Loads and locks buckets in the order of their keys. A bucket that has no row gets an empty one,
+/// so that two nodes that meet at a new bucket wait for each other like at an old one.
 ///
 /// # Errors
-/// Those of the query.
+/// Those of the statement.
 pub async fn lock_many(
     mut conn: &Connection,
     buckets: &[Vec<u8>],
+    now: DateTime<Utc>,
 ) -> QueryResult<Vec<(Bucket, Throttle)>> {
-    let rows: Vec<(Vec<u8>, Value)> = sign_in_throttles::table
-        .filter(sign_in_throttles::bucket.eq_any(buckets))
-        .order(sign_in_throttles::bucket)
-        .for_update()
-        .select((sign_in_throttles::bucket, sign_in_throttles::state))
-        .load(&mut conn)
-        .await?;
+    if buckets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lock = LockThrottles {
+        bucket: buckets.to_vec(),
+        state: vec![serde_json::json!(Throttle::default()); buckets.len()],
+        updated_at: vec![now; buckets.len()],
+    };
+    let rows: Vec<(Vec<u8>, Value)> = lock.load(&mut conn).await?;
     rows.into_iter()
         .map(|(bucket, state)| {
             let throttle = serde_json::from_value(state)
@@ -34,30 +35,6 @@ pub async fn lock_many(
             Ok((secret_hash(bucket)?, throttle))
         })
         .collect()
-}
-
-/// Makes sure that each bucket has a row to lock: `rows` holds empty ones, and those that exist
-/// stay as they are.
-///
-/// # Errors
-/// Those of the statement.
-pub async fn ensure(mut conn: &Connection, rows: EnsureThrottles) -> QueryResult<usize> {
-    rows.0.execute(&mut conn).await
-}
-
-/// The statement of [`ensure`].
-pub struct EnsureThrottles(super::statements::EnsureThrottles);
-
-impl EnsureThrottles {
-    /// Empty rows for `buckets`.
-    pub fn new(buckets: &[Vec<u8>], now: DateTime<Utc>) -> Self {
-        let empty = serde_json::json!(Throttle::default());
-        Self(super::statements::EnsureThrottles {
-            bucket: buckets.to_vec(),
-            state: vec![empty; buckets.len()],
-            updated_at: vec![now; buckets.len()],
-        })
-    }
 }
 
 impl SaveThrottles {

@@ -1,0 +1,194 @@
+//! Step two: the commands in arrival order through `decide` and `evolve`; later ones see what
+//! earlier ones did. Pure but for the ids of messages and entries.
+
+use super::Answer;
+use super::load::Loaded;
+use crate::actors::customers::{Answered, SubmitError};
+use crate::clock::Clock;
+use crate::db::idempotency::Remembered;
+use crate::domain::command::IdempotencyKey;
+use crate::domain::decide::decide;
+use crate::domain::event::{Message, Trace};
+use crate::domain::evolve::evolve;
+use crate::domain::mail::Mail;
+use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::throttle::{Bucket, Throttle};
+use crate::domain::{Context, CustomerId, EntryId, Event, MessageId, State, Submission, shard};
+use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+
+/// What a batch came to, to be saved.
+#[derive(Default)]
+pub struct Folded<'a> {
+    pub before: HashMap<CustomerId, State>,
+    pub after: HashMap<CustomerId, State>,
+    pub throttles: Vec<(Bucket, Throttle, DateTime<Utc>)>,
+    pub messages: Vec<Outgoing<'a>>,
+    pub entries: Vec<Entry<'a>>,
+    pub mails: Vec<(Mail, DateTime<Utc>)>,
+    /// Requests to remember, with what their callers are told.
+    pub keys: Vec<(&'a IdempotencyKey, Option<CustomerId>, Outcome, DateTime<Utc>)>,
+    pub answers: Vec<Answer>,
+}
+
+pub struct Outgoing<'a> {
+    pub id: MessageId,
+    pub shard: u16,
+    pub customer_id: CustomerId,
+    pub customer_sequence: i64,
+    pub message: Message,
+    pub context: &'a Context,
+}
+
+pub struct Entry<'a> {
+    pub id: EntryId,
+    pub shard: u16,
+    pub customer_id: Option<CustomerId>,
+    pub trace: Trace,
+    pub context: &'a Context,
+}
+
+pub fn fold<'a>(loaded: Loaded, submissions: &'a [Submission], clock: &dyn Clock) -> Folded<'a> {
+    let mut fold = Fold {
+        folded: Folded {
+            before: loaded.states.clone(),
+            after: loaded.states,
+            ..Default::default()
+        },
+        throttles: loaded.throttles.into_iter().map(|(bucket, t)| (bucket, (t, None))).collect(),
+        remembered: loaded.remembered,
+        clock,
+    };
+    for submission in submissions {
+        let answer = fold.one(submission);
+        fold.folded.answers.push(answer);
+    }
+    let changed = fold.throttles.into_iter();
+    fold.folded.throttles =
+        changed.filter_map(|(bucket, (t, at))| at.map(|at| (bucket, t, at))).collect();
+    fold.folded
+}
+
+struct Fold<'a, 'c> {
+    folded: Folded<'a>,
+    /// Each bucket with the instant of its latest change in this batch.
+    throttles: HashMap<Bucket, (Throttle, Option<DateTime<Utc>>)>,
+    remembered: Vec<Remembered>,
+    clock: &'c dyn Clock,
+}
+
+impl<'a> Fold<'a, '_> {
+    fn one(&mut self, submission: &'a Submission) -> Answer {
+        if let Some(answer) = self.replay(submission) {
+            return answer;
+        }
+        let nobody = &mut State::default();
+        let customer_id = submission.customer_id();
+        let state = match customer_id {
+            Some(id) => self.folded.after.entry(id).or_default(),
+            None => nobody,
+        };
+        let bucket = submission.command.bucket();
+        if let Some(bucket) = bucket {
+            state.throttle = self.throttles.entry(bucket).or_default().0.clone();
+        }
+        let decided = match decide(state, &submission.command, &submission.context) {
+            Ok(decided) => decided,
+            Err(rejection) => {
+                state.throttle = Throttle::default();
+                return Err(SubmitError::Rejected(rejection));
+            }
+        };
+        for event in decided.events {
+            evolve(state, &event);
+            let records = Records { clock: self.clock, context: &submission.context, customer_id };
+            records.note(&mut self.folded.messages, &mut self.folded.entries, state, &event);
+            if let Event::MailQueued(mail) = event {
+                self.folded.mails.push((*mail, submission.context.now));
+            }
+        }
+        let throttle = std::mem::take(&mut state.throttle);
+        let outcome = decided.answer.outcome(state);
+        if let Some(bucket) = bucket {
+            let kept = self.throttles.entry(bucket).or_default();
+            if kept.0 != throttle {
+                *kept = (throttle, Some(submission.context.now));
+            }
+        }
+        if let Some(key) = &submission.idempotency {
+            self.remember(key, customer_id, &outcome, submission.context.now);
+        }
+        Ok(Answered { outcome, replayed: false })
+    }
+
+    /// The answer that an earlier request with the same key got, in this batch or before it.
+    fn replay(&self, submission: &Submission) -> Option<Answer> {
+        let key = submission.idempotency.as_ref()?;
+        let found = self
+            .remembered
+            .iter()
+            .find(|known| known.owner == key.owner && known.key == key.key)?;
+        Some(if found.request_hash == key.request_hash {
+            Ok(Answered { outcome: found.outcome.clone(), replayed: true })
+        } else {
+            Err(SubmitError::Rejected(Rejection::IdempotencyKeyReused))
+        })
+    }
+
+    fn remember(
+        &mut self,
+        key: &'a IdempotencyKey,
+        customer_id: Option<CustomerId>,
+        outcome: &Outcome,
+        now: DateTime<Utc>,
+    ) {
+        self.remembered.push(Remembered {
+            owner: key.owner.clone(),
+            key: key.key.clone(),
+            request_hash: key.request_hash,
+            outcome: outcome.clone(),
+        });
+        self.folded.keys.push((key, customer_id, outcome.clone(), now));
+    }
+}
+
+/// Turns events into messages and entries: every event, so none can be forgotten.
+struct Records<'a, 'c> {
+    clock: &'c dyn Clock,
+    context: &'a Context,
+    customer_id: Option<CustomerId>,
+}
+
+impl<'a> Records<'a, '_> {
+    fn note(
+        &self,
+        messages: &mut Vec<Outgoing<'a>>,
+        entries: &mut Vec<Entry<'a>>,
+        state: &mut State,
+        event: &Event,
+    ) {
+        let shard = self.customer_id.map_or(0, shard::of_customer);
+        if let (Some(customer_id), Some(customer)) = (self.customer_id, &mut state.customer) {
+            if let Some(message) = event.message(customer_id) {
+                customer.sequence += 1;
+                messages.push(Outgoing {
+                    id: MessageId(self.clock.new_id()),
+                    shard,
+                    customer_id,
+                    customer_sequence: customer.sequence,
+                    message,
+                    context: self.context,
+                });
+            }
+        }
+        if let Some(trace) = event.trace() {
+            entries.push(Entry {
+                id: EntryId(self.clock.new_id()),
+                shard,
+                customer_id: self.customer_id,
+                trace,
+                context: self.context,
+            });
+        }
+    }
+}

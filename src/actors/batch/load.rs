@@ -1,0 +1,139 @@
+//! Step one: the rows that the commands declare they need, locked.
+//!
+//! Customers are locked before buckets, each in the order of their keys: batches of other nodes
+//! that want the same rows wait, they never deadlock.
+
+use super::Failure;
+use crate::db::{self, idempotency::Remembered};
+use crate::domain::command::Needs;
+use crate::domain::throttle::{Bucket, Throttle};
+use crate::domain::{CustomerId, State, Submission};
+use chrono::{DateTime, Utc};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use uuid::Uuid;
+
+/// What the commands of a batch see.
+#[derive(Default)]
+pub struct Loaded {
+    pub states: HashMap<CustomerId, State>,
+    pub throttles: HashMap<Bucket, Throttle>,
+    pub remembered: Vec<Remembered>,
+}
+
+/// Which customers need which part.
+#[derive(Default)]
+struct Wanted {
+    customers: BTreeSet<Uuid>,
+    profile: Vec<Uuid>,
+    preferences: Vec<Uuid>,
+    password: Vec<Uuid>,
+    addresses: Vec<Uuid>,
+    sessions: Vec<Uuid>,
+    devices: Vec<Uuid>,
+    tokens: Vec<Uuid>,
+    buckets: BTreeSet<Bucket>,
+}
+
+impl Wanted {
+    fn of(submissions: &[Submission]) -> Self {
+        let mut needs: BTreeMap<Uuid, Needs> = BTreeMap::new();
+        let mut wanted = Self::default();
+        for submission in submissions {
+            if let Some(id) = submission.customer_id() {
+                let need = submission.command.needs();
+                let all = needs.entry(id.0).or_default();
+                all.profile |= need.profile;
+                all.preferences |= need.preferences;
+                all.password |= need.password;
+                all.addresses |= need.addresses;
+                all.sessions |= need.sessions;
+                all.devices |= need.devices;
+                all.tokens |= need.tokens;
+            }
+            wanted.buckets.extend(submission.command.bucket());
+        }
+        for (id, need) in needs {
+            wanted.customers.insert(id);
+            let parts = [
+                (need.profile, &mut wanted.profile),
+                (need.preferences, &mut wanted.preferences),
+                (need.password, &mut wanted.password),
+                (need.addresses, &mut wanted.addresses),
+                (need.sessions, &mut wanted.sessions),
+                (need.devices, &mut wanted.devices),
+                (need.tokens, &mut wanted.tokens),
+            ];
+            for (needed, list) in parts {
+                if needed {
+                    list.push(id);
+                }
+            }
+        }
+        wanted
+    }
+}
+
+/// Loads and locks. `since` bounds the age of idempotency keys.
+pub async fn load(
+    connection: &db::Connection,
+    submissions: &[Submission],
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<Loaded, Failure> {
+    let wanted = Wanted::of(submissions);
+    let customers: Vec<Uuid> = wanted.customers.iter().copied().collect();
+    let buckets: Vec<Vec<u8>> = wanted.buckets.iter().map(|bucket| bucket.to_vec()).collect();
+    let keys: Vec<_> = submissions.iter().filter_map(|s| s.idempotency.as_ref()).collect();
+    // First the locks, alone: what is read before them might be stale by the time they are had.
+    let locked = unless_empty(&customers, db::customers::lock_many(connection, &customers)).await?;
+    let throttles = db::throttles::lock_many(connection, &buckets, now).await?;
+    // Then the parts, sent without waiting in between.
+    let (profiles, preferences, passwords, addresses, sessions, devices, tokens, remembered) = tokio::try_join!(
+        unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
+        unless_empty(
+            &wanted.preferences,
+            db::customers::preferences(connection, &wanted.preferences)
+        ),
+        unless_empty(&wanted.password, db::passwords::of_customers(connection, &wanted.password)),
+        unless_empty(&wanted.addresses, db::addresses::of_customers(connection, &wanted.addresses)),
+        unless_empty(&wanted.sessions, db::sessions::unrevoked(connection, &wanted.sessions)),
+        unless_empty(&wanted.devices, db::devices::of_customers(connection, &wanted.devices)),
+        unless_empty(&wanted.tokens, db::one_time_tokens::open(connection, &wanted.tokens)),
+        unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
+    )?;
+    let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
+    for customer in locked {
+        let id = customer.id;
+        states.entry(id).or_default().customer = Some(customer);
+    }
+    for (id, profile) in profiles {
+        states.entry(id).or_default().profile = Some(profile);
+    }
+    for (id, preferences) in preferences {
+        states.entry(id).or_default().preferences = Some(preferences);
+    }
+    for (id, hash) in passwords {
+        states.entry(id).or_default().password_hash = Some(hash);
+    }
+    for (id, address) in addresses {
+        states.entry(id).or_default().addresses.insert(address.id, address);
+    }
+    for (id, session) in sessions {
+        states.entry(id).or_default().sessions.insert(session.id, session);
+    }
+    for (id, device) in devices {
+        states.entry(id).or_default().devices.insert(device.id, device);
+    }
+    for (id, token) in tokens {
+        states.entry(id).or_default().tokens.insert(token.hash, token);
+    }
+    Ok(Loaded { states, throttles: throttles.into_iter().collect(), remembered })
+}
+
+/// Runs a query only when there is something to ask for.
+async fn unless_empty<K, T>(
+    keys: &[K],
+    query: impl Future<Output = Result<Vec<T>, db::transactions::QueryError>>,
+) -> Result<Vec<T>, db::transactions::QueryError> {
+    if keys.is_empty() { Ok(Vec::new()) } else { query.await }
+}

@@ -1,0 +1,213 @@
+//! One batch: load → decide → save → commit → answer. Plain async; knows no actor.
+//!
+//! Everything that the commands of a batch change, with their messages, audit entries, mails and
+//! idempotency keys, is one transaction. A refusal answers its own caller and touches nobody
+//! else. When the database refuses the batch as a whole (a constraint, an identifier or a key that
+//! somebody else took meanwhile), it is rolled back and its commands run one by one, so that only
+//! the one at fault is refused.
+
+mod fold;
+mod load;
+mod save;
+
+use super::customers::{Answered, SubmitError};
+use super::runtime::Reply;
+use super::shard::BatchRunner;
+use super::worker::Nudge;
+use crate::clock::Clock;
+use crate::db::{self, Database};
+use crate::domain::Submission;
+use crate::domain::outcome::Rejection;
+use chrono::TimeDelta;
+use db::transactions::{QueryError, begin, commit, rollback};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a caller of the shard reads.
+pub type Answer = Result<Answered, SubmitError>;
+
+/// Whom a commit wakes.
+#[derive(Clone, Default)]
+pub struct AfterCommit {
+    /// One bit for each logical shard with new messages; the relay takes them.
+    pub dirty: Arc<AtomicU64>,
+    pub relay: Option<Nudge>,
+    pub mailer: Option<Nudge>,
+}
+
+/// Runs batches against the database.
+pub struct Batches {
+    pub database: Database,
+    pub clock: Arc<dyn Clock>,
+    /// How long a request is remembered by its idempotency key.
+    pub keep_keys: TimeDelta,
+    pub after: AfterCommit,
+}
+
+/// Why an attempt came to nothing.
+enum Failure {
+    /// The database refused something that one of the commands asked for.
+    Refused(Rejection),
+    /// Nothing was committed; the database is not there or gave up.
+    NotDone(db::Error),
+    /// The connection was lost during the commit.
+    Unknown(db::Error),
+}
+
+impl From<db::Error> for Failure {
+    fn from(error: db::Error) -> Self {
+        match error {
+            db::Error::Constraint(name) => Self::Refused(rejection_of(name.as_deref())),
+            other => Self::NotDone(other),
+        }
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        db::Error::from(error).into()
+    }
+}
+
+/// The rule that a constraint guards.
+fn rejection_of(constraint: Option<&str>) -> Rejection {
+    match constraint {
+        Some("customers_group_fkey") => Rejection::UnknownGroup,
+        Some("customer_identifiers_pkey") => Rejection::EmailTaken,
+        _ => Rejection::Conflict,
+    }
+}
+
+impl BatchRunner for Batches {
+    type Work = Submission;
+    type Answer = Answer;
+
+    fn run(self: Arc<Self>, batch: Vec<(Submission, Reply<Answer>)>) -> BoxFuture<'static, ()> {
+        async move {
+            let (submissions, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let answers = self.answers(&submissions).await;
+            for (reply, answer) in replies.into_iter().zip(answers) {
+                reply.answer(answer);
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Batches {
+    async fn answers(&self, submissions: &[Submission]) -> Vec<Answer> {
+        match self.attempt(submissions).await {
+            Ok(answers) => answers,
+            Err(failure) if submissions.len() == 1 || !failure.concerns_one() => {
+                vec![Err(failure.into_error()); submissions.len()]
+            }
+            Err(_) => {
+                metrics::counter!("batch_split_total").increment(1);
+                let mut answers = Vec::with_capacity(submissions.len());
+                for submission in submissions {
+                    let one = self.attempt(std::slice::from_ref(submission)).await;
+                    answers.push(match one {
+                        Ok(mut answer) => answer.pop().unwrap_or(Err(SubmitError::Unknown)),
+                        Err(failure) => Err(failure.into_error()),
+                    });
+                }
+                answers
+            }
+        }
+    }
+
+    async fn attempt(&self, submissions: &[Submission]) -> Result<Vec<Answer>, Failure> {
+        let mut connection = self.begin().await?;
+        let done = self.within(&mut connection, submissions).await;
+        let (answers, written) = match done {
+            Ok(done) => done,
+            Err(failure) => {
+                rollback(&mut connection).await;
+                return Err(failure);
+            }
+        };
+        fail::fail_point!("batch.before_commit");
+        if let Err(error) = commit(&mut connection).await {
+            return Err(match db::Error::from(error) {
+                // Deferred constraints speak at commit: the transaction is rolled back.
+                db::Error::Constraint(name) => Failure::Refused(rejection_of(name.as_deref())),
+                error @ db::Error::Transient(_) => Failure::NotDone(error),
+                error => Failure::Unknown(error),
+            });
+        }
+        fail::fail_point!("batch.after_commit");
+        self.wake(&written);
+        Ok(answers)
+    }
+
+    /// A connection with an open transaction. A pooled connection may have died unnoticed; as
+    /// nothing has begun, another one is tried.
+    async fn begin(&self) -> Result<db::PooledConnection, Failure> {
+        let mut connection = self.database.get().await?;
+        match begin(&mut connection).await {
+            Ok(()) => Ok(connection),
+            Err(_) => {
+                drop(connection);
+                let mut connection = self.database.get().await?;
+                begin(&mut connection).await?;
+                Ok(connection)
+            }
+        }
+    }
+
+    async fn within(
+        &self,
+        connection: &mut db::PooledConnection,
+        submissions: &[Submission],
+    ) -> Result<(Vec<Answer>, save::Written), Failure> {
+        let since = self.clock.now() - self.keep_keys;
+        let loaded = load::load(connection, submissions, since, self.clock.now()).await?;
+        fail::fail_point!("batch.decide");
+        let folded = fold::fold(loaded, submissions, &*self.clock);
+        let written = save::save(connection, &folded).await?;
+        Ok((folded.answers, written))
+    }
+
+    fn wake(&self, written: &save::Written) {
+        if written.shards != 0 {
+            self.after.dirty.fetch_or(written.shards, Ordering::AcqRel);
+            if let Some(relay) = &self.after.relay {
+                relay.nudge();
+            }
+        }
+        if written.mails {
+            if let Some(mailer) = &self.after.mailer {
+                mailer.nudge();
+            }
+        }
+    }
+}
+
+impl Failure {
+    /// Whether running the commands one by one may help the others.
+    fn concerns_one(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::NotDone(error) => {
+                matches!(error, db::Error::Transient(_) | db::Error::Internal(_))
+            }
+            Self::Unknown(_) => false,
+        }
+    }
+
+    fn into_error(self) -> SubmitError {
+        match self {
+            Self::Refused(rejection) => SubmitError::Rejected(rejection),
+            Self::NotDone(error) => {
+                tracing::warn!(%error, "a batch was not carried out");
+                SubmitError::Unavailable
+            }
+            Self::Unknown(error) => {
+                tracing::warn!(%error, "the outcome of a commit is not known");
+                SubmitError::Unknown
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Step three: what differs from what was loaded, in a few bulk statements sent without waiting in
+//! between; the outbox last, since it takes the locks that make commit order.
+
+use super::Failure;
+use super::fold::Folded;
+use crate::db::Connection;
+use crate::db::statements::*;
+use crate::domain::outcome::Rejection;
+use crate::domain::{CustomerId, State};
+
+/// What there is to wake somebody for.
+pub struct Written {
+    /// One bit for each logical shard with new messages.
+    pub shards: u64,
+    pub mails: bool,
+}
+
+#[derive(Default)]
+struct Plan {
+    identifiers: ClaimIdentifiers,
+    new_customers: InsertCustomers,
+    customers: UpdateCustomers,
+    touched: TouchCustomers,
+    new_profiles: InsertProfiles,
+    profiles: UpdateProfiles,
+    new_preferences: InsertPreferences,
+    preferences: UpdatePreferences,
+    passwords: SavePasswords,
+    deleted_addresses: DeleteAddresses,
+    addresses: SaveAddresses,
+    deleted_devices: DeleteDevices,
+    devices: SaveDevices,
+    sessions: SaveSessions,
+    tokens: SaveTokens,
+    throttles: SaveThrottles,
+    mails: InsertMails,
+    keys: InsertIdempotencyKeys,
+    entries: InsertAuditEntries,
+    outbox: AppendToOutbox,
+}
+
+/// Writes everything, all or nothing within the caller's transaction.
+pub async fn save(connection: &Connection, folded: &Folded<'_>) -> Result<Written, Failure> {
+    let mut plan = Plan::default();
+    // Sorted, so that every batch writes rows in one order.
+    let mut ids: Vec<_> = folded.after.keys().copied().collect();
+    ids.sort();
+    let empty = State::default();
+    for id in ids {
+        let before = folded.before.get(&id).unwrap_or(&empty);
+        if let Some(after) = folded.after.get(&id).filter(|after| *after != before) {
+            plan.customer(id, before, after);
+        }
+    }
+    let shards = plan.records(folded);
+    let mails = !plan.mails.is_empty();
+    plan.execute(connection).await?;
+    Ok(Written { shards, mails })
+}
+
+impl Plan {
+    /// The rows of one customer that differ.
+    fn customer(&mut self, id: CustomerId, before: &State, after: &State) {
+        let now = after.customer.as_ref().map(|customer| customer.updated_at);
+        match (&before.customer, &after.customer) {
+            (None, Some(customer)) => {
+                self.identifiers.push_email(&customer.email, id);
+                self.new_customers.push(customer);
+            }
+            (Some(old), Some(new)) if old != new => {
+                if TouchCustomers::suffices(old, new) {
+                    self.touched.push(new);
+                } else {
+                    self.customers.push(new);
+                }
+            }
+            _ => {}
+        }
+        match (&before.profile, &after.profile) {
+            (None, Some(profile)) => self.new_profiles.push(id, profile),
+            (Some(old), Some(new)) if old != new => self.profiles.push(id, new),
+            _ => {}
+        }
+        match (&before.preferences, &after.preferences) {
+            (None, Some(preferences)) => self.new_preferences.push(id, preferences),
+            (Some(old), Some(new)) if old != new => self.preferences.push(id, new),
+            _ => {}
+        }
+        if let (Some(hash), Some(now)) = (&after.password_hash, now) {
+            if before.password_hash.as_ref() != Some(hash) {
+                self.passwords.push(id, hash, now);
+            }
+        }
+        self.books(id, before, after);
+    }
+
+    /// The lists of one customer, entry by entry.
+    fn books(&mut self, id: CustomerId, before: &State, after: &State) {
+        for gone in before.addresses.keys().filter(|key| !after.addresses.contains_key(key)) {
+            self.deleted_addresses.push(id, *gone);
+        }
+        for (key, address) in &after.addresses {
+            if before.addresses.get(key) != Some(address) {
+                self.addresses.push(id, address);
+            }
+        }
+        for gone in before.devices.keys().filter(|key| !after.devices.contains_key(key)) {
+            self.deleted_devices.push(id, *gone);
+        }
+        for (key, device) in &after.devices {
+            if before.devices.get(key) != Some(device) {
+                self.devices.push(id, device);
+            }
+        }
+        for (key, session) in &after.sessions {
+            if before.sessions.get(key) != Some(session) {
+                self.sessions.push(id, session);
+            }
+        }
+        for (key, token) in &after.tokens {
+            if before.tokens.get(key) != Some(token) {
+                self.tokens.push(id, token);
+            }
+        }
+    }
+
+    /// Buckets, mails, keys, entries, messages. Returns the shards of the messages as bits.
+    fn records(&mut self, folded: &Folded<'_>) -> u64 {
+        for (bucket, throttle, at) in &folded.throttles {
+            self.throttles.push(bucket, throttle, *at);
+        }
+        for (mail, at) in &folded.mails {
+            self.mails.push(mail, *at);
+        }
+        for (key, customer, outcome, at) in &folded.keys {
+            self.keys.push(key, *customer, outcome, *at);
+        }
+        for entry in &folded.entries {
+            self.entries.push(
+                entry.id,
+                entry.shard,
+                entry.customer_id,
+                entry.context,
+                entry.trace.clone(),
+            );
+        }
+        let mut shards = 0;
+        for outgoing in &folded.messages {
+            shards |= 1_u64 << outgoing.shard;
+            self.outbox.push(
+                outgoing.id,
+                outgoing.customer_id,
+                outgoing.customer_sequence,
+                &outgoing.message,
+                outgoing.context,
+            );
+        }
+        shards
+    }
+
+    async fn execute(&self, connection: &Connection) -> Result<(), Failure> {
+        // The locks of uniqueness first, so that who comes too late has written nothing else.
+        let (identifiers, keys) =
+            tokio::try_join!(self.identifiers.execute(connection), self.keys.execute(connection))?;
+        if identifiers < self.identifiers.len() {
+            return Err(Failure::Refused(Rejection::EmailTaken));
+        }
+        if keys < self.keys.len() {
+            // Another node was first; run alone, the command finds what that one answered.
+            return Err(Failure::Refused(Rejection::Conflict));
+        }
+        let updated = tokio::try_join!(
+            self.new_customers.execute(connection),
+            self.customers.execute(connection),
+            self.touched.execute(connection),
+            self.new_profiles.execute(connection),
+            self.profiles.execute(connection),
+            self.new_preferences.execute(connection),
+            self.preferences.execute(connection),
+            self.passwords.execute(connection),
+            self.deleted_addresses.execute(connection),
+            self.addresses.execute(connection),
+            self.deleted_devices.execute(connection),
+            self.devices.execute(connection),
+            self.sessions.execute(connection),
+            self.tokens.execute(connection),
+            self.throttles.execute(connection),
+            self.mails.execute(connection),
+            self.entries.execute(connection),
+        )?;
+        let (
+            _,
+            customers,
+            touched,
+            _,
+            profiles,
+            _,
+            preferences,
+            _,
+            deleted,
+            _,
+            _,
+            _,
+            _,
+            tokens,
+            ..,
+        ) = updated;
+        let complete = customers == self.customers.len()
+            && touched == self.touched.len()
+            && profiles == self.profiles.len()
+            && preferences == self.preferences.len()
+            && deleted == self.deleted_addresses.len()
+            && tokens == self.tokens.len();
+        if !complete {
+            // A locked row that is not there, or a token used by somebody without its lock.
+            return Err(Failure::Refused(Rejection::Conflict));
+        }
+        self.outbox.execute(connection).await?;
+        Ok(())
+    }
+}

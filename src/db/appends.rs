@@ -1,0 +1,39 @@
+//! How mails and messages enter their tables in a business transaction; what becomes of them is
+//! the matter of `mails` and `outbox`.
+
+use super::statements::{AppendToOutbox, InsertMails};
+use crate::domain::event::Message;
+use crate::domain::mail::Mail;
+use crate::domain::{Context, CustomerId, MessageId, shard};
+use chrono::{DateTime, Utc};
+
+impl InsertMails {
+    pub fn push(&mut self, mail: &Mail, created_at: DateTime<Utc>) {
+        self.id.push(mail.id.0);
+        self.customer_id.push(mail.customer_id.0);
+        self.kind.push(mail.body.kind().to_owned());
+        self.locale.push(mail.locale.as_str().to_owned());
+        self.nonce.push(mail.body.nonce().map(|nonce| nonce.to_vec()));
+        self.created_at.push(created_at);
+    }
+}
+
+impl AppendToOutbox {
+    pub fn push(
+        &mut self,
+        id: MessageId,
+        customer: CustomerId,
+        customer_sequence: i64,
+        message: &Message,
+        context: &Context,
+    ) {
+        self.shard.push(shard::of_customer(customer) as i16);
+        self.id.push(id.0);
+        self.customer_id.push(customer.0);
+        self.customer_sequence.push(customer_sequence);
+        self.kind.push(message.kind.to_owned());
+        self.occurred_at.push(context.now);
+        self.traceparent.push(context.traceparent.clone());
+        self.data.push(message.data.clone());
+    }
+}

@@ -1,0 +1,31 @@
+//! The one way to open a transaction. It is opened and closed by hand, not by a closure, because
+//! the work inside is pipelined over a shared connection.
+//!
+//! A future dropped in mid-transaction leaves the connection marked as broken, and the pool
+//! discards it.
+
+use super::Connection;
+use diesel_async::{AnsiTransactionManager, TransactionManager};
+
+/// What a statement fails with.
+pub type QueryError = diesel::result::Error;
+
+/// # Errors
+/// Those of the statement; nothing has begun then.
+pub async fn begin(connection: &mut Connection) -> Result<(), QueryError> {
+    AnsiTransactionManager::begin_transaction(connection).await
+}
+
+/// # Errors
+/// A constraint that was deferred to now (the transaction is rolled back), or a lost connection
+/// (it is not known whether it was committed).
+pub async fn commit(connection: &mut Connection) -> Result<(), QueryError> {
+    AnsiTransactionManager::commit_transaction(connection).await
+}
+
+/// Rolls back. When that fails, the connection is broken and the server rolls back by itself.
+pub async fn rollback(connection: &mut Connection) {
+    if let Err(error) = AnsiTransactionManager::rollback_transaction(connection).await {
+        tracing::debug!(error = %super::Error::from(error), "a rollback was left to the server");
+    }
+}
