@@ -1,1 +1,4 @@
+//! Integration tests: one binary, real servers.
 
+mod limits;
+mod rabbit;
