@@ -13,5 +13,6 @@ pub mod config;
 pub mod db;
 pub mod domain;
 pub mod http;
+pub mod mail;
 pub mod security;
 pub mod telemetry;

@@ -1,1 +1,5 @@
+//! Integration tests: one binary, real servers.
 
+mod limits;
+mod mails;
+mod rabbit;

@@ -1,0 +1,89 @@
+//! Mails to customers: rendered from embedded templates in the customer's language and sent, by a
+//! worker and never by a request, through one of four transports.
+//!
+//! Sending is at least once and recognisable: the same [`Mail`] sent twice is one file, or one
+//! `Message-ID`, or one message id. Faults never tell the recipient's address.
+
+mod render;
+mod transport;
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+pub use render::{Language, RenderedMail, render};
+pub use transport::{COMMAND, Settings, SetupFault, Transport};
+
+/// Values for a template, by name. See [`MailKind`] for what each kind needs.
+pub type Values = Map<String, Value>;
+
+/// What a mail is about. A new kind without templates in every language does not compile.
+///
+/// No kind shows a name or any other text that a visitor typed: whoever registers with a foreign
+/// address could otherwise have the shop send that person a text of his own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MailKind {
+    /// A new customer confirms the address. Needs `link`, `valid_hours`.
+    VerifyEmail,
+    /// Somebody registered with the address of a customer. Needs `link` (to sign in).
+    AlreadyRegistered,
+    /// The same, and that customer has not confirmed yet. Needs `link`, `valid_hours`.
+    AlreadyRegisteredPending,
+}
+
+impl MailKind {
+    pub const ALL: [Self; 3] =
+        [Self::VerifyEmail, Self::AlreadyRegistered, Self::AlreadyRegisteredPending];
+
+    /// The name in the database, in handed-over commands and of the templates' folder.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VerifyEmail => "verify_email",
+            Self::AlreadyRegistered => "already_registered",
+            Self::AlreadyRegisteredPending => "already_registered_pending",
+        }
+    }
+
+    /// The kind of this name, if there is one.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// One mail to send.
+#[derive(Clone)]
+pub struct Mail {
+    /// Identifies the mail over all attempts.
+    pub id: Uuid,
+    /// The recipient's bare address.
+    pub to: String,
+    pub kind: MailKind,
+    /// BCP 47, for example `vi-VN`.
+    pub locale: String,
+    pub values: Values,
+    /// When it was asked for; the `Date` of every attempt.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Address and values (they hold single-use links) stay out of logs.
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mail")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a mail was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MailFault {
+    /// Worth another try later.
+    #[error("the mail was not sent yet: {0}")]
+    Transient(String),
+    /// This mail can never be sent as it is.
+    #[error("the mail cannot be sent: {0}")]
+    Permanent(String),
+}

@@ -1,0 +1,139 @@
+//! The rate limiter against a real Redis (`TEST_REDIS_URL`), and against one that fails.
+
+use std::time::{Duration, Instant};
+
+use customer_service::brokers::limits::{Limit, Limiter, LimiterUnavailable, OnFailure};
+use customer_service::brokers::redis::{Redis, RedisFault, Settings};
+use customer_service::clock::{Clock, SystemClock};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+fn redis_url() -> String {
+    std::env::var("TEST_REDIS_URL")
+        .expect("set TEST_REDIS_URL to a Redis for tests, as `make test` does")
+}
+
+fn redis_at(url: &str) -> Redis {
+    let timeout = Duration::from_millis(100);
+    Redis::new(&Settings { url: url.to_owned().into(), timeout, pool_size: 8 }).unwrap()
+}
+
+/// Waits for the first connection: the pool opens it in the background.
+async fn real_redis() -> Redis {
+    let redis = redis_at(&redis_url());
+    let give_up = Instant::now() + Duration::from_secs(5);
+    while let Err(fault) = redis.ping().await {
+        assert!(Instant::now() < give_up, "{fault}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    redis
+}
+
+fn limit(name: &'static str, key: Uuid, quota: u32, window: Duration) -> Limit {
+    Limit { name, key: key.as_bytes().to_vec(), quota, window }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a5_exactly_the_quota_passes_under_concurrency_and_over_nodes() {
+    let key = SystemClock.new_id();
+    let mut nodes = Vec::new();
+    for _ in 0..4 {
+        nodes.push(std::sync::Arc::new(Limiter::shared(real_redis().await, OnFailure::Closed)));
+    }
+    let calls = (0..100).map(|number| {
+        let limiter = nodes[number % nodes.len()].clone();
+        tokio::spawn(async move {
+            let limits = [limit("sign_in", key, 10, Duration::from_secs(60))];
+            loop {
+                // The machine may be slow; unavailable is an answer that lets nobody pass.
+                if let Ok(decision) = limiter.check(&limits).await {
+                    return decision;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+    });
+    let decisions = futures_util::future::join_all(calls).await;
+    let (allowed, refused): (Vec<_>, Vec<_>) =
+        decisions.into_iter().map(Result::unwrap).partition(|decision| decision.allowed);
+    // A call that timed out may have counted all the same, so fewer may be seen to pass.
+    assert!((1..=10).contains(&allowed.len()), "{} passed", allowed.len());
+    for decision in refused {
+        let wait = decision.retry_after.unwrap();
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(6), "{wait:?}");
+        assert_eq!(decision.remaining, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_counts_down_and_time_gives_back() {
+    let limiter = Limiter::shared(real_redis().await, OnFailure::Closed);
+    let limits = [limit("countdown", SystemClock.new_id(), 3, Duration::from_millis(1500))];
+    for left in [2, 1, 0] {
+        let decision = limiter.check(&limits).await.unwrap();
+        assert!(decision.allowed);
+        assert_eq!(decision.remaining, left);
+        assert!(decision.reset_after <= Duration::from_millis(1500));
+    }
+    let refused = limiter.check(&limits).await.unwrap();
+    assert!(!refused.allowed);
+    tokio::time::sleep(refused.retry_after.unwrap() + Duration::from_millis(5)).await;
+    assert!(limiter.check(&limits).await.unwrap().allowed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_limits_count_or_none_does() {
+    let limiter = Limiter::shared(real_redis().await, OnFailure::Closed);
+    let minute = Duration::from_secs(60);
+    let both = [
+        limit("wide", SystemClock.new_id(), 5, minute),
+        limit("narrow", SystemClock.new_id(), 1, minute),
+    ];
+    assert!(limiter.check(&both).await.unwrap().allowed);
+    for _ in 0..10 {
+        let refused = limiter.check(&both).await.unwrap();
+        assert!(!refused.allowed);
+        assert_eq!(refused.decided_by, 1);
+    }
+    assert_eq!(limiter.check(&both[..1]).await.unwrap().remaining, 3);
+}
+
+/// A server that accepts and says nothing: worse than none.
+async fn hanging_server() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://:s3cr3t-word@{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a5_a_failing_redis_gives_no_free_pass() {
+    let (_listener, url) = hanging_server().await;
+    let minute = Duration::from_secs(60);
+    let limits = [limit("sign_in", SystemClock.new_id(), 10, minute)];
+
+    let closed = Limiter::shared(redis_at(&url), OnFailure::Closed);
+    assert_eq!(closed.check(&limits).await, Err(LimiterUnavailable));
+
+    let local = Limiter::shared(redis_at(&url), OnFailure::Local);
+    let mut passed = 0;
+    for _ in 0..20 {
+        passed += u32::from(local.check(&limits).await.unwrap().allowed);
+    }
+    assert_eq!(passed, 5, "half the quota");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_breaker_makes_a_hanging_redis_cheap() {
+    let (_listener, url) = hanging_server().await;
+    let redis = redis_at(&url);
+    for _ in 0..5 {
+        let fault = redis.ping().await.unwrap_err();
+        assert_eq!(fault, RedisFault::TimedOut);
+        assert!(!format!("{fault} {fault:?} {redis:?}").contains("s3cr3t-word"));
+    }
+    let started = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(redis.ping().await, Err(RedisFault::BreakerOpen));
+    }
+    assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
+}
