@@ -277,6 +277,7 @@ fn a_drain_bears_a_dead_actor_and_a_hung_batch() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "blocking an actor's thread is what is tested")]
 fn a_blocked_thread_is_noticed() {
     real(|db| async move {
         let mut settings = settings(1);
