@@ -168,18 +168,18 @@ impl<'a> Records<'a, '_> {
         event: &Event,
     ) {
         let shard = self.customer_id.map_or(0, shard::of_customer);
-        if let (Some(customer_id), Some(customer)) = (self.customer_id, &mut state.customer) {
-            if let Some(message) = event.message(customer_id) {
-                customer.sequence += 1;
-                messages.push(Outgoing {
-                    id: MessageId(self.clock.new_id()),
-                    shard,
-                    customer_id,
-                    customer_sequence: customer.sequence,
-                    message,
-                    context: self.context,
-                });
-            }
+        if let (Some(customer_id), Some(customer)) = (self.customer_id, &mut state.customer)
+            && let Some(message) = event.message(customer_id)
+        {
+            customer.sequence += 1;
+            messages.push(Outgoing {
+                id: MessageId(self.clock.new_id()),
+                shard,
+                customer_id,
+                customer_sequence: customer.sequence,
+                message,
+                context: self.context,
+            });
         }
         if let Some(trace) = event.trace() {
             entries.push(Entry {

@@ -177,10 +177,10 @@ impl Batches {
                 relay.nudge();
             }
         }
-        if written.mails {
-            if let Some(mailer) = &self.after.mailer {
-                mailer.nudge();
-            }
+        if written.mails
+            && let Some(mailer) = &self.after.mailer
+        {
+            mailer.nudge();
         }
     }
 }

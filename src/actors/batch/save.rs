@@ -86,10 +86,10 @@ impl Plan {
             (Some(old), Some(new)) if old != new => self.preferences.push(id, new),
             _ => {}
         }
-        if let (Some(hash), Some(now)) = (&after.password_hash, now) {
-            if before.password_hash.as_ref() != Some(hash) {
-                self.passwords.push(id, hash, now);
-            }
+        if let (Some(hash), Some(now)) = (&after.password_hash, now)
+            && before.password_hash.as_ref() != Some(hash)
+        {
+            self.passwords.push(id, hash, now);
         }
         self.books(id, before, after);
     }
