@@ -10,7 +10,6 @@ use clap::{Parser, Subcommand};
 use customer_service::app;
 use customer_service::config::{self, Config, Fault};
 use customer_service::telemetry::{self, LogTarget};
-use uuid::Uuid;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -66,7 +65,7 @@ enum KeyCommand {
     /// End a key; calls that use it are refused from then on
     Revoke {
         /// Identifier, as `key list` shows it
-        id: Uuid,
+        id: String,
     },
 }
 
@@ -160,7 +159,7 @@ fn key(config: &Config, command: KeyCommand) -> anyhow::Result<()> {
             }
         }
         KeyCommand::Revoke { id } => {
-            app::keys::revoke(config, id)?;
+            app::keys::revoke(config, &id)?;
             writeln!(out, "{id} is revoked")?;
         }
     }

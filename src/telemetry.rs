@@ -65,7 +65,10 @@ impl Telemetry {
 /// # Errors
 /// When the filter cannot be read or a subscriber is installed already.
 pub fn start_logs(config: &TelemetryConfig, target: LogTarget) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log).context("telemetry.log is no filter")?;
+    let filter = EnvFilter::try_new(&config.log)
+        .context("telemetry.log is no filter")?
+        // not for the operator to switch on: it quotes whole messages, also those with addresses
+        .add_directive(crate::brokers::rabbit::LOG_DIRECTIVE.parse()?);
     let (writer, terminal) = match target {
         LogTarget::Stdout => (BoxMakeWriter::new(io::stdout), io::stdout().is_terminal()),
         LogTarget::Stderr => (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal()),

@@ -11,7 +11,7 @@ mod load;
 mod save;
 
 use super::customers::{Answered, SubmitError};
-use super::runtime::Reply;
+use super::runtime::{CallError, Reply};
 use super::shard::BatchRunner;
 use super::worker::Nudge;
 use crate::clock::Clock;
@@ -22,8 +22,9 @@ use chrono::TimeDelta;
 use db::transactions::{QueryError, begin, commit, rollback};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What a caller of the shard reads.
 pub type Answer = Result<Answered, SubmitError>;
@@ -87,9 +88,22 @@ impl BatchRunner for Batches {
     fn run(self: Arc<Self>, batch: Vec<(Submission, Reply<Answer>)>) -> BoxFuture<'static, ()> {
         async move {
             let (submissions, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let answers = self.answers(&submissions).await;
-            for (reply, answer) in replies.into_iter().zip(answers) {
-                reply.answer(answer);
+            let committing = AtomicBool::new(false);
+            let answers = AssertUnwindSafe(self.answers(&submissions, &committing)).catch_unwind();
+            match answers.await {
+                Ok(answers) => {
+                    for (reply, answer) in replies.into_iter().zip(answers) {
+                        reply.answer(answer);
+                    }
+                }
+                Err(panic) => {
+                    // Before the first commit was sent, the dropped connection rolls back.
+                    if !committing.load(Ordering::Acquire) {
+                        replies.into_iter().for_each(|reply| reply.refuse(CallError::NotStarted));
+                    }
+                    // The shard counts it and goes on.
+                    std::panic::resume_unwind(panic);
+                }
             }
         }
         .boxed()
@@ -97,8 +111,8 @@ impl BatchRunner for Batches {
 }
 
 impl Batches {
-    async fn answers(&self, submissions: &[Submission]) -> Vec<Answer> {
-        match self.attempt(submissions).await {
+    async fn answers(&self, submissions: &[Submission], committing: &AtomicBool) -> Vec<Answer> {
+        match self.attempt(submissions, committing).await {
             Ok(answers) => answers,
             Err(failure) if submissions.len() == 1 || !failure.concerns_one() => {
                 vec![Err(failure.into_error()); submissions.len()]
@@ -107,7 +121,7 @@ impl Batches {
                 metrics::counter!("batch_split_total").increment(1);
                 let mut answers = Vec::with_capacity(submissions.len());
                 for submission in submissions {
-                    let one = self.attempt(std::slice::from_ref(submission)).await;
+                    let one = self.attempt(std::slice::from_ref(submission), committing).await;
                     answers.push(match one {
                         Ok(mut answer) => answer.pop().unwrap_or(Err(SubmitError::Unknown)),
                         Err(failure) => Err(failure.into_error()),
@@ -118,7 +132,12 @@ impl Batches {
         }
     }
 
-    async fn attempt(&self, submissions: &[Submission]) -> Result<Vec<Answer>, Failure> {
+    /// Carries out `submissions` as one transaction. `committing` is set when the commit is sent.
+    async fn attempt(
+        &self,
+        submissions: &[Submission],
+        committing: &AtomicBool,
+    ) -> Result<Vec<Answer>, Failure> {
         let mut connection = self.begin().await?;
         let done = self.within(&mut connection, submissions).await;
         let (answers, written) = match done {
@@ -129,6 +148,7 @@ impl Batches {
             }
         };
         fail::fail_point!("batch.before_commit");
+        committing.store(true, Ordering::Release);
         if let Err(error) = commit(&mut connection).await {
             return Err(match db::Error::from(error) {
                 // Deferred constraints speak at commit: the transaction is rolled back.
