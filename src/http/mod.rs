@@ -14,6 +14,7 @@ pub mod pages;
 pub mod pointer;
 pub mod problem;
 pub mod query;
+pub mod rejections;
 pub mod request_id;
 pub mod unread;
 
