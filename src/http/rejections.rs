@@ -6,9 +6,9 @@ use super::field::FieldFault;
 use super::problem::Problem;
 use crate::actors::customers::SubmitError;
 use crate::db;
+use crate::domain::Fault;
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::status::Status;
-use crate::domain::Fault;
 use std::time::Duration;
 
 /// When to come again after a dependency was found gone: long enough not to storm it, short
@@ -31,10 +31,13 @@ impl From<Rejection> for Problem {
             Rejection::NotFound => Problem::new(Code::NotFound),
             Rejection::EmailTaken => Problem::new(Code::EmailTaken),
             Rejection::VersionMismatch => Problem::new(Code::PreconditionFailed),
-            Rejection::TransitionNotAllowed { from, to } => Problem::new(
-                Code::TransitionNotAllowed,
-            )
-            .detail(format!("There is no way from {} to {}.", from.as_str(), to.as_str())),
+            Rejection::TransitionNotAllowed { from, to } => {
+                Problem::new(Code::TransitionNotAllowed).detail(format!(
+                    "There is no way from {} to {}.",
+                    from.as_str(),
+                    to.as_str()
+                ))
+            }
             Rejection::AddressLimitReached { limit } => Problem::new(Code::AddressLimitReached)
                 .detail(format!("There are {limit} addresses, which is the limit.")),
             Rejection::LastAddress => Problem::new(Code::LastAddress),
