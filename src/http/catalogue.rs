@@ -74,7 +74,7 @@ problems! {
         "A refresh token works once. Its second use outside the short grace ends the whole session, because it may have been stolen. Sign in again."
     Forbidden "forbidden" 403 "Not allowed"
         "The caller is known but may not do this."
-    ScopeMissing "scope_missing" 403 "The key lacks a scope"
+    InsufficientScope "insufficient_scope" 403 "The key lacks a scope"
         "The API key is valid but does not carry the scope that the route needs."
     EmailUnverified "email_unverified" 403 "The e-mail address is not verified"
         "The password is right, but the address has to be verified first. A new mail can be asked for at /v1/auth/email/resend."

@@ -12,9 +12,14 @@ pub mod idempotency;
 pub mod json;
 pub mod pages;
 pub mod pointer;
+pub mod principal;
 pub mod problem;
 pub mod query;
+pub mod readiness;
+pub mod rejections;
 pub mod request_id;
+pub mod services;
+pub mod staff_keys;
 pub mod unread;
 
 #[cfg(test)]

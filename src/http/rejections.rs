@@ -1,0 +1,237 @@
+//! The only place where what the inside refuses becomes an answer: a domain [`Rejection`], a
+//! [`SubmitError`], a failed read, a refused value.
+
+use super::catalogue::Code;
+use super::field::FieldFault;
+use super::problem::Problem;
+use crate::actors::customers::SubmitError;
+use crate::db;
+use crate::domain::Fault;
+use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::status::Status;
+use std::time::Duration;
+
+/// When to come again after a dependency was found gone: long enough not to storm it, short
+/// enough to notice its return.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(2);
+
+/// A refused value, in the words of answers: a sentence.
+impl From<Fault> for FieldFault {
+    fn from(fault: Fault) -> Self {
+        let mut words = fault.detail.chars();
+        let first = words.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        let stop = if fault.detail.ends_with('.') { "" } else { "." };
+        FieldFault::new(fault.code, format!("{first}{}{stop}", words.as_str()))
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::NotFound => Problem::new(Code::NotFound),
+            Rejection::EmailTaken => Problem::new(Code::EmailTaken),
+            Rejection::VersionMismatch => Problem::new(Code::PreconditionFailed),
+            Rejection::TransitionNotAllowed { from, to } => {
+                Problem::new(Code::TransitionNotAllowed).detail(format!(
+                    "There is no way from {} to {}.",
+                    from.as_str(),
+                    to.as_str()
+                ))
+            }
+            Rejection::AddressLimitReached { limit } => Problem::new(Code::AddressLimitReached)
+                .detail(format!("There are {limit} addresses, which is the limit.")),
+            Rejection::LastAddress => Problem::new(Code::LastAddress),
+            Rejection::NotActive(status) => not_active(status),
+            Rejection::TokenInvalid => Problem::new(Code::TokenInvalid),
+            Rejection::RefreshInvalid => Problem::new(Code::RefreshInvalid),
+            Rejection::UnknownGroup => invalid(
+                "#/group",
+                FieldFault::new("unknown_group", "There is no group of this code."),
+            ),
+            Rejection::Invalid { pointer, fault } => invalid(pointer, fault.into()),
+            Rejection::IdempotencyKeyReused => Problem::new(Code::IdempotencyKeyReused),
+            Rejection::Conflict => Problem::new(Code::Conflict),
+        }
+    }
+}
+
+fn invalid(pointer: &str, fault: FieldFault) -> Problem {
+    Problem::invalid(vec![fault.at(pointer)])
+}
+
+/// The account's status does not let its owner, or with a scheduled deletion anybody, change it.
+fn not_active(status: Status) -> Problem {
+    match status {
+        Status::Pending => Problem::new(Code::EmailUnverified)
+            .detail("Verify the e-mail address before changing anything."),
+        Status::Suspended => Problem::new(Code::AccountSuspended)
+            .detail("The account is suspended: nothing can be changed."),
+        Status::Inactive => Problem::new(Code::AccountInactive)
+            .detail("The account is inactive: nothing can be changed."),
+        Status::DeletionScheduled => Problem::new(Code::AccountFrozen),
+        Status::Erased => Problem::new(Code::NotFound),
+        Status::Active => Problem::new(Code::Conflict),
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Rejected(rejection) => rejection.into(),
+            SubmitError::InProgress => Problem::new(Code::IdempotencyInProgress),
+            SubmitError::Overloaded { retry_after } => {
+                Problem::new(Code::Overloaded).retry_after(retry_after)
+            }
+            SubmitError::Unavailable => unavailable(),
+            SubmitError::Unknown => Problem::new(Code::OutcomeUnknown),
+        }
+    }
+}
+
+/// A read that failed. What the database said goes to the log, the caller learns what to do.
+impl From<db::Error> for Problem {
+    fn from(error: db::Error) -> Self {
+        match error {
+            db::Error::Unavailable(_) => {
+                tracing::warn!(%error, "a read found no database");
+                unavailable()
+            }
+            db::Error::Transient(_) => {
+                tracing::warn!(%error, "a read was given up");
+                Problem::new(Code::Overloaded)
+                    .detail("The database gave up on the question. Try again after Retry-After.")
+            }
+            db::Error::Constraint(_) | db::Error::Internal(_) => {
+                tracing::error!(%error, "a read failed");
+                Problem::new(Code::Internal)
+            }
+        }
+    }
+}
+
+fn unavailable() -> Problem {
+    Problem::new(Code::Unavailable).retry_after(UNAVAILABLE_RETRY)
+}
+
+/// The answer to an outcome that its command cannot have: a mistake of ours, recorded by its kind
+/// alone, since an outcome holds personal values.
+pub fn unexpected(outcome: &Outcome) -> Problem {
+    let kind = match outcome {
+        Outcome::Done => "done",
+        Outcome::Customer(_) => "customer",
+        Outcome::Profile(_) => "profile",
+        Outcome::Preferences(_) => "preferences",
+        Outcome::Address(_) => "address",
+        Outcome::Admission(_) => "admission",
+        Outcome::AttemptFailed { .. } => "attempt_failed",
+        Outcome::SignedIn(_) => "signed_in",
+        Outcome::SignInRefused(_) => "sign_in_refused",
+        Outcome::Refreshed { .. } => "refreshed",
+        Outcome::RefreshReused { .. } => "refresh_reused",
+        Outcome::Revoked { .. } => "revoked",
+    };
+    tracing::error!(kind, "a command came to an outcome that it cannot have");
+    Problem::new(Code::Internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderMap, RETRY_AFTER};
+
+    fn told(problem: &Problem) -> (u16, &'static str) {
+        (problem.status().as_u16(), problem.code().as_str())
+    }
+
+    #[test]
+    fn every_rejection_has_its_answer() {
+        let fault = || Fault::new("too_long", "must have at most 3 characters");
+        for (rejection, status, code) in [
+            (Rejection::NotFound, 404, "not_found"),
+            (Rejection::EmailTaken, 409, "email_taken"),
+            (Rejection::VersionMismatch, 412, "precondition_failed"),
+            (
+                Rejection::TransitionNotAllowed { from: Status::Pending, to: Status::Suspended },
+                409,
+                "transition_not_allowed",
+            ),
+            (Rejection::AddressLimitReached { limit: 50 }, 409, "address_limit_reached"),
+            (Rejection::LastAddress, 409, "last_address"),
+            (Rejection::NotActive(Status::Pending), 403, "email_unverified"),
+            (Rejection::NotActive(Status::Suspended), 403, "account_suspended"),
+            (Rejection::NotActive(Status::Inactive), 403, "account_inactive"),
+            (Rejection::NotActive(Status::DeletionScheduled), 409, "account_frozen"),
+            (Rejection::NotActive(Status::Erased), 404, "not_found"),
+            (Rejection::TokenInvalid, 422, "token_invalid"),
+            (Rejection::RefreshInvalid, 401, "refresh_invalid"),
+            (Rejection::UnknownGroup, 422, "validation_failed"),
+            (
+                Rejection::Invalid { pointer: "#/postal_code", fault: fault() },
+                422,
+                "validation_failed",
+            ),
+            (Rejection::IdempotencyKeyReused, 422, "idempotency_key_reused"),
+            (Rejection::Conflict, 409, "conflict"),
+        ] {
+            let shown = format!("{rejection:?}");
+            assert_eq!(told(&Problem::from(rejection)), (status, code), "{shown}");
+        }
+    }
+
+    #[test]
+    fn refused_values_are_named_with_their_place() {
+        let problem = Problem::from(Rejection::UnknownGroup);
+        assert_eq!(problem.errors()[0].pointer.as_deref(), Some("#/group"));
+        assert_eq!(problem.errors()[0].code, "unknown_group");
+        let fault = Fault::new("invalid_postal_code", "does not have the format of VN");
+        let problem = Problem::from(Rejection::Invalid { pointer: "#/postal_code", fault });
+        assert_eq!(problem.errors()[0].pointer.as_deref(), Some("#/postal_code"));
+        assert_eq!(problem.errors()[0].detail, "Does not have the format of VN.");
+    }
+
+    #[test]
+    fn every_submit_error_has_its_answer_and_says_when_to_come_again() {
+        let retry_after = Duration::from_millis(2_500);
+        for (error, status, code, wait) in [
+            (SubmitError::Rejected(Rejection::LastAddress), 409, "last_address", None),
+            (SubmitError::InProgress, 409, "idempotency_in_progress", None),
+            (SubmitError::Overloaded { retry_after }, 503, "overloaded", Some("3")),
+            (SubmitError::Unavailable, 503, "unavailable", Some("2")),
+            (SubmitError::Unknown, 503, "outcome_unknown", Some("1")),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!(told(&problem), (status, code));
+            let mut headers = HeaderMap::new();
+            problem.write_headers(&mut headers);
+            assert_eq!(headers.get(RETRY_AFTER).map(|value| value.to_str().unwrap()), wait);
+        }
+    }
+
+    #[test]
+    fn a_failed_read_tells_nothing_of_the_inside() {
+        let secret = || "host=10.0.0.7 user=secret".to_owned();
+        for (error, status, code) in [
+            (db::Error::Unavailable(secret()), 503, "unavailable"),
+            (db::Error::Transient(secret()), 503, "overloaded"),
+            (db::Error::Constraint(Some(secret())), 500, "internal"),
+            (db::Error::Internal(secret()), 500, "internal"),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!(told(&problem), (status, code));
+            let document = String::from_utf8(problem.document(None)).unwrap();
+            assert!(!document.contains("secret"), "{document}");
+        }
+    }
+
+    #[test]
+    fn faults_become_sentences() {
+        for (detail, sentence) in [
+            ("must not be empty", "Must not be empty."),
+            ("Stands already.", "Stands already."),
+            ("é", "É."),
+            ("", "."),
+        ] {
+            assert_eq!(FieldFault::from(Fault::new("x", detail)).detail, sentence);
+        }
+    }
+}

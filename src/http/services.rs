@@ -1,0 +1,112 @@
+//! `Services`: all that handlers work with, put together once by the composition root, and the
+//! one way in which they submit a command.
+
+use super::idempotency::{IdempotencyHeader, REPLAYED};
+use super::problem::Problem;
+use super::readiness::Readiness;
+use super::request_id::RequestIdentity;
+use super::staff_keys::StaffKeys;
+use crate::actors::customers::{Answered, Customers};
+use crate::actors::runtime::Registry;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Database;
+use crate::domain::command::{Actor, Command, Context, IdempotencyKey, Subject, Submission};
+use crate::domain::{CustomerId, SessionId};
+use crate::security::access::AccessTokens;
+use crate::security::revoked::RevokedSessions;
+use crate::security::tokens::ThrottleKeys;
+use actix_web::HttpResponseBuilder;
+use chrono::TimeDelta;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
+
+/// The tolerance of clocks that a token's end is stretched by, at most (see `security::access`).
+const LEEWAY: TimeDelta = TimeDelta::seconds(5);
+
+/// What handlers work with. Held as `web::Data<Services>`; cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    /// The only door for writes.
+    pub customers: Customers,
+    /// For reads.
+    pub database: Database,
+    pub access: Arc<AccessTokens>,
+    pub revoked: Arc<RevokedSessions>,
+    pub staff_keys: StaffKeys,
+    pub throttle_keys: Arc<ThrottleKeys>,
+    pub clock: Arc<dyn Clock>,
+    pub config: Arc<Config>,
+    /// All actors and their numbers.
+    pub registry: Arc<Registry>,
+    pub readiness: Readiness,
+    /// Renders `/metrics`.
+    pub prometheus: PrometheusHandle,
+}
+
+/// Who a request comes from, once it is proven.
+pub trait Principal {
+    /// As the audit trail names it.
+    fn actor(&self) -> Actor;
+
+    /// Whose idempotency keys its requests bear: those of different callers never meet.
+    fn key_owner(&self) -> String;
+}
+
+impl Services {
+    /// The circumstances of a command that is asked for now.
+    pub fn context(&self, actor: Actor, identity: &RequestIdentity) -> Context {
+        Context {
+            actor,
+            now: self.clock.now(),
+            request_id: identity.id().to_owned(),
+            traceparent: identity.trace_parent().map(str::to_owned),
+        }
+    }
+
+    /// Submits a command about a customer and waits for its commit. With `key`, it is carried out
+    /// once however often it is sent.
+    ///
+    /// # Errors
+    /// What refused it or kept it from being carried out, as its answer.
+    pub async fn submit(
+        &self,
+        principal: &impl Principal,
+        identity: &RequestIdentity,
+        customer: CustomerId,
+        command: Command,
+        key: Option<IdempotencyHeader>,
+    ) -> Result<Answered, Problem> {
+        let idempotency = key.map(|header| IdempotencyKey {
+            owner: principal.key_owner(),
+            key: header.key,
+            request_hash: header.request_hash,
+        });
+        let submission = Submission {
+            subject: Subject::Customer(customer),
+            command,
+            context: self.context(principal.actor(), identity),
+            idempotency,
+        };
+        Ok(self.customers.submit(submission).await?)
+    }
+
+    /// Makes this node refuse the access tokens of sessions that were just revoked; the other
+    /// nodes read it from the database within a second (rule A7).
+    pub fn deny(&self, sessions: &[SessionId]) {
+        let longest = self.config.sessions.access_token_minutes.duration();
+        // lossless: the range of the key ends at an hour
+        let longest = TimeDelta::from_std(longest).unwrap_or(TimeDelta::MAX);
+        let until = self.clock.now() + longest + LEEWAY;
+        for session in sessions {
+            self.revoked.mark(session.0, until);
+        }
+    }
+}
+
+/// Tells the caller that it was told this before.
+pub fn note_replay(response: &mut HttpResponseBuilder, answered: &Answered) {
+    if answered.replayed {
+        response.insert_header(REPLAYED);
+    }
+}
