@@ -96,6 +96,18 @@ impl Database {
         Ok(work(&mut connection).await?)
     }
 
+    /// Whether a connection can be had and answers.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.read(|connection| {
+            async move { diesel_async::SimpleAsyncConnection::batch_execute(connection, "SELECT 1").await }
+                .boxed()
+        })
+        .await
+    }
+
     /// A connection of the pool. Only inside work spawned with [`Database::spawn`].
     ///
     /// # Errors

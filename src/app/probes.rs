@@ -1,0 +1,58 @@
+//! How readiness asks each dependency.
+
+use super::compose::Parts;
+use crate::actors::runtime::Registry;
+use crate::brokers::rabbit::State;
+use crate::http::readiness::{Found, Probe};
+use futures_util::FutureExt;
+use std::sync::Arc;
+
+pub fn all(parts: &Parts, registry: Arc<Registry>) -> Vec<Probe> {
+    vec![database(parts), redis(parts), rabbit(parts), Probe::actors(registry)]
+}
+
+fn database(parts: &Parts) -> Probe {
+    let database = parts.database.clone();
+    Probe::needed("database", move || {
+        let database = database.clone();
+        async move {
+            match database.ping().await {
+                Ok(()) => Found::Up,
+                Err(_) => Found::Down("no connection can be had".to_owned()),
+            }
+        }
+        .boxed()
+    })
+}
+
+fn redis(parts: &Parts) -> Probe {
+    let redis = parts.redis.clone();
+    Probe::useful("redis", "sign-in and registration answer 503", move || {
+        let redis = redis.clone();
+        async move {
+            match redis {
+                None => Found::NotConfigured,
+                Some(redis) => match redis.ping().await {
+                    Ok(()) => Found::Up,
+                    Err(fault) => Found::Down(fault.to_string()),
+                },
+            }
+        }
+        .boxed()
+    })
+}
+
+fn rabbit(parts: &Parts) -> Probe {
+    let rabbit = parts.rabbit.clone();
+    Probe::useful("rabbit", "messages wait in the outbox", move || {
+        let found = match &rabbit {
+            None => Found::NotConfigured,
+            Some(rabbit) => match rabbit.state() {
+                State::Connected => Found::Up,
+                State::Blocked(_) => Found::Down("the broker takes no messages".to_owned()),
+                State::Down(_) => Found::Down("not connected".to_owned()),
+            },
+        };
+        async move { found }.boxed()
+    })
+}

@@ -1,0 +1,100 @@
+//! The order of the end: not ready → stop accepting → finish requests → drain shards → stop workers
+//! (the relay flushes its cursor) → stop arbiters → close connections. A deadline ends it; a second
+//! signal ends it at once.
+
+use super::compose::Running;
+use crate::actors::runtime::Escalated;
+use crate::config::Config;
+use actix_web::dev::ServerHandle;
+use futures_util::future::join_all;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+/// Why the service ends.
+pub enum End {
+    Signal,
+    /// An actor was given up, which no restart mends: the orchestrator shall start a new process.
+    Escalated(Escalated),
+}
+
+/// Waits for the first reason to end.
+pub async fn awaited(mut escalated: watch::Receiver<Option<Escalated>>) -> End {
+    tokio::select! {
+        () = any_signal() => End::Signal,
+        Ok(reason) = escalated.wait_for(Option::is_some) => {
+            reason.clone().map_or(End::Signal, End::Escalated)
+        }
+    }
+}
+
+/// Ends everything in order. Failure when something accepted could not be finished.
+pub async fn carry_out(
+    config: &Config,
+    end: End,
+    servers: Vec<ServerHandle>,
+    running: Running,
+) -> ExitCode {
+    let failed = match &end {
+        End::Signal => {
+            tracing::info!("told to end: finishing what was accepted");
+            false
+        }
+        End::Escalated(Escalated { actor, reason }) => {
+            tracing::error!(actor, reason, "ending, since this process cannot do its work");
+            true
+        }
+    };
+    let late = tokio::select! {
+        late = in_order(config, servers, running) => late,
+        () = any_signal() => {
+            tracing::warn!("told twice: ending at once");
+            return ExitCode::FAILURE;
+        }
+    };
+    for name in &late {
+        tracing::warn!(name, "did not finish in time");
+    }
+    tracing::info!("ended");
+    if failed || !late.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+async fn in_order(config: &Config, servers: Vec<ServerHandle>, running: Running) -> Vec<String> {
+    // The balancer needs a moment to see that this node is not ready.
+    sleep(config.http.drain_delay_ms.duration()).await;
+    join_all(servers.iter().map(|server| server.stop(true))).await;
+    let deadline = Instant::now() + config.http.shutdown_timeout_seconds.duration();
+    // Handlers are done; what they left behind in the shards is finished first, then the workers
+    // pass on what that wrote.
+    let mut late = running.shards.drain(deadline).await;
+    late.extend(running.workers.stop(deadline).await);
+    if running.runtime.stop(deadline).await > 0 {
+        late.push("arbiters".to_owned());
+    }
+    let hashing = running.hashing;
+    // Joins threads: not on this one, which still has to see a second signal.
+    let joined = tokio::task::spawn_blocking(move || hashing.shutdown());
+    if tokio::time::timeout_at(deadline, joined).await.is_err() {
+        late.push("hashing".to_owned());
+    }
+    if let Some(rabbit) = running.rabbit {
+        rabbit.close().await;
+    }
+    late
+}
+
+/// SIGTERM from an orchestrator, SIGINT from a terminal.
+async fn any_signal() {
+    let (Ok(mut term), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without signal handlers the default action ends the process; there is nothing to wait for.
+        return std::future::pending().await;
+    };
+    let received = |signal: &mut Signal| signal.recv();
+    tokio::select! {
+        _ = received(&mut term) => {}
+        _ = received(&mut interrupt) => {}
+    }
+}
