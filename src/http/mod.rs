@@ -1,6 +1,7 @@
 //! (to come)
 
 pub mod addresses;
+pub mod auth;
 pub mod body;
 pub mod catalogue;
 pub mod client_address;
@@ -21,12 +22,14 @@ pub mod principal;
 pub mod problem;
 pub mod profile;
 pub mod query;
+pub mod rate_limit;
 pub mod readiness;
 pub mod rejections;
 pub mod request_id;
 pub mod services;
 pub mod sessions;
 pub mod staff_keys;
+pub mod token_pair;
 pub mod unread;
 pub mod values;
 
