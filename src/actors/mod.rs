@@ -1,9 +1,14 @@
 //! Everything that changes state. Shards answer callers; workers never do.
 
+pub mod allowance;
 pub mod batch;
 pub mod customers;
+pub mod origin;
+pub mod registration;
 pub mod runtime;
+pub mod sessions;
 pub mod shard;
 pub mod sign_in;
+pub mod turns;
 pub mod worker;
 pub mod workers;

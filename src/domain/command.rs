@@ -156,6 +156,11 @@ pub enum Command {
         claim: ClaimId,
         policy: ThrottlePolicy,
     },
+    /// A claimed attempt whose secret was never verified: it counts for nothing.
+    ReleaseAttempt {
+        bucket: Bucket,
+        claim: ClaimId,
+    },
     SignIn(Box<SignIn>),
     Refresh {
         session_id: SessionId,
@@ -336,7 +341,10 @@ impl Command {
         let none = Needs::default();
         match self {
             Self::Register(_) | Self::CreateByStaff(_) => none,
-            Self::ClaimAttempt { .. } | Self::FailAttempt { .. } | Self::Unlock { .. } => none,
+            Self::ClaimAttempt { .. }
+            | Self::FailAttempt { .. }
+            | Self::ReleaseAttempt { .. }
+            | Self::Unlock { .. } => none,
             Self::UpdateCustomer { .. } => none,
             Self::RemindOfAccount { .. } | Self::ResendVerification { .. } => {
                 Needs { tokens: true, preferences: true, ..none }
@@ -364,6 +372,7 @@ impl Command {
         match self {
             Self::ClaimAttempt { bucket, .. }
             | Self::FailAttempt { bucket, .. }
+            | Self::ReleaseAttempt { bucket, .. }
             | Self::Unlock { bucket } => Some(*bucket),
             Self::SignIn(sign_in) => Some(sign_in.bucket),
             _ => None,

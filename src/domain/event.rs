@@ -68,6 +68,10 @@ pub enum Event {
     AttemptFailed {
         throttle: Throttle,
     },
+    /// A claim given back unverified.
+    AttemptReleased {
+        throttle: Throttle,
+    },
     SignInLocked {
         until: DateTime<Utc>,
     },
@@ -226,6 +230,7 @@ impl Event {
             | Self::MailQueued(_)
             | Self::AttemptClaimed { .. }
             | Self::AttemptFailed { .. }
+            | Self::AttemptReleased { .. }
             | Self::AttemptSucceeded { .. }
             | Self::SignInRefused { .. }
             | Self::PasswordRehashed { .. }
@@ -309,7 +314,9 @@ impl Event {
                 trace("address.default_changed", json!({ "kind": kind, "from": from, "to": to }))
             }
             Self::Unlocked => trace("sign_in.unlocked", json!({})),
-            Self::AttemptClaimed { .. } | Self::AttemptSucceeded { .. } => None,
+            Self::AttemptClaimed { .. }
+            | Self::AttemptReleased { .. }
+            | Self::AttemptSucceeded { .. } => None,
         }
     }
 }

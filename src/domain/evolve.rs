@@ -48,6 +48,7 @@ pub fn evolve(state: &mut State, event: &Event) {
         }
         Event::AttemptClaimed { throttle }
         | Event::AttemptFailed { throttle }
+        | Event::AttemptReleased { throttle }
         | Event::AttemptSucceeded { throttle } => state.throttle = throttle.clone(),
         Event::Unlocked => state.throttle = super::throttle::Throttle::default(),
         Event::PasswordRehashed { hash } => state.password_hash = Some(hash.clone()),

@@ -87,6 +87,14 @@ impl Throttle {
         self.locks = 0;
     }
 
+    /// The claimed try was never verified (no hashing thread was free, its caller had gone): it counts
+    /// for nothing. Says whether there was such a claim; one that timed out is a failure and stays one.
+    pub fn release(&mut self, id: ClaimId) -> bool {
+        let before = self.claims.len();
+        self.claims.retain(|(claim, _)| *claim != id);
+        self.claims.len() < before
+    }
+
     /// Whether nothing needs to be remembered.
     pub fn is_clear(&self) -> bool {
         *self == Self::default()
@@ -206,6 +214,31 @@ mod tests {
         assert_eq!(throttle.claim(id(5), at(30), &POLICY), Admission::Locked { until: at(930) });
         // A settlement that comes too late does not count twice.
         assert_eq!(throttle.fail(id(0), at(31), &POLICY), None);
+    }
+
+    #[test]
+    fn a3_an_unverified_try_counts_for_nothing() {
+        let mut throttle = Throttle::default();
+        for n in 0..4 {
+            wrong(&mut throttle, n, at(0));
+        }
+        for n in 4..20 {
+            assert_eq!(throttle.claim(id(n), at(1), &POLICY), Admission::Claimed);
+            assert!(throttle.release(id(n)));
+            assert!(!throttle.release(id(n)), "a claim is given back once");
+        }
+        assert_eq!(throttle.failures.len(), 4, "the failures before it stay");
+        assert_eq!(throttle.claim(id(20), at(1), &POLICY), Admission::Claimed);
+        assert_eq!(throttle.fail(id(20), at(1), &POLICY), Some(at(901)));
+    }
+
+    #[test]
+    fn a3_a_claim_that_timed_out_cannot_be_given_back() {
+        let mut throttle = Throttle::default();
+        throttle.claim(id(0), at(0), &POLICY);
+        throttle.claim(id(1), at(30), &POLICY);
+        assert!(!throttle.release(id(0)));
+        assert_eq!(throttle.failures, [at(0)]);
     }
 
     #[test]

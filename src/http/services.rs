@@ -7,7 +7,10 @@ use super::readiness::Readiness;
 use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
 use crate::actors::customers::{Answered, Customers};
+use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
+use crate::actors::sessions::Sessions;
+use crate::actors::sign_in::SignInGate;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Database;
@@ -29,6 +32,10 @@ const LEEWAY: TimeDelta = TimeDelta::seconds(5);
 pub struct Services {
     /// The only door for writes.
     pub customers: Customers,
+    /// Where every attempt at a credential passes.
+    pub sign_in: SignInGate,
+    pub registration: Registration,
+    pub sessions: Arc<Sessions>,
     /// For reads.
     pub database: Database,
     pub access: Arc<AccessTokens>,

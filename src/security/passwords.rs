@@ -26,6 +26,8 @@ const COMMON_LIST: &str = include_str!("common-passwords.txt");
 static COMMON: LazyLock<HashSet<&'static str>> = LazyLock::new(|| COMMON_LIST.lines().collect());
 
 /// A clear-text password: NFKC-normalised, never trimmed, wiped when dropped, shown by no `Debug`.
+/// A copy is wiped like the original.
+#[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
 /// Why a password may not be chosen.

@@ -104,6 +104,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::FailAttempt { claim, policy, .. } => {
             Ok(sign_in::fail(state, *claim, policy, context))
         }
+        Command::ReleaseAttempt { claim, .. } => Ok(sign_in::release(state, *claim)),
         Command::SignIn(sign_in) => sign_in::sign_in(state, sign_in, context),
         Command::Refresh { session_id, presented, child, policy } => {
             sessions::refresh(state, *session_id, presented, child, policy, context)

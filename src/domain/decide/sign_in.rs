@@ -35,6 +35,14 @@ pub fn fail(state: &State, id: ClaimId, policy: &ThrottlePolicy, context: &Conte
     Decided { events, answer: Answer::Now(Outcome::AttemptFailed { locked_until }) }
 }
 
+/// An attempt that nobody verified: its claim is given back and nothing else changes.
+pub fn release(state: &State, id: ClaimId) -> Decided {
+    let mut throttle = state.throttle.clone();
+    let events =
+        if throttle.release(id) { vec![Event::AttemptReleased { throttle }] } else { Vec::new() };
+    Decided { events, answer: Answer::Now(Outcome::Done) }
+}
+
 /// A right password: the claim is given back whatever follows; then status, then verification.
 pub fn sign_in(state: &State, sign_in: &SignIn, context: &Context) -> Decision {
     let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
@@ -79,14 +87,15 @@ pub fn open_session(
     events: &mut Vec<Event>,
 ) -> Answer {
     let device_id = match &fresh.device {
-        SessionDevice::Known(id) => *id,
+        // Forgotten since its token was looked at: the session then belongs to no device.
+        SessionDevice::Known(id) => state.devices.contains_key(id).then_some(*id),
         SessionDevice::New(device) => {
             if state.devices.len() >= DEVICES_MAX {
                 let oldest = state.devices.values().min_by_key(|device| device.last_used_at);
                 events.extend(oldest.map(|device| Event::DeviceForgotten { id: device.id }));
             }
             events.push(Event::DeviceRemembered(Box::new(device.clone())));
-            device.id
+            Some(device.id)
         }
     };
     let evicted = make_room(state, context, events);
@@ -94,7 +103,7 @@ pub fn open_session(
     let session = Session {
         id: fresh.id,
         client: fresh.client.clone(),
-        device_id: Some(device_id),
+        device_id,
         refresh_hash: fresh.refresh_hash,
         generation: 0,
         previous_hash: None,

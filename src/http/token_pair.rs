@@ -1,0 +1,122 @@
+//! The token pair: what a sign-in, a verified address and a refresh answer with.
+
+use super::services::Services;
+use crate::actors::sessions::{Opened, Refreshed};
+use crate::domain::CustomerId;
+use crate::domain::session::Session;
+use crate::security::access::Access;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// An access token, and the refresh token that buys the next one.
+#[derive(Serialize, ToSchema)]
+pub struct TokenPair {
+    /// A JWT (EdDSA; keys at `/.well-known/jwks.json`), to be sent as `Authorization: Bearer`.
+    access_token: String,
+    #[schema(value_type = String, example = "Bearer")]
+    token_type: &'static str,
+    /// Life of the access token, seconds.
+    #[schema(example = 600)]
+    expires_in: i64,
+    /// Works once, at `/v1/auth/refresh`.
+    refresh_token: String,
+    /// Life of the refresh token, seconds.
+    #[schema(example = 2_592_000)]
+    refresh_expires_in: i64,
+    session_id: Uuid,
+    /// To be sent with the next sign-in from this device, whose failures then count apart. Absent
+    /// from the answer of a refresh: the one at hand stays good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    device_token: Option<String>,
+    customer_id: Uuid,
+}
+
+/// What was shown at the sign-in, in the names of RFC 8176.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    Password,
+    /// A link from a mail, which RFC 8176 has no name for; or, at a refresh, nothing new.
+    NothingNamed,
+}
+
+impl Shown {
+    fn methods(self) -> Vec<String> {
+        match self {
+            Self::Password => vec!["pwd".to_owned()],
+            Self::NothingNamed => Vec::new(),
+        }
+    }
+}
+
+impl TokenPair {
+    /// Of a session just opened.
+    pub fn opened(services: &Services, opened: &Opened, shown: Shown) -> TokenPair {
+        let device_token = Some(opened.device_token.as_str().to_owned());
+        let refresh_token = opened.refresh_token.as_str();
+        TokenPair {
+            device_token,
+            ..pair(services, opened.customer.id, &opened.session, refresh_token, shown)
+        }
+    }
+
+    /// Of a session that goes on.
+    pub fn refreshed(services: &Services, refreshed: &Refreshed) -> TokenPair {
+        let Refreshed { customer_id, session, refresh_token } = refreshed;
+        pair(services, *customer_id, session, refresh_token.as_str(), Shown::NothingNamed)
+    }
+}
+
+fn pair(
+    services: &Services,
+    customer_id: CustomerId,
+    session: &Session,
+    refresh_token: &str,
+    shown: Shown,
+) -> TokenPair {
+    let now = services.clock.now();
+    let access = Access {
+        customer_id: customer_id.0,
+        session_id: session.id.0,
+        aal: 1,
+        amr: shown.methods(),
+        auth_time: session.created_at,
+        token_id: Some(services.clock.new_id()),
+    };
+    let issued = services.access.issue(&access, now);
+    TokenPair {
+        access_token: issued.token,
+        token_type: "Bearer",
+        expires_in: seconds_until(issued.expires_at, now),
+        refresh_token: refresh_token.to_owned(),
+        refresh_expires_in: seconds_until(session.expires_at, now),
+        session_id: session.id.0,
+        device_token: None,
+        customer_id: customer_id.0,
+    }
+}
+
+/// Whole seconds, rounded to the nearest: an access token's end is a whole second, and 600 is what
+/// its holder expects to read, not 599.
+fn seconds_until(end: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
+    ((end - now).num_milliseconds() + 500).div_euclid(1000).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn lives_are_told_in_whole_seconds() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        for (milliseconds, seconds) in
+            [(600_000, 600), (599_600, 600), (599_400, 599), (499, 0), (-5_000, 0)]
+        {
+            let end = now + TimeDelta::milliseconds(milliseconds);
+            assert_eq!(seconds_until(end, now), seconds);
+        }
+    }
+}
