@@ -3,12 +3,17 @@
 use super::{readiness, settings};
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
-use crate::actors::registration::Registration;
+use crate::actors::allowance::Allowance;
+use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
-use crate::actors::sessions::Sessions;
+use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
-use crate::actors::sign_in::SignInGate;
+use crate::actors::sign_in::{SignInGate, SignInParts, SignInSettings};
 use crate::actors::worker::Workers;
+use crate::actors::workers::janitor::Janitor;
+use crate::actors::workers::mailer::Mailer;
+use crate::actors::workers::outbox_relay::{Dirty, OutboxRelay};
+use crate::actors::workers::revocation_watch::RevocationWatch;
 use crate::brokers::limits::Limiter;
 use crate::brokers::rabbit::Rabbit;
 use crate::brokers::redis::Redis;
@@ -23,11 +28,11 @@ use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
+use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
 use crate::security::signing::{KeySet, PublicKey, SigningKey};
 use anyhow::{Context, ensure};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -165,8 +170,7 @@ async fn signing_keys(
 pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Result<Running> {
     let (escalation, escalated) = Escalation::new();
     let runtime = Runtime::new(database, settings::runtime(config), escalation)?;
-    let dirty = Arc::new(AtomicU64::new(0));
-    let (workers, after) = start_workers(config, &parts, &runtime, dirty);
+    let (workers, after) = start_workers(config, &parts, &runtime)?;
     let batches = Arc::new(Batches {
         database: parts.database.clone(),
         clock: parts.clock.clone(),
@@ -185,4 +189,107 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
         rabbit: parts.rabbit,
         escalated,
     })
+}
+
+/// Starts the workers, and says whom a commit wakes.
+fn start_workers(
+    config: &Config,
+    parts: &Parts,
+    runtime: &Runtime,
+) -> anyhow::Result<(Workers, AfterCommit)> {
+    let mut workers = Workers::new();
+    let outbox = Dirty::new();
+    // Without a broker the messages wait in the outbox.
+    if let Some(rabbit) = parts.rabbit.clone() {
+        let (database, clock) = (parts.database.clone(), parts.clock.clone());
+        let (dirty, settings) = (outbox.clone(), settings::relay(config));
+        let relay = runtime.spawn_worker(move || {
+            OutboxRelay::new(
+                database.clone(),
+                rabbit.clone(),
+                clock.clone(),
+                dirty.clone(),
+                settings.clone(),
+            )
+        });
+        outbox.wake(relay.nudge());
+        workers.add(relay);
+    }
+    let mailer = Mailer::new(
+        parts.database.clone(),
+        parts.transport.clone(),
+        Arc::new(OneTimeTokens::new(&parts.root)),
+        parts.clock.clone(),
+        settings::mailer(config),
+    );
+    let mailer = runtime.spawn_worker(move || mailer.clone());
+    let after = AfterCommit { outbox, mailer: Some(mailer.nudge()) };
+    workers.add(mailer);
+    let (database, clock) = (parts.database.clone(), parts.clock.clone());
+    let settings = settings::janitor(config)?;
+    workers.add(
+        runtime.spawn_worker(move || Janitor::new(database.clone(), clock.clone(), settings)),
+    );
+    let (database, clock, revoked) =
+        (parts.database.clone(), parts.clock.clone(), parts.revoked.clone());
+    let life = config.sessions.access_token_minutes.delta();
+    let period = config.sessions.revocation_poll_ms.duration();
+    workers.add(runtime.spawn_worker(move || {
+        RevocationWatch::new(database.clone(), clock.clone(), revoked.clone(), life, period)
+    }));
+    Ok((workers, after))
+}
+
+/// What handlers work with.
+fn services(
+    config: &Arc<Config>,
+    parts: &Parts,
+    runtime: &Runtime,
+    customers: Customers,
+) -> Services {
+    let keys = Arc::new(ThrottleKeys::new(&parts.root));
+    let allowance = Arc::new(Allowance::new(parts.limiter.clone(), keys.clone()));
+    let sessions = Arc::new(Sessions::new(
+        parts.database.clone(),
+        customers.clone(),
+        parts.clock.clone(),
+        RefreshTokens::new(&parts.root),
+        parts.revoked.clone(),
+        SessionSettings::from(&**config),
+    ));
+    let sign_in = SignInParts {
+        database: parts.database.clone(),
+        customers: customers.clone(),
+        sessions: sessions.clone(),
+        hashing: parts.hashing.clone(),
+        allowance: allowance.clone(),
+        keys: keys.clone(),
+        clock: parts.clock.clone(),
+    };
+    let registration = RegistrationParts {
+        database: parts.database.clone(),
+        customers: customers.clone(),
+        sessions: sessions.clone(),
+        hashing: parts.hashing.clone(),
+        allowance,
+        keys: keys.clone(),
+        tokens: OneTimeTokens::new(&parts.root),
+        clock: parts.clock.clone(),
+    };
+    Services {
+        customers,
+        sign_in: SignInGate::new(sign_in, SignInSettings::from(&**config)),
+        registration: Registration::new(registration, RegistrationSettings::from(&**config)),
+        sessions,
+        database: parts.database.clone(),
+        access: parts.access.clone(),
+        revoked: parts.revoked.clone(),
+        staff_keys: StaffKeys::new(parts.database.clone()),
+        throttle_keys: keys,
+        clock: parts.clock.clone(),
+        config: config.clone(),
+        registry: runtime.registry(),
+        readiness: readiness(parts, runtime.registry()),
+        prometheus: parts.prometheus.clone(),
+    }
 }

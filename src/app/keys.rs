@@ -36,16 +36,17 @@ pub fn create(config: &Config, name: String, scopes: Vec<String>) -> anyhow::Res
     clock.random(&mut id);
     clock.random(&mut secret);
     let issued = tokens::staff_key(id, secret);
-    let row = db::staff_keys::NewStaffKey {
+    let row = db::staff_keys::StaffKey {
         id: issued.id.clone(),
         name: name.as_str().to_owned(),
-        secret_hash: issued.hash,
+        secret_hash: issued.hash.to_vec(),
         scopes: scopes.clone(),
         created_at: clock.now(),
+        revoked_at: None,
     };
     database_runtime()?.block_on(async {
-        let mut connection = db::pool::connect_once(&settings::database(config)).await?;
-        db::staff_keys::insert(&mut connection, &row).await?;
+        let connection = db::pool::connect_once(&settings::database(config)).await?;
+        db::staff_keys::insert(&connection, &row).await?;
         anyhow::Ok(())
     })?;
     Ok(CreatedKey {
@@ -70,8 +71,8 @@ pub struct ListedKey {
 /// Those of the database.
 pub fn list(config: &Config) -> anyhow::Result<Vec<ListedKey>> {
     let rows = database_runtime()?.block_on(async {
-        let mut connection = db::pool::connect_once(&settings::database(config)).await?;
-        anyhow::Ok(db::staff_keys::list(&mut connection).await?)
+        let connection = db::pool::connect_once(&settings::database(config)).await?;
+        anyhow::Ok(db::staff_keys::list(&connection).await?)
     })?;
     Ok(rows
         .into_iter()
@@ -90,8 +91,8 @@ pub fn list(config: &Config) -> anyhow::Result<Vec<ListedKey>> {
 /// No such key that is still good, or those of the database.
 pub fn revoke(config: &Config, id: &str) -> anyhow::Result<()> {
     let revoked = database_runtime()?.block_on(async {
-        let mut connection = db::pool::connect_once(&settings::database(config)).await?;
-        anyhow::Ok(db::staff_keys::revoke(&mut connection, id, SystemClock.now()).await?)
+        let connection = db::pool::connect_once(&settings::database(config)).await?;
+        anyhow::Ok(db::staff_keys::revoke(&connection, id, SystemClock.now()).await?)
     })?;
     ensure!(revoked, "there is no such key, or it was revoked before");
     Ok(())

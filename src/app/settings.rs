@@ -2,13 +2,12 @@
 
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
+use crate::actors::workers::{janitor, mailer, outbox_relay};
 use crate::brokers::limits::{Limiter, OnFailure};
 use crate::brokers::rabbit::{self, Rabbit};
 use crate::brokers::redis::{self, Redis};
 use crate::config::{Config, MailTransport, OnRedisFailure};
 use crate::db::DatabaseSettings;
-use crate::domain::session::SessionPolicy;
-use crate::domain::throttle::ThrottlePolicy;
 use crate::mail::transport::{self, Transport};
 use crate::security::access::AccessSettings;
 use crate::security::hashing::HashingSettings;
@@ -94,23 +93,40 @@ pub fn access(config: &Config) -> AccessSettings {
     }
 }
 
-pub fn sessions(config: &Config) -> SessionPolicy {
-    SessionPolicy {
-        sliding: config.sessions.refresh_days.delta(),
-        absolute: config.sessions.absolute_days.delta(),
-        reuse_grace: config.sessions.reuse_grace_seconds.delta(),
+pub fn relay(config: &Config) -> outbox_relay::Settings {
+    let outbox = &config.outbox;
+    outbox_relay::Settings {
+        owner: format!("{}:{}", hostname(), std::process::id()),
+        read_max: outbox.read_max as usize,
+        window_max: outbox.window_max,
+        poll: outbox.poll_ms.duration(),
     }
 }
 
-pub fn throttle(config: &Config) -> ThrottlePolicy {
-    let sign_in = &config.sign_in;
-    ThrottlePolicy {
-        max_failures: sign_in.max_failures as usize,
-        window: sign_in.window_minutes.delta(),
-        lock: sign_in.lock_minutes.delta(),
-        lock_max: sign_in.lock_max_hours.delta(),
-        claim_timeout: sign_in.claim_timeout_seconds.delta(),
+/// This machine's name, for people who read who owns what.
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "node".to_owned(), |name| name.trim().to_owned())
+}
+
+pub fn mailer(config: &Config) -> mailer::Settings {
+    mailer::Settings {
+        batch_max: config.mail.batch_max as usize,
+        tries_max: config.mail.tries_max,
+        verify_email: config.mail.links.verify_email.clone(),
+        verify_email_hours: config.tokens.verify_email_hours.count(),
+        sign_in: config.mail.links.sign_in.clone(),
     }
+}
+
+/// # Errors
+/// Numbers of hours beyond what the database's integers hold.
+pub fn janitor(config: &Config) -> anyhow::Result<janitor::Settings> {
+    Ok(janitor::Settings {
+        outbox_hours: config.outbox.retention_hours.count().try_into()?,
+        partitions_ahead_hours: config.outbox.partitions_ahead_hours.count().try_into()?,
+        idempotency_keys: config.idempotency.keep_hours.delta(),
+    })
 }
 
 /// The publisher, when a broker is configured. Inside the runtime that its connection lives on.
