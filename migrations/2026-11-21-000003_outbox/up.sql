@@ -12,7 +12,7 @@ CREATE TABLE outbox_events (
     PRIMARY KEY (bucket, shard, seq)
 ) PARTITION BY RANGE (bucket);
 COMMENT ON TABLE outbox_events IS 'Messages on their way to the broker: insert-only, in commit order within a shard, dropped by partition';
-COMMENT ON COLUMN outbox_events.bucket IS 'Hour since 1970, by the database''s clock: the partition';
+COMMENT ON COLUMN outbox_events.bucket IS 'Hour since 1970, by the database''s clock, never falling within a shard: the partition';
 COMMENT ON COLUMN outbox_events.shard IS 'The customer''s logical shard';
 COMMENT ON COLUMN outbox_events.seq IS 'Rises with commit order within a shard; gaps mean nothing';
 COMMENT ON COLUMN outbox_events.id IS 'The message id; stable over redelivery';
@@ -31,6 +31,25 @@ COMMENT ON SEQUENCE outbox_seq IS 'Numbers outbox_events.seq; drawn under the sh
 CREATE TABLE outbox_events_default PARTITION OF outbox_events DEFAULT;
 COMMENT ON TABLE outbox_events_default IS 'Catches rows of hours whose partition does not exist';
 
+-- The relay looks for rows from one hour on and no earlier. So no row may ever be written into an
+-- hour before the newest one in use, also when the server's clock steps back.
+CREATE SEQUENCE outbox_hours AS integer MINVALUE 0 START 0;
+COMMENT ON SEQUENCE outbox_hours IS 'The newest bucket in use: not a counter, it only never falls';
+CREATE FUNCTION outbox_hour() RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    present integer := floor(extract(epoch FROM clock_timestamp()) / 3600);
+    newest integer := (SELECT last_value FROM outbox_hours);
+BEGIN
+    IF present <= newest THEN
+        RETURN newest;
+    END IF;
+    -- Not undone by a rollback, which is right: it is a fact about the clock.
+    PERFORM setval('outbox_hours', present);
+    RETURN present;
+END
+$$;
+COMMENT ON FUNCTION outbox_hour IS 'The bucket to write into now: hours since 1970, never falling';
+
 -- Commit order is made, not detected: the shard's lock is taken before its rows are numbered and
 -- is held until the transaction ends. Must be the last statement before COMMIT. The arrays are
 -- parallel; rows of one customer are in order.
@@ -40,14 +59,17 @@ CREATE FUNCTION outbox_append(
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     locked smallint;
+    hour integer;
 BEGIN
     -- Ascending, so that two transactions never wait for each other.
     FOR locked IN SELECT DISTINCT s FROM unnest(shards) AS s ORDER BY s LOOP
         PERFORM pg_advisory_xact_lock(7261, locked);
     END LOOP;
+    -- Read under the locks: within a shard, later rows never lie in an earlier hour.
+    hour := outbox_hour();
     INSERT INTO outbox_events
         (bucket, shard, seq, id, customer_id, customer_sequence, kind, occurred_at, traceparent, data)
-    SELECT (extract(epoch FROM clock_timestamp()) / 3600)::integer, e.shard, nextval('outbox_seq'),
+    SELECT hour, e.shard, nextval('outbox_seq'),
         e.id, e.customer_id, e.customer_sequence, e.kind, e.occurred_at, e.traceparent, e.data
     FROM (
         SELECT * FROM unnest(shards, ids, customer_ids, customer_sequences, kinds, occurred_ats, traceparents, datas)

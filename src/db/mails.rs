@@ -1,1 +1,142 @@
-//! (to come)
+//! Table `mails`, as the mailer uses it; batches write it with
+//! [`InsertMails`](super::statements::InsertMails).
+//!
+//! A mail that is being sent is leased by moving its due time, not by holding a transaction: a
+//! mailer that dies gives it back by the passing of time.
+
+use super::Connection;
+use super::schema::mails;
+use chrono::{DateTime, Utc};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bytea, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+/// A mail to send now.
+#[derive(Clone, Queryable)]
+pub struct DueMail {
+    pub id: Uuid,
+    pub kind: String,
+    pub locale: String,
+    /// What the token of its link is derived from.
+    pub nonce: Option<Vec<u8>>,
+    pub created_at: DateTime<Utc>,
+    /// Failed tries so far.
+    pub tries: i32,
+    /// The customer's address as it is now; `None` when the customer is gone.
+    pub to: Option<String>,
+}
+
+/// Address and nonce stay out of logs.
+impl std::fmt::Debug for DueMail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DueMail")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("tries", &self.tries)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes due mails and leases them. A fixed text, so that its plan is cached.
+#[derive(QueryId)]
+struct Claim {
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+}
+
+impl QueryFragment<Pg> for Claim {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("UPDATE mails AS m SET due_at = ");
+        out.push_bind_param::<Timestamptz, _>(&self.until)?;
+        out.push_sql(
+            " FROM (SELECT id FROM mails WHERE sent_at IS NULL AND given_up_at IS NULL \
+             AND due_at <= ",
+        );
+        out.push_bind_param::<Timestamptz, _>(&self.now)?;
+        out.push_sql(" ORDER BY due_at LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.limit)?;
+        out.push_sql(
+            " FOR UPDATE SKIP LOCKED) AS due WHERE m.id = due.id \
+             RETURNING m.id, m.kind, m.locale, m.nonce, m.created_at, m.tries, \
+             (SELECT c.email FROM customers AS c WHERE c.id = m.customer_id \
+             AND c.deleted_at IS NULL AND c.status <> 'erased')",
+        );
+        Ok(())
+    }
+}
+
+impl Query for Claim {
+    type SqlType = (SqlUuid, Text, Text, Nullable<Bytea>, Timestamptz, Integer, Nullable<Text>);
+}
+
+/// Takes at most `limit` mails that are due at `now`; until `until` nobody else gets them.
+///
+/// # Errors
+/// Those of the query.
+pub async fn claim(
+    mut conn: &Connection,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> QueryResult<Vec<DueMail>> {
+    Claim { now, until, limit }.load(&mut conn).await
+}
+
+/// Notes that the mail server has the mail.
+///
+/// # Errors
+/// Those of the query.
+pub async fn mark_sent(mut conn: &Connection, id: Uuid, at: DateTime<Utc>) -> QueryResult<()> {
+    // A mail at a time, so a cached text would save little (also below).
+    diesel::update(mails::table.filter(mails::id.eq(id).and(mails::given_up_at.is_null())))
+        .set(mails::sent_at.eq(at))
+        .execute(&mut conn)
+        .await
+        .map(|_| ())
+}
+
+/// Notes a failed try, and when the next one is due.
+///
+/// # Errors
+/// Those of the query.
+pub async fn put_off(
+    mut conn: &Connection,
+    id: Uuid,
+    due_at: DateTime<Utc>,
+    error: &str,
+) -> QueryResult<()> {
+    diesel::update(mails::table.filter(mails::id.eq(id).and(mails::sent_at.is_null())))
+        .set((
+            mails::due_at.eq(due_at),
+            mails::tries.eq(mails::tries + 1),
+            mails::last_error.eq(error),
+        ))
+        .execute(&mut conn)
+        .await
+        .map(|_| ())
+}
+
+/// Notes that the mail will not be tried again.
+///
+/// # Errors
+/// Those of the query.
+pub async fn give_up(
+    mut conn: &Connection,
+    id: Uuid,
+    at: DateTime<Utc>,
+    error: &str,
+) -> QueryResult<()> {
+    diesel::update(mails::table.filter(mails::id.eq(id).and(mails::sent_at.is_null())))
+        .set((
+            mails::given_up_at.eq(at),
+            mails::tries.eq(mails::tries + 1),
+            mails::last_error.eq(error),
+        ))
+        .execute(&mut conn)
+        .await
+        .map(|_| ())
+}

@@ -290,7 +290,7 @@ diesel::table! {
 diesel::table! {
     /// Messages on their way to the broker: insert-only, in commit order within a shard, dropped by partition.
     outbox_events (bucket, shard, seq) {
-        /// Hour since 1970, by the database's clock: the partition.
+        /// Hour since 1970, by the database's clock, never falling within a shard: the partition.
         bucket -> Int4,
         /// The customer's logical shard.
         shard -> Int2,

@@ -1,9 +1,10 @@
-//! Table `staff_keys`.
+//! Table `staff_keys`. Of a secret only the hash is here.
 
 use super::Connection;
 use super::schema::staff_keys;
 use super::sessions::secret_hash;
 use crate::domain::session::SecretHash;
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
@@ -15,6 +16,48 @@ pub struct StaffKey {
     /// SHA-256 of the secret part.
     pub secret_hash: SecretHash,
     pub scopes: Vec<String>,
+}
+
+/// A key to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewStaffKey {
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// SHA-256 of the secret part.
+    pub secret_hash: SecretHash,
+    pub scopes: Vec<String>,
+    pub created_at: DateTime<Utc>,
+}
+
+/// A key as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = staff_keys, check_for_backend(diesel::pg::Pg))]
+pub struct ListedStaffKey {
+    pub id: String,
+    pub name: String,
+    pub scopes: Vec<String>,
+    pub created_at: DateTime<Utc>,
+    /// Since when it no longer counts.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Adds a key.
+///
+/// # Errors
+/// Those of the query; an id that exists already is a unique violation.
+pub async fn insert(mut conn: &Connection, key: &NewStaffKey) -> QueryResult<()> {
+    diesel::insert_into(staff_keys::table)
+        .values((
+            staff_keys::id.eq(&key.id),
+            staff_keys::name.eq(&key.name),
+            staff_keys::secret_hash.eq(key.secret_hash.as_slice()),
+            staff_keys::scopes.eq(&key.scopes),
+            staff_keys::created_at.eq(key.created_at),
+        ))
+        .execute(&mut conn)
+        .await
+        .map(|_| ())
 }
 
 /// A key by its id, unless it is revoked.
@@ -31,4 +74,27 @@ pub async fn find(mut conn: &Connection, id: &str) -> QueryResult<Option<StaffKe
         .optional()?;
     row.map(|(id, hash, scopes)| Ok(StaffKey { id, secret_hash: secret_hash(hash)?, scopes }))
         .transpose()
+}
+
+/// All keys, oldest first.
+///
+/// # Errors
+/// Those of the query.
+pub async fn list(mut conn: &Connection) -> QueryResult<Vec<ListedStaffKey>> {
+    staff_keys::table
+        .order((staff_keys::created_at, staff_keys::id))
+        .select(ListedStaffKey::as_select())
+        .load(&mut conn)
+        .await
+}
+
+/// Withdraws a key from `at` on. False when there is none of this id that still counts.
+///
+/// # Errors
+/// Those of the query.
+pub async fn revoke(mut conn: &Connection, id: &str, at: DateTime<Utc>) -> QueryResult<bool> {
+    let live =
+        staff_keys::table.filter(staff_keys::id.eq(id).and(staff_keys::revoked_at.is_null()));
+    let revoked = diesel::update(live).set(staff_keys::revoked_at.eq(at)).execute(&mut conn).await?;
+    Ok(revoked == 1)
 }

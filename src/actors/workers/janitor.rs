@@ -1,1 +1,262 @@
-//! (to come)
+//! The janitor: makes the outbox's partitions ahead of time, drops those that nobody needs, and
+//! deletes rows that have had their day. Every step may fail and is tried again a minute later;
+//! on several nodes at once it does no harm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use uuid::Uuid;
+
+use crate::actors::worker::{Done, Worker};
+use crate::clock::Clock;
+use crate::db::retention::Perishable;
+use crate::db::{self, Database};
+
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Rows of one statement: a few milliseconds of work.
+const BATCH_ROWS: i64 = 500;
+
+/// Batches of one table in one run; more wait for the next one, which then follows at once.
+const BATCHES_MAX: usize = 20;
+
+/// How long spent tokens are kept, so that their links are told from forged ones.
+const TOKENS_KEPT: TimeDelta = TimeDelta::days(7);
+const THROTTLES_KEPT: TimeDelta = TimeDelta::hours(48);
+const SESSIONS_KEPT: TimeDelta = TimeDelta::days(30);
+const MAILS_KEPT: TimeDelta = TimeDelta::days(30);
+
+/// What is kept for how long.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long published messages can be replayed, in hours.
+    pub outbox_hours: i32,
+    /// For how many hours to come there are partitions.
+    pub partitions_ahead_hours: i32,
+    /// How long a repeated request is recognised.
+    pub idempotency_keys: TimeDelta,
+}
+
+/// What one run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub partitions_made: usize,
+    pub partitions_dropped: usize,
+    /// Hours of which rows lie in the default partition.
+    pub hours_in_default: usize,
+    pub rows_deleted: usize,
+    /// Whether more rows wait to be deleted.
+    pub more: bool,
+}
+
+/// The worker; see the module.
+pub struct Janitor {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    /// Where the walk through the sessions stands.
+    session: Uuid,
+}
+
+/// Describes the janitor's metrics; once per process.
+pub fn describe_metrics() {
+    describe_counter!("janitor_rows_deleted_total", Unit::Count, "Rows deleted, by table");
+    describe_gauge!(
+        "outbox_partitions_ahead",
+        Unit::Count,
+        "Hours to come that have a partition; alarm when it nears 0"
+    );
+    describe_gauge!(
+        "outbox_hours_in_default",
+        Unit::Count,
+        "Hours of which messages lie in the default partition"
+    );
+}
+
+impl Janitor {
+    /// A janitor that begins its walk at the first session.
+    pub fn new(database: Database, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        Self { database, clock, settings, session: Uuid::nil() }
+    }
+
+    /// One round through everything. Steps that fail do not keep the others from being done.
+    ///
+    /// # Errors
+    /// The first failure, after all steps were tried.
+    pub async fn clean(&mut self) -> Result<Report, db::Error> {
+        let now = self.clock.now();
+        let mut report = Report::default();
+        let mut failure = None;
+        let mut connection = self.database.get().await?;
+        let mut note = |done: Result<(), db::Error>| {
+            if let Err(error) = done {
+                tracing::warn!(%error, "a step of the janitor failed");
+                failure.get_or_insert(error);
+            }
+        };
+        let ahead = self.settings.partitions_ahead_hours;
+        note(make_partitions(&mut connection, ahead, &mut report).await);
+        note(drop_partitions(&mut connection, self.settings.outbox_hours, &mut report).await);
+        let outbox_before = now - TimeDelta::hours(self.settings.outbox_hours.into());
+        note(clear_default(&connection, outbox_before, &mut report).await);
+        for what in Perishable::ALL {
+            let before = now - self.kept(what);
+            note(expire(&connection, what, before, &mut report).await);
+        }
+        note(self.sweep_sessions(&connection, now - SESSIONS_KEPT, &mut report).await);
+        failure.map_or(Ok(report), Err)
+    }
+
+    fn kept(&self, what: Perishable) -> TimeDelta {
+        match what {
+            Perishable::IdempotencyKeys => self.settings.idempotency_keys,
+            Perishable::OneTimeTokens => TOKENS_KEPT,
+            Perishable::Throttles => THROTTLES_KEPT,
+            Perishable::Mails => MAILS_KEPT,
+        }
+    }
+
+    /// Walks on through the sessions for a bounded piece; begins anew after the last one.
+    async fn sweep_sessions(
+        &mut self,
+        connection: &db::Connection,
+        before: DateTime<Utc>,
+        report: &mut Report,
+    ) -> Result<(), db::Error> {
+        for _ in 0..BATCHES_MAX {
+            let page =
+                db::retention::sweep_sessions(connection, self.session, before, BATCH_ROWS).await?;
+            let deleted = usize::try_from(page.deleted).unwrap_or(0);
+            deleted_rows("sessions", deleted, report);
+            match page.last {
+                Some(last) => self.session = last,
+                None => {
+                    self.session = Uuid::nil();
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Worker for Janitor {
+    fn name(&self) -> &'static str {
+        "janitor"
+    }
+
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+
+    async fn run_once(&mut self) -> anyhow::Result<Done> {
+        let report = self.clean().await?;
+        let handled = report.partitions_made + report.partitions_dropped + report.rows_deleted;
+        if handled > 0 {
+            tracing::info!(?report, "cleaned up");
+        }
+        Ok(Done { handled, more: report.more })
+    }
+}
+
+/// Makes the partitions of this hour and of `ahead` more, as far as they are missing. Also fit
+/// for right after the migrations, so that not even the first hour falls to the default one.
+///
+/// # Errors
+/// The first failure; the other hours are tried all the same.
+pub async fn make_partitions(
+    connection: &mut db::Connection,
+    ahead: i32,
+    report: &mut Report,
+) -> Result<(), db::Error> {
+    let hour = db::outbox::hour(connection).await?;
+    let existing = db::outbox_partitions::list(connection).await?;
+    // Their hours stay with the default partition: rows are not moved under the relay's feet.
+    let strays = db::outbox_partitions::strays(connection).await?;
+    report.hours_in_default = strays.len();
+    gauge!("outbox_hours_in_default").set(strays.len() as f64);
+    let mut failure = None;
+    let mut there = existing.iter().filter(|bucket| **bucket > hour).count();
+    let missing = (hour..=hour + ahead)
+        .filter(|bucket| !existing.contains(bucket) && !strays.contains(bucket));
+    for bucket in missing {
+        match db::outbox_partitions::create(connection, bucket).await {
+            Ok(()) => {
+                report.partitions_made += 1;
+                there += usize::from(bucket > hour);
+            }
+            Err(error) => {
+                // Another node's janitor may have made it meanwhile.
+                if !db::outbox_partitions::list(connection).await?.contains(&bucket) {
+                    failure.get_or_insert(db::Error::from(error));
+                }
+            }
+        }
+    }
+    gauge!("outbox_partitions_ahead").set(there as f64);
+    failure.map_or(Ok(()), Err)
+}
+
+/// Drops the partitions that are older than the retention time and lie behind every cursor. Both
+/// proofs are asked for: the buckets that the cursors have left for good, and the rows themselves.
+async fn drop_partitions(
+    connection: &mut db::Connection,
+    retention_hours: i32,
+    report: &mut Report,
+) -> Result<(), db::Error> {
+    let hour = db::outbox::hour(connection).await?;
+    let cursors = db::outbox::cursors(connection).await?;
+    let left = cursors.iter().map(|cursor| cursor.bucket - 1).min().unwrap_or(0);
+    // An hour ends one later than it begins.
+    let old = hour - retention_hours - 1;
+    let existing = db::outbox_partitions::list(connection).await?;
+    for bucket in existing.into_iter().filter(|bucket| *bucket < left && *bucket < old) {
+        if db::outbox::has_unpublished(connection, bucket).await? {
+            tracing::error!(bucket, "an old outbox partition holds unpublished messages");
+            continue;
+        }
+        db::outbox_partitions::drop(connection, bucket).await?;
+        report.partitions_dropped += 1;
+    }
+    Ok(())
+}
+
+async fn clear_default(
+    connection: &db::Connection,
+    before: DateTime<Utc>,
+    report: &mut Report,
+) -> Result<(), db::Error> {
+    for _ in 0..BATCHES_MAX {
+        let deleted = db::outbox_partitions::clear_default(connection, before, BATCH_ROWS).await?;
+        deleted_rows("outbox_events_default", deleted, report);
+        if deleted < BATCH_ROWS as usize {
+            return Ok(());
+        }
+    }
+    report.more = true;
+    Ok(())
+}
+
+async fn expire(
+    connection: &db::Connection,
+    what: Perishable,
+    before: DateTime<Utc>,
+    report: &mut Report,
+) -> Result<(), db::Error> {
+    for _ in 0..BATCHES_MAX {
+        let deleted = db::retention::expire(connection, what, before, BATCH_ROWS).await?;
+        deleted_rows(what.table(), deleted, report);
+        if deleted < BATCH_ROWS as usize {
+            return Ok(());
+        }
+    }
+    report.more = true;
+    Ok(())
+}
+
+fn deleted_rows(table: &'static str, count: usize, report: &mut Report) {
+    report.rows_deleted += count;
+    counter!("janitor_rows_deleted_total", "table" => table).increment(count as u64);
+}

@@ -1,1 +1,660 @@
-//! (to come)
+//! The outbox relay: publishes what the outbox holds, in the order of each customer, and forgets
+//! nothing. It owns groups of shards, reads after its cursors, keeps many messages in flight but
+//! never two of one customer, and moves a cursor only over what the broker has confirmed.
+//!
+//! What memory knows is a hint, what the cursors in the database say is the truth: after any
+//! doubt about ownership everything in memory is dropped and read again. The price is duplicates,
+//! which carry the same message id; first deliveries stay in order.
+
+mod dirty;
+mod window;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use uuid::Uuid;
+
+use crate::actors::worker::{Done, Worker};
+use crate::brokers::rabbit::{Delivery, FaultClass, OutgoingMessage, PublishFault, Rabbit};
+use crate::clock::Clock;
+use crate::db::{self, Database};
+use crate::domain::shard::SHARDS;
+
+pub use dirty::Dirty;
+use window::{Entry, Window};
+
+/// The server ends the session, and with it the ownership, after this long without a statement.
+const IDLE_SECONDS: u64 = 8;
+
+/// Time between two signs of life on the session. A cursor is written at most this often.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// A run hands back after this long, so that a stop or a pause is heard.
+const RUN_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// The shortest time between two reads of everything; it grows while these find nothing.
+const POLL_MIN: Duration = Duration::from_millis(20);
+
+/// How many messages of one shard are remembered behind one that is held. Beyond it the shard
+/// stands still instead of filling the memory.
+const TRACKED_MAX: usize = 10_000;
+
+/// The least that is asked for of one shard in one read.
+const SHARD_READ_MIN: usize = 16;
+
+/// How long the stop waits for confirmations that are under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Rest after the first fault of a message's own; it doubles, up to an hour (rule M3).
+const HOLD_FIRST: Duration = Duration::from_secs(1);
+const HOLD_MAX: Duration = Duration::from_secs(3_600);
+
+/// How the relay reads and publishes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This node's name, shown as the owner of a group.
+    pub owner: String,
+    /// Rows of one read.
+    pub read_max: usize,
+    /// Messages in flight.
+    pub window_max: usize,
+    /// The longest time between two reads of everything.
+    pub poll: Duration,
+}
+
+/// The worker; see the module. Not to be started without a broker.
+pub struct OutboxRelay {
+    database: Database,
+    rabbit: Rabbit,
+    clock: Arc<dyn Clock>,
+    dirty: Dirty,
+    settings: Settings,
+    session: Option<Session>,
+    window: Window<db::outbox::Row>,
+    flights: FuturesUnordered<BoxFuture<'static, Landing>>,
+    /// Shards that may have rows after what was read, as a bit set.
+    unread: u64,
+    /// Time between reads of everything, now.
+    poll: Duration,
+    survey_at: Instant,
+}
+
+/// The connection that holds the locks, and what it owns.
+struct Session {
+    connection: db::Connection,
+    /// By group, what its row says.
+    written: BTreeMap<i16, db::outbox::Cursor>,
+    touched_at: Instant,
+    flush_at: Instant,
+    take_over_at: Instant,
+}
+
+/// What became of a message in flight.
+struct Landing {
+    row: Arc<db::outbox::Row>,
+    result: Result<Delivery, PublishFault>,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    /// The session is lost, or must be taken for lost.
+    #[error(transparent)]
+    Database(#[from] db::Error),
+    /// Another node writes this group's cursor.
+    #[error("another node took over")]
+    Superseded,
+    /// The broker; nothing is charged to a message.
+    #[error(transparent)]
+    Broker(#[from] PublishFault),
+}
+
+impl Entry for db::outbox::Row {
+    fn shard(&self) -> i16 {
+        self.shard
+    }
+    fn seq(&self) -> i64 {
+        self.seq
+    }
+    fn bucket(&self) -> i32 {
+        self.bucket
+    }
+    fn customer(&self) -> Uuid {
+        self.customer_id
+    }
+    fn occurred_at(&self) -> chrono::DateTime<chrono::Utc> {
+        self.occurred_at
+    }
+}
+
+/// Describes the relay's metrics; once per process.
+pub fn describe_metrics() {
+    describe_gauge!(
+        "outbox_lag_seconds",
+        Unit::Seconds,
+        "Age of the oldest message read and not yet confirmed by the broker"
+    );
+    describe_gauge!("outbox_backlog", Unit::Count, "Messages read and not yet confirmed");
+    describe_gauge!(
+        "outbox_held_customers",
+        Unit::Count,
+        "Customers whose messages wait behind one that cannot be published"
+    );
+    describe_gauge!("outbox_groups_owned", Unit::Count, "Groups of shards this node relays");
+    describe_counter!("outbox_published_total", Unit::Count, "Messages confirmed by the broker");
+    describe_counter!(
+        "outbox_unrouted_total",
+        Unit::Count,
+        "Messages of types that no queue is bound for"
+    );
+    describe_counter!(
+        "outbox_message_faults_total",
+        Unit::Count,
+        "Failed tries that were a message's own fault"
+    );
+}
+
+impl OutboxRelay {
+    /// A relay that owns nothing yet. `dirty` is where committed batches announce their shards.
+    pub fn new(
+        database: Database,
+        rabbit: Rabbit,
+        clock: Arc<dyn Clock>,
+        dirty: Dirty,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            database,
+            rabbit,
+            clock,
+            dirty,
+            window: Window::new(settings.window_max),
+            settings,
+            session: None,
+            flights: FuturesUnordered::new(),
+            unread: 0,
+            poll: POLL_MIN,
+            survey_at: Instant::now(),
+        }
+    }
+
+    /// The groups this node relays now.
+    pub fn groups(&self) -> Vec<i16> {
+        self.session.iter().flat_map(|session| session.written.keys().copied()).collect()
+    }
+
+    /// Forgets all that ownership rests on. What is in flight is left to its fate: whoever takes
+    /// over publishes it again from the cursor.
+    fn forget(&mut self) {
+        self.session = None;
+        self.window.clear();
+        self.flights = FuturesUnordered::new();
+        self.unread = 0;
+    }
+
+    async fn run(&mut self) -> Result<Done, Trouble> {
+        self.own().await?;
+        let until = Instant::now() + RUN_TIME_MAX;
+        let mut handled = 0;
+        let mut fault = None;
+        loop {
+            self.beat().await?;
+            self.window.release_due(Instant::now());
+            if fault.is_none() {
+                self.read().await?;
+                fault = self.launch().await?;
+            }
+            if self.flights.is_empty() {
+                break;
+            }
+            if fault.is_none() && Instant::now() >= until {
+                return Ok(Done { handled, more: true });
+            }
+            let landed = self.land().await;
+            handled += landed.handled;
+            fault = fault.or(landed.fault);
+        }
+        self.report();
+        match fault {
+            Some(fault) => Err(fault.into()),
+            None => Ok(Done { handled, more: self.readable() != 0 }),
+        }
+    }
+
+    /// Sees to it that there is a session, and takes over what nobody owns.
+    async fn own(&mut self) -> Result<(), Trouble> {
+        // After a long back-off the server has ended the session: no need to run into it.
+        let idle = |session: &Session| session.touched_at.elapsed().as_secs() + 1 >= IDLE_SECONDS;
+        if self.session.as_ref().is_some_and(idle) {
+            self.forget();
+        }
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => Session::open(&self.database).await?,
+        };
+        let found = session.take_over(&self.settings.owner).await?;
+        for cursor in found {
+            tracing::info!(group = cursor.group, epoch = cursor.epoch, "took over an outbox group");
+            for (shard, position) in shards_of(cursor.group).zip(&cursor.positions) {
+                self.window.own(shard, *position, (cursor.bucket - 1).max(0));
+                self.unread |= bit(shard);
+            }
+            session.written.insert(cursor.group, cursor);
+            self.survey_at = Instant::now();
+        }
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// A sign of life on the session, when one is due: a changed cursor, or else a bare one.
+    async fn beat(&mut self) -> Result<(), Trouble> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let now = Instant::now();
+        if now >= session.flush_at {
+            session.flush(&self.window).await?;
+            self.report();
+        } else if now >= session.touched_at + BEAT {
+            session.touch().await?;
+        }
+        Ok(())
+    }
+
+    /// Shards that may have rows to read and have room for them.
+    fn readable(&self) -> u64 {
+        let has_room = |shard: &i16| {
+            self.window.open(*shard) < self.settings.read_max
+                && self.window.tracked(*shard) < TRACKED_MAX
+        };
+        shards_in(self.unread).filter(has_room).map(bit).fold(0, |set, bit| set | bit)
+    }
+
+    /// Reads on in the shards that were announced; in all of them when it is time again, because
+    /// other nodes announce nothing here.
+    async fn read(&mut self) -> Result<(), Trouble> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let owned = session.owned_shards();
+        if owned == 0 {
+            return Ok(());
+        }
+        self.unread = (self.unread | self.dirty.take()) & owned;
+        let announced = self.unread;
+        let now = Instant::now();
+        let survey = match now >= self.survey_at {
+            true => {
+                self.unread = owned;
+                Some(Survey::of(&session.connection, &self.window, owned).await?)
+            }
+            false => None,
+        };
+        let asked = self.readable();
+        if survey.is_some() {
+            self.survey_at = now + self.poll;
+        }
+        if asked == 0 {
+            return Ok(());
+        }
+        let found = self.read_shards(asked, survey.as_ref()).await?;
+        if survey.is_some() {
+            // What was found unannounced is another node's: it may have more.
+            let news = found > 0 && announced == 0;
+            self.poll = if news { POLL_MIN } else { (self.poll * 2).min(self.settings.poll) };
+        }
+        Ok(())
+    }
+
+    async fn read_shards(&mut self, asked: u64, survey: Option<&Survey>) -> Result<usize, Trouble> {
+        let Some(session) = &mut self.session else { return Ok(0) };
+        let limit = (self.settings.read_max / asked.count_ones() as usize).max(SHARD_READ_MIN);
+        let places: Vec<_> = shards_in(asked)
+            .filter_map(|shard| {
+                let (after, bucket) = self.window.read_from(shard)?;
+                Some(db::outbox::Place { shard, after, bucket })
+            })
+            .collect();
+        let rows = db::outbox::next(&session.connection, &places, limit as i64).await;
+        let rows = rows.map_err(db::Error::from)?;
+        session.touched_at = Instant::now();
+        let found = rows.len();
+        let mut yields = [0_usize; SHARDS as usize];
+        for row in rows {
+            if let Some(count) = yields.get_mut(row.shard as usize) {
+                *count += 1;
+            }
+            self.window.admit(row);
+        }
+        let exhausted = |shard: i16| yields.get(shard as usize).is_some_and(|n| *n < limit);
+        let done: Vec<_> = places.into_iter().filter(|place| exhausted(place.shard)).collect();
+        for place in &done {
+            self.unread &= !bit(place.shard);
+        }
+        if let Some(survey) = survey {
+            let behind = survey.raise(&session.connection, &mut self.window, &done).await?;
+            if behind != 0 {
+                // Catching up, hour by hour.
+                self.unread |= behind;
+                self.survey_at = Instant::now();
+            }
+        }
+        Ok(found)
+    }
+
+    /// Publishes what may go. A fault of the broker's ends it; one of a message's own holds its
+    /// customer.
+    async fn launch(&mut self) -> Result<Option<PublishFault>, Trouble> {
+        while let Some(row) = self.window.take() {
+            let sending = self.rabbit.clone();
+            let message = outgoing(&row, self.rabbit.exchange());
+            let sent = self.while_beating(async move { sending.publish(message).await }).await?;
+            let result = match sent {
+                Ok(pending) => {
+                    let flight = async move {
+                        let result = pending.confirm_event().await;
+                        Landing { row, result }
+                    };
+                    self.flights.push(flight.boxed());
+                    continue;
+                }
+                Err(fault) => Err(fault),
+            };
+            if let Some(fault) = self.settle(Landing { row, result }) {
+                return Ok(Some(fault));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for something, but not so long that the server takes us for frozen.
+    async fn while_beating<T: Send>(
+        &mut self,
+        work: impl Future<Output = T> + Send,
+    ) -> Result<T, Trouble> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut work => return Ok(result),
+                () = sleep(BEAT) => self.beat().await?,
+            }
+        }
+    }
+
+    /// Waits for the next confirmation, a beat at most, and takes all that are there.
+    async fn land(&mut self) -> Landed {
+        let mut landed = Landed::default();
+        // The next read may not wait for a slow broker.
+        let now = Instant::now();
+        let until = self.survey_at.clamp(now + POLL_MIN, now + BEAT);
+        let mut next = tokio::select! {
+            next = self.flights.next() => next,
+            () = sleep_until(until) => None,
+        };
+        while let Some(landing) = next {
+            match self.settle(landing) {
+                None => landed.handled += 1,
+                Some(fault) => landed.fault = Some(fault),
+            }
+            next = self.flights.next().now_or_never().flatten();
+        }
+        landed
+    }
+
+    /// Notes what became of a message. Answers with the fault if it was not the message's own.
+    fn settle(&mut self, landing: Landing) -> Option<PublishFault> {
+        let row = &landing.row;
+        let fault = match landing.result {
+            Ok(_) => {
+                counter!("outbox_published_total").increment(1);
+                self.window.confirmed(row);
+                return None;
+            }
+            Err(fault) => fault,
+        };
+        if fault.class() != FaultClass::Message {
+            self.window.failed(row);
+            return Some(fault);
+        }
+        counter!("outbox_message_faults_total", "type" => row.kind.clone()).increment(1);
+        tracing::error!(
+            message.id = %row.id, message.kind = row.kind, fault = %fault,
+            "a message cannot be published; its customer's later ones wait"
+        );
+        self.window.hold(row, |failures| Instant::now() + hold_time(failures));
+        None
+    }
+
+    fn report(&self) {
+        let age = self.window.oldest().map(|oldest| self.clock.now() - oldest);
+        let age = age.unwrap_or_default().max(TimeDelta::zero());
+        gauge!("outbox_lag_seconds").set(age.as_seconds_f64());
+        gauge!("outbox_backlog").set(self.window.open_total() as f64);
+        gauge!("outbox_held_customers").set(self.window.held() as f64);
+        gauge!("outbox_groups_owned").set(self.groups().len() as f64);
+    }
+
+    /// Awaits what is under way, writes the cursors down and gives the groups back.
+    async fn hand_back(&mut self) -> Result<(), Trouble> {
+        let until = Instant::now() + STOP_PATIENCE;
+        while let Ok(Some(landing)) = timeout_at(until, self.flights.next()).await {
+            self.settle(landing);
+        }
+        let Some(mut session) = self.session.take() else { return Ok(()) };
+        session.flush(&self.window).await?;
+        let groups: Vec<i16> = session.written.keys().copied().collect();
+        db::outbox::release(&session.connection, &groups).await.map_err(db::Error::from)?;
+        Ok(())
+    }
+}
+
+impl Worker for OutboxRelay {
+    fn name(&self) -> &'static str {
+        "outbox_relay"
+    }
+
+    fn period(&self) -> Duration {
+        // A node that only stands by need not look more often than it may take over.
+        if self.groups().is_empty() { BEAT } else { self.poll }
+    }
+
+    async fn run_once(&mut self) -> anyhow::Result<Done> {
+        let run = self.run().await;
+        if let Err(Trouble::Database(_) | Trouble::Superseded) = &run {
+            self.forget();
+            self.report();
+        }
+        Ok(run?)
+    }
+
+    async fn on_stop(&mut self) -> anyhow::Result<()> {
+        let handed_back = self.hand_back().await;
+        self.forget();
+        Ok(handed_back?)
+    }
+}
+
+impl Session {
+    async fn open(database: &Database) -> Result<Self, Trouble> {
+        let mut connection = database.dedicated("customer-service-relay").await?;
+        db::outbox::guard_session(&mut connection, IDLE_SECONDS).await.map_err(db::Error::from)?;
+        let now = Instant::now();
+        Ok(Self {
+            connection,
+            written: BTreeMap::new(),
+            touched_at: now,
+            flush_at: now + BEAT,
+            take_over_at: now,
+        })
+    }
+
+    /// Tries for the groups that are not ours, once a beat.
+    async fn take_over(&mut self, owner: &str) -> Result<Vec<db::outbox::Cursor>, Trouble> {
+        let missing: Vec<i16> =
+            (0..db::outbox::GROUPS).filter(|group| !self.written.contains_key(group)).collect();
+        let now = Instant::now();
+        if missing.is_empty() || now < self.take_over_at {
+            return Ok(Vec::new());
+        }
+        self.take_over_at = now + BEAT;
+        let taken = db::outbox::take_over(&self.connection, &missing, owner).await;
+        self.touched_at = Instant::now();
+        Ok(taken.map_err(db::Error::from)?)
+    }
+
+    async fn touch(&mut self) -> Result<(), Trouble> {
+        db::outbox::touch(&self.connection).await.map_err(db::Error::from)?;
+        self.touched_at = Instant::now();
+        Ok(())
+    }
+
+    /// Writes the cursors that have moved. A group whose row names a newer owner is lost.
+    async fn flush(&mut self, window: &Window<db::outbox::Row>) -> Result<(), Trouble> {
+        self.flush_at = Instant::now() + BEAT;
+        let moved: Vec<_> = self
+            .written
+            .values()
+            .map(|written| cursor_now(written, window))
+            .filter(|cursor| self.written.get(&cursor.group) != Some(cursor))
+            .collect();
+        if moved.is_empty() {
+            return self.touch().await;
+        }
+        let written = db::outbox::flush(&self.connection, &moved).await.map_err(db::Error::from)?;
+        self.touched_at = Instant::now();
+        if written.len() != moved.len() {
+            return Err(Trouble::Superseded);
+        }
+        self.written.extend(moved.into_iter().map(|cursor| (cursor.group, cursor)));
+        Ok(())
+    }
+
+    fn owned_shards(&self) -> u64 {
+        self.written.keys().flat_map(|group| shards_of(*group)).fold(0, |set, s| set | bit(s))
+    }
+}
+
+/// What is known, before a read of all shards, of the rows that later reads may find.
+struct Survey {
+    /// The bucket that is written into.
+    hour: i32,
+    /// Shards in which nothing was being appended after `hour` was asked for.
+    quiet: u64,
+}
+
+impl Survey {
+    async fn of(
+        connection: &db::Connection,
+        window: &Window<db::outbox::Row>,
+        owned: u64,
+    ) -> Result<Self, Trouble> {
+        let hour = db::outbox::hour(connection).await.map_err(db::Error::from)?;
+        let older = |shard: &i16| window.read_from(*shard).is_some_and(|(_, floor)| floor < hour);
+        let old: Vec<i16> = shards_in(owned).filter(older).collect();
+        let quiet = match old.is_empty() {
+            true => Vec::new(),
+            false => db::outbox::quiet(connection, &old).await.map_err(db::Error::from)?,
+        };
+        Ok(Self { hour, quiet: quiet.into_iter().fold(0, |set, shard| set | bit(shard)) })
+    }
+
+    /// Moves the floors of the shards whose two buckets held no more: to the next bucket that has
+    /// rows, at most to the one written into. Sound only for quiet shards, since an append that
+    /// was under way may yet show rows in an earlier hour. Answers with those not yet at `hour`.
+    async fn raise(
+        &self,
+        connection: &db::Connection,
+        window: &mut Window<db::outbox::Row>,
+        exhausted: &[db::outbox::Place],
+    ) -> Result<u64, Trouble> {
+        let quiet = exhausted.iter().copied().filter(|place| self.quiet & bit(place.shard) != 0);
+        let (near, far): (Vec<db::outbox::Place>, Vec<db::outbox::Place>) =
+            quiet.partition(|place| place.bucket + 1 >= self.hour);
+        for place in near {
+            window.raise_floor(place.shard, self.hour);
+        }
+        let Some(lowest) = far.iter().map(|place| place.bucket + 2).min() else { return Ok(0) };
+        let next = db::outbox::first_bucket(connection, lowest).await.map_err(db::Error::from)?;
+        let next = next.map_or(self.hour, |bucket| bucket.min(self.hour));
+        for place in &far {
+            window.raise_floor(place.shard, next.max(place.bucket + 2));
+        }
+        Ok(far.iter().fold(0, |set, place| set | bit(place.shard)))
+    }
+}
+
+/// What a round of landings came to.
+#[derive(Default)]
+struct Landed {
+    handled: usize,
+    fault: Option<PublishFault>,
+}
+
+fn cursor_now(
+    written: &db::outbox::Cursor,
+    window: &Window<db::outbox::Row>,
+) -> db::outbox::Cursor {
+    let progress: Vec<_> =
+        shards_of(written.group).filter_map(|shard| window.progress(shard)).collect();
+    db::outbox::Cursor {
+        positions: progress.iter().map(|(position, _)| *position).collect(),
+        bucket: progress.iter().map(|(_, bucket)| *bucket).min().unwrap_or(written.bucket),
+        ..written.clone()
+    }
+}
+
+/// The message as the contract describes it.
+fn outgoing(row: &db::outbox::Row, exchange: &str) -> OutgoingMessage {
+    OutgoingMessage {
+        exchange: exchange.to_owned(),
+        routing_key: row.kind.clone(),
+        id: row.id,
+        message_type: row.kind.clone(),
+        time: row.occurred_at,
+        subject: Some(row.customer_id.to_string()),
+        sequence: Some(row.customer_sequence),
+        schema: Some(format!("/schemas/{}.json", row.kind)),
+        traceparent: row.traceparent.clone(),
+        body: row.data.clone().into_bytes(),
+    }
+}
+
+fn hold_time(failures: u32) -> Duration {
+    HOLD_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(12)).min(HOLD_MAX)
+}
+
+fn bit(shard: i16) -> u64 {
+    1 << (shard & 63)
+}
+
+fn shards_of(group: i16) -> impl Iterator<Item = i16> {
+    let first = group * db::outbox::GROUP_SHARDS;
+    first..first + db::outbox::GROUP_SHARDS
+}
+
+fn shards_in(set: u64) -> impl Iterator<Item = i16> {
+    (0..SHARDS as i16).filter(move |shard| set & bit(*shard) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m3_a_faulty_messages_rest_doubles_up_to_an_hour() {
+        let seconds = |failures| hold_time(failures).as_secs();
+        assert_eq!([seconds(1), seconds(2), seconds(3), seconds(12)], [1, 2, 4, 2_048]);
+        assert_eq!([seconds(13), seconds(14), seconds(u32::MAX)], [3_600; 3]);
+    }
+
+    #[test]
+    fn every_shard_has_one_bit_and_one_group() {
+        let all = (0..db::outbox::GROUPS).flat_map(shards_of).fold(0, |set, s| set ^ bit(s));
+        assert_eq!(all, u64::MAX);
+        assert_eq!(shards_in(bit(63) | bit(5)).collect::<Vec<_>>(), [5, 63]);
+    }
+}

@@ -1,0 +1,111 @@
+//! What the janitor deletes: rows that nobody needs any more, a small batch at a time.
+//!
+//! A batch picks its rows over the index of their age, passes by what somebody has locked, and is
+//! one short statement, so it never stands in a customer's way. These statements run once a minute,
+//! so their texts need not be cached.
+
+use super::Connection;
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+/// Rows that end of themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Perishable {
+    /// Remembered requests, by their age.
+    IdempotencyKeys,
+    /// Tokens from mails, by their expiry.
+    OneTimeTokens,
+    /// Counters of failed sign-ins, by their latest attempt and the end of a lock.
+    Throttles,
+    /// Mails that were sent or given up, by that moment.
+    Mails,
+}
+
+impl Perishable {
+    pub const ALL: [Self; 4] =
+        [Self::IdempotencyKeys, Self::OneTimeTokens, Self::Throttles, Self::Mails];
+
+    /// The table's name, for logs and metrics.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::IdempotencyKeys => "idempotency_keys",
+            Self::OneTimeTokens => "one_time_tokens",
+            Self::Throttles => "sign_in_throttles",
+            Self::Mails => "mails",
+        }
+    }
+
+    fn over(self) -> &'static str {
+        match self {
+            Self::IdempotencyKeys => "created_at < $1",
+            Self::OneTimeTokens => "expires_at < $1",
+            Self::Throttles => "updated_at < $1 AND (locked_until IS NULL OR locked_until < $1)",
+            // The first is implied and has the index.
+            Self::Mails => "created_at < $1 AND (sent_at < $1 OR given_up_at < $1)",
+        }
+    }
+}
+
+/// Deletes rows that were over before `before`, at most `limit`. Answers with their number.
+///
+/// # Errors
+/// Those of the query.
+pub async fn expire(
+    mut conn: &Connection,
+    what: Perishable,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> QueryResult<usize> {
+    let (table, over) = (what.table(), what.over());
+    let text = format!(
+        "DELETE FROM {table} WHERE ctid = ANY (ARRAY(\
+         SELECT ctid FROM {table} WHERE {over} LIMIT $2 FOR UPDATE SKIP LOCKED))"
+    );
+    diesel::sql_query(text)
+        .bind::<Timestamptz, _>(before)
+        .bind::<BigInt, _>(limit)
+        .execute(&mut conn)
+        .await
+}
+
+/// What one step through the sessions came to.
+#[derive(Debug, PartialEq, Eq, QueryableByName)]
+pub struct Sweep {
+    /// The last session looked at; `None` at the end of the table.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub last: Option<Uuid>,
+    /// Sessions deleted.
+    #[diesel(sql_type = BigInt)]
+    pub deleted: i64,
+}
+
+/// Looks at the next `page` sessions after `after` and deletes those that had ended before
+/// `before`.
+///
+/// There is no index of the end of a session: it moves with every refresh, and an index on it
+/// would make each refresh dearer. So the janitor walks through the table instead, in circles.
+///
+/// # Errors
+/// Those of the query.
+pub async fn sweep_sessions(
+    mut conn: &Connection,
+    after: Uuid,
+    before: DateTime<Utc>,
+    page: i64,
+) -> QueryResult<Sweep> {
+    diesel::sql_query(
+        "WITH page AS MATERIALIZED (SELECT id FROM sessions WHERE id > $1 ORDER BY id LIMIT $3), \
+         gone AS (DELETE FROM sessions AS s USING page WHERE s.id = page.id \
+         AND (s.expires_at < $2 OR s.revoked_at < $2) RETURNING s.id) \
+         SELECT (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last, \
+         (SELECT count(*) FROM gone) AS deleted",
+    )
+    .bind::<SqlUuid, _>(after)
+    .bind::<Timestamptz, _>(before)
+    .bind::<BigInt, _>(page)
+    .get_result(&mut conn)
+    .await
+}

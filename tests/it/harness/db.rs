@@ -1,0 +1,198 @@
+//! A database for each test, copied from a template that is migrated once: tests commit for real
+//! and never meet each other.
+
+use std::path::Path;
+use std::time::Duration;
+
+use customer_service::db::{self, Database, DatabaseSettings};
+use sha2::{Digest, Sha256};
+use tokio_postgres::{Client, NoTls};
+use url::Url;
+use uuid::Uuid;
+
+/// Key of the advisory lock under which the template is made.
+const LOCK: i64 = 0x6373_7465_6d70_6c61;
+
+/// A private, migrated database; dropped at the end.
+pub struct TestDatabase {
+    pub url: String,
+    name: String,
+}
+
+impl TestDatabase {
+    /// Copies the template, after making it if this is the first test with these migrations.
+    pub async fn new() -> Self {
+        // The migrations need a multi-thread runtime, whichever one the test has.
+        apart(|| async {
+            let admin = client(&admin_url("postgres")).await;
+            let template = template(&admin).await;
+            let name = format!("cs_test_{}_{}", std::process::id(), Uuid::now_v7().simple());
+            let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
+            admin.batch_execute(&create).await.expect("a copy of the template can be made");
+            Self { url: admin_url(&name), name }
+        })
+        .await
+    }
+
+    /// How the service would be configured for it.
+    pub fn settings(&self) -> DatabaseSettings {
+        settings(&self.url)
+    }
+
+    /// The service's own handle, on the test's runtime.
+    pub fn database(&self) -> Database {
+        Database::new(self.settings(), tokio::runtime::Handle::current())
+    }
+
+    /// A plain connection, to arrange and to look.
+    pub async fn client(&self) -> Client {
+        client(&self.url).await
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let drop_it = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            runtime.block_on(async {
+                let dropped = client(&admin_url("postgres")).await.batch_execute(&drop_it).await;
+                if let Err(error) = dropped {
+                    eprintln!("a test database is left behind: {error}");
+                }
+            });
+        });
+        drop(thread.join());
+    }
+}
+
+fn settings(url: &str) -> DatabaseSettings {
+    DatabaseSettings {
+        url: url.to_owned(),
+        pool_size: 8,
+        acquire_timeout: Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
+        statement_timeout: Duration::from_secs(5),
+        lock_timeout: Duration::from_secs(3),
+        max_connection_age: Duration::from_secs(3_600),
+    }
+}
+
+/// The server of TEST_DATABASE_URL, another database.
+fn admin_url(database: &str) -> String {
+    let url = std::env::var("TEST_DATABASE_URL").expect(
+        "set TEST_DATABASE_URL to a PostgreSQL for tests (a superuser's), as `make test` does",
+    );
+    let mut url = Url::parse(&url).expect("TEST_DATABASE_URL is an address");
+    url.set_path(&format!("/{database}"));
+    url.into()
+}
+
+async fn client(url: &str) -> Client {
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.expect("the test PostgreSQL can be reached");
+    tokio::spawn(connection);
+    client
+}
+
+/// The name of the migrated template; it is made under another name, so that a half-made one is
+/// never copied.
+async fn template(admin: &Client) -> String {
+    let name = format!("cs_template_{}", migrations_hash());
+    let lock = format!("SELECT pg_advisory_lock({LOCK})");
+    admin.batch_execute(&lock).await.expect("the template's lock");
+    let known = "SELECT 1 FROM pg_database WHERE datname = $1";
+    let exists = admin.query_opt(known, &[&name]).await.expect("the catalogue can be read");
+    if exists.is_none() {
+        let making = format!("{name}_making");
+        for statement in [
+            format!("DROP DATABASE IF EXISTS {making} WITH (FORCE)"),
+            format!("CREATE DATABASE {making}"),
+        ] {
+            admin.batch_execute(&statement).await.expect("a database can be made");
+        }
+        let settings = settings(&admin_url(&making));
+        db::migrations::run(&settings).await.expect("the migrations apply");
+        let rename = format!("ALTER DATABASE {making} RENAME TO {name}");
+        // The server takes a moment to see that the migrating connection is closed.
+        let mut patience = 100;
+        while let Err(error) = admin.batch_execute(&rename).await {
+            assert!(patience > 0, "the template cannot be named: {error}");
+            patience -= 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        sweep(admin).await;
+    }
+    let unlock = format!("SELECT pg_advisory_unlock({LOCK})");
+    admin.batch_execute(&unlock).await.expect("the lock is given back");
+    name
+}
+
+/// Drops what earlier processes left behind when they were killed.
+async fn sweep(admin: &Client) {
+    let left = "SELECT datname::text FROM pg_database WHERE datname LIKE 'cs_test_%'";
+    for row in admin.query(left, &[]).await.expect("the catalogue can be read") {
+        let name: String = row.get(0);
+        let process = name.split('_').nth(2).unwrap_or_default();
+        if !Path::new("/proc").join(process).exists() {
+            let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+            drop(admin.batch_execute(&statement).await);
+        }
+    }
+}
+
+fn migrations_hash() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let entries = |folder: &Path| {
+        let mut paths: Vec<_> = std::fs::read_dir(folder)
+            .expect("the migrations are there")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        paths.sort();
+        paths
+    };
+    let mut hash = Sha256::new();
+    for file in entries(&folder).iter().flat_map(|migration| entries(migration)) {
+        hash.update(file.to_string_lossy().as_bytes());
+        hash.update(std::fs::read(file).expect("a migration can be read"));
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn apart<T, F>(work: impl FnOnce() -> F + Send + 'static) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let done = tokio::task::spawn_blocking(|| {
+        tokio::runtime::Runtime::new().expect("a runtime").block_on(work())
+    });
+    done.await.expect("the test database can be made")
+}
+
+/// A customer with nothing but what the tables demand.
+pub async fn insert_customer(client: &Client, id: Uuid, email: &str) {
+    client
+        .batch_execute(&format!(
+            "INSERT INTO customers (id, email, email_canonical, first_name, last_name, \
+             customer_type, group_code, status, accepts_marketing, created_at, updated_at, \
+             version, sequence) VALUES ('{id}', '{email}', '{email}', 'Lan', 'Nguyễn', \
+             'individual', 'individual', 'pending', false, now(), now(), 1, 0)"
+        ))
+        .await
+        .expect("a customer can be added");
+}
+
+/// A session; `ends` gives its expiry and its revocation as SQL.
+pub async fn insert_session(client: &Client, customer: Uuid, id: Uuid, ends: &str) {
+    client
+        .batch_execute(&format!(
+            "INSERT INTO sessions (id, customer_id, refresh_hash, generation, created_at, \
+             last_seen_at, expires_at, absolute_expires_at, revoked_at) \
+             SELECT '{id}', '{customer}', sha256('x'), 0, now() - interval '200 days', \
+             now() - interval '200 days', e, e + interval '150 days', r FROM (VALUES ({ends})) \
+             AS ends (e, r)"
+        ))
+        .await
+        .expect("a session can be added");
+}

@@ -1,0 +1,77 @@
+//! Keys of staff, keys that sign, and groups, as stored.
+
+use customer_service::clock::{Clock, SystemClock};
+use customer_service::db::signing_keys::StoredKey;
+use customer_service::db::staff_keys::{ListedStaffKey, NewStaffKey};
+use customer_service::db::{groups, signing_keys, staff_keys};
+
+use crate::harness::db::TestDatabase;
+
+fn signing_key(kid: &str) -> StoredKey {
+    StoredKey {
+        kid: kid.to_owned(),
+        sealed_private_key: vec![1; 64],
+        public_key: vec![2; 32],
+        created_at: SystemClock.now(),
+        retired_at: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_start_at_once_end_with_one_signing_key() {
+    let test = TestDatabase::new().await;
+    let database = test.database();
+    let starts: Vec<_> = (0..6)
+        .map(|node| {
+            let inner = database.clone();
+            database.spawn(async move {
+                let mut connection = inner.get().await.unwrap();
+                let key = signing_key(&format!("node-{node}"));
+                signing_keys::insert_if_none(&mut connection, &key).await.unwrap()
+            })
+        })
+        .collect();
+    let mut added = 0;
+    for start in starts {
+        added += usize::from(start.await.unwrap());
+    }
+    assert_eq!(added, 1);
+    let connection = database.get().await.unwrap();
+    assert_eq!(signing_keys::load_all(&connection).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staff_key_is_found_until_it_is_revoked() {
+    let test = TestDatabase::new().await;
+    let connection = test.database().get().await.unwrap();
+    let key = NewStaffKey {
+        id: "abcdefgh01234567".to_owned(),
+        name: "Support".to_owned(),
+        secret_hash: [3; 32],
+        scopes: vec!["customers:read".to_owned(), "customers:write".to_owned()],
+        created_at: SystemClock.now(),
+    };
+    staff_keys::insert(&connection, &key).await.unwrap();
+    assert!(staff_keys::insert(&connection, &key).await.is_err(), "an id is given once");
+    let found = staff_keys::find(&connection, &key.id).await.unwrap().unwrap();
+    assert_eq!((found.secret_hash, &found.scopes), ([3; 32], &key.scopes));
+    assert_eq!(staff_keys::find(&connection, "nobody").await.unwrap(), None);
+    let at = SystemClock.now();
+    assert!(staff_keys::revoke(&connection, &key.id, at).await.unwrap());
+    assert!(!staff_keys::revoke(&connection, &key.id, at).await.unwrap(), "once");
+    assert_eq!(staff_keys::find(&connection, &key.id).await.unwrap(), None);
+    let NewStaffKey { id, name, scopes, created_at, .. } = key;
+    let listed = ListedStaffKey { id, name, scopes, created_at, revoked_at: Some(at) };
+    assert_eq!(staff_keys::list(&connection).await.unwrap(), [listed]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_groups_are_there() {
+    let test = TestDatabase::new().await;
+    let connection = test.database().get().await.unwrap();
+    assert!(groups::exists(&connection, "business").await.unwrap());
+    assert!(!groups::exists(&connection, "nobody").await.unwrap());
+    let codes: Vec<_> =
+        groups::list(&connection).await.unwrap().into_iter().map(|group| group.code).collect();
+    assert_eq!(codes, ["business", "individual"]);
+}
