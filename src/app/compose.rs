@@ -1,9 +1,9 @@
 //! Making the parts and starting what lives, in the order of their dependence.
 
-use super::{readiness, settings};
+use super::{probes, settings};
+use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
-use crate::actors::allowance::Allowance;
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::sessions::{SessionSettings, Sessions};
@@ -20,16 +20,17 @@ use crate::brokers::redis::Redis;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{self, Database};
+use crate::http::readiness::Readiness;
 use crate::http::services::Services;
 use crate::http::staff_keys::StaffKeys;
-use crate::mail::transport::Transport;
+use crate::mail::Transport;
 use crate::security::access::AccessTokens;
 use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
-use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
 use crate::security::signing::{KeySet, PublicKey, SigningKey};
+use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
 use anyhow::{Context, ensure};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -227,9 +228,8 @@ fn start_workers(
     workers.add(mailer);
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let settings = settings::janitor(config)?;
-    workers.add(
-        runtime.spawn_worker(move || Janitor::new(database.clone(), clock.clone(), settings)),
-    );
+    workers
+        .add(runtime.spawn_worker(move || Janitor::new(database.clone(), clock.clone(), settings.clone())));
     let (database, clock, revoked) =
         (parts.database.clone(), parts.clock.clone(), parts.revoked.clone());
     let life = config.sessions.access_token_minutes.delta();
@@ -289,7 +289,7 @@ fn services(
         clock: parts.clock.clone(),
         config: config.clone(),
         registry: runtime.registry(),
-        readiness: readiness(parts, runtime.registry()),
+        readiness: Readiness::new(probes::all(parts, runtime.registry())),
         prometheus: parts.prometheus.clone(),
     }
 }

@@ -36,13 +36,12 @@ pub fn create(config: &Config, name: String, scopes: Vec<String>) -> anyhow::Res
     clock.random(&mut id);
     clock.random(&mut secret);
     let issued = tokens::staff_key(id, secret);
-    let row = db::staff_keys::StaffKey {
+    let row = db::staff_keys::NewStaffKey {
         id: issued.id.clone(),
         name: name.as_str().to_owned(),
-        secret_hash: issued.hash.to_vec(),
+        secret_hash: issued.hash,
         scopes: scopes.clone(),
         created_at: clock.now(),
-        revoked_at: None,
     };
     database_runtime()?.block_on(async {
         let connection = db::pool::connect_once(&settings::database(config)).await?;

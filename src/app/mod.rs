@@ -15,7 +15,6 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::db;
 use crate::http;
-use crate::http::readiness::Readiness;
 use crate::telemetry::Telemetry;
 use actix_web::HttpServer;
 use actix_web::dev::ServerHandle;
@@ -42,7 +41,8 @@ pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let runtime = database_runtime()?;
     let config = Arc::new(config);
     let clock = Arc::new(SystemClock);
-    let parts = runtime.block_on(compose::parts(config.clone(), clock, telemetry.prometheus.clone()))?;
+    let parts =
+        runtime.block_on(compose::parts(config.clone(), clock, telemetry.prometheus.clone()))?;
     let outcome = actix::System::new().block_on(run(config, parts, runtime.handle().clone()));
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
@@ -117,9 +117,4 @@ fn server(
         }
     });
     Ok(handle)
-}
-
-/// What the readiness of this process depends on.
-fn readiness(parts: &Parts, registry: Arc<crate::actors::runtime::Registry>) -> Readiness {
-    Readiness::new(probes::all(parts, registry))
 }

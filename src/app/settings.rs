@@ -8,7 +8,7 @@ use crate::brokers::rabbit::{self, Rabbit};
 use crate::brokers::redis::{self, Redis};
 use crate::config::{Config, MailTransport, OnRedisFailure};
 use crate::db::DatabaseSettings;
-use crate::mail::transport::{self, Transport};
+use crate::mail::{self, Transport};
 use crate::security::access::AccessSettings;
 use crate::security::hashing::HashingSettings;
 use anyhow::Context;
@@ -175,14 +175,14 @@ pub fn limiter(config: &Config, redis: Option<Redis>) -> Limiter {
 /// Mail settings that do not fit.
 pub fn mail(config: &Config, rabbit: Option<Rabbit>) -> anyhow::Result<Transport> {
     let settings = match config.mail.transport {
-        MailTransport::Files => transport::Settings::Files { folder: config.mail.folder.clone() },
+        MailTransport::Files => mail::Settings::Files { folder: config.mail.folder.clone() },
         MailTransport::Smtp => {
             let url = config.mail.smtp_url.as_ref().context("mail.smtp_url is missing")?;
             let url = SecretString::from(url.expose());
-            transport::Settings::Smtp { url, timeout: SMTP_TIMEOUT }
+            mail::Settings::Smtp { url, timeout: SMTP_TIMEOUT }
         }
-        MailTransport::Message => transport::Settings::Message,
-        MailTransport::None => transport::Settings::None,
+        MailTransport::Message => mail::Settings::Message,
+        MailTransport::None => mail::Settings::None,
     };
     Ok(Transport::new(settings, &config.mail.from.to_string(), rabbit)?)
 }

@@ -8,7 +8,7 @@ use crate::config::Config;
 use actix_web::dev::ServerHandle;
 use futures_util::future::join_all;
 use std::process::ExitCode;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -92,9 +92,8 @@ async fn any_signal() {
         // Without signal handlers the default action ends the process; there is nothing to wait for.
         return std::future::pending().await;
     };
-    let received = |signal: &mut Signal| signal.recv();
     tokio::select! {
-        _ = received(&mut term) => {}
-        _ = received(&mut interrupt) => {}
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }

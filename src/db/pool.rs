@@ -102,8 +102,10 @@ impl Database {
     /// [`Error::Unavailable`].
     pub async fn ping(&self) -> Result<(), Error> {
         self.read(|connection| {
-            async move { diesel_async::SimpleAsyncConnection::batch_execute(connection, "SELECT 1").await }
-                .boxed()
+            async move {
+                diesel_async::SimpleAsyncConnection::batch_execute(connection, "SELECT 1").await
+            }
+            .boxed()
         })
         .await
     }

@@ -95,6 +95,7 @@ pub async fn list(mut conn: &Connection) -> QueryResult<Vec<ListedStaffKey>> {
 pub async fn revoke(mut conn: &Connection, id: &str, at: DateTime<Utc>) -> QueryResult<bool> {
     let live =
         staff_keys::table.filter(staff_keys::id.eq(id).and(staff_keys::revoked_at.is_null()));
-    let revoked = diesel::update(live).set(staff_keys::revoked_at.eq(at)).execute(&mut conn).await?;
+    let revoked =
+        diesel::update(live).set(staff_keys::revoked_at.eq(at)).execute(&mut conn).await?;
     Ok(revoked == 1)
 }

@@ -14,6 +14,7 @@ use super::customers::{Answered, SubmitError};
 use super::runtime::{CallError, Reply};
 use super::shard::BatchRunner;
 use super::worker::Nudge;
+use super::workers::outbox_relay::Dirty;
 use crate::clock::Clock;
 use crate::db::{self, Database};
 use crate::domain::Submission;
@@ -24,7 +25,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a caller of the shard reads.
 pub type Answer = Result<Answered, SubmitError>;
@@ -32,9 +33,8 @@ pub type Answer = Result<Answered, SubmitError>;
 /// Whom a commit wakes.
 #[derive(Clone, Default)]
 pub struct AfterCommit {
-    /// One bit for each logical shard with new messages; the relay takes them.
-    pub dirty: Arc<AtomicU64>,
-    pub relay: Option<Nudge>,
+    /// The relay, and which shards it shall look into.
+    pub outbox: Dirty,
     pub mailer: Option<Nudge>,
 }
 
@@ -191,12 +191,7 @@ impl Batches {
     }
 
     fn wake(&self, written: &save::Written) {
-        if written.shards != 0 {
-            self.after.dirty.fetch_or(written.shards, Ordering::AcqRel);
-            if let Some(relay) = &self.after.relay {
-                relay.nudge();
-            }
-        }
+        self.after.outbox.mark(written.shards.iter().copied());
         if written.mails
             && let Some(mailer) = &self.after.mailer
         {

@@ -7,11 +7,12 @@ use crate::db::Connection;
 use crate::db::statements::*;
 use crate::domain::outcome::Rejection;
 use crate::domain::{CustomerId, State};
+use std::collections::BTreeSet;
 
 /// What there is to wake somebody for.
 pub struct Written {
-    /// One bit for each logical shard with new messages.
-    pub shards: u64,
+    /// The logical shards with new messages.
+    pub shards: BTreeSet<u16>,
     pub mails: bool,
 }
 
@@ -124,8 +125,8 @@ impl Plan {
         }
     }
 
-    /// Buckets, mails, keys, entries, messages. Returns the shards of the messages as bits.
-    fn records(&mut self, folded: &Folded<'_>) -> u64 {
+    /// Buckets, mails, keys, entries, messages. Returns the shards of the messages.
+    fn records(&mut self, folded: &Folded<'_>) -> BTreeSet<u16> {
         for (bucket, throttle, at) in &folded.throttles {
             self.throttles.push(bucket, throttle, *at);
         }
@@ -144,9 +145,9 @@ impl Plan {
                 entry.trace.clone(),
             );
         }
-        let mut shards = 0;
+        let mut shards = BTreeSet::new();
         for outgoing in &folded.messages {
-            shards |= 1_u64 << outgoing.shard;
+            shards.insert(outgoing.shard);
             self.outbox.push(
                 outgoing.id,
                 outgoing.customer_id,
