@@ -26,6 +26,7 @@ pub mod staff_keys;
 pub mod statements;
 pub mod throttles;
 pub mod transactions;
+pub mod whole;
 
 pub use error::Error;
 pub use pool::{Database, DatabaseSettings, PooledConnection};

@@ -21,7 +21,7 @@ use utoipa::{
     Modify, OpenApi,
     openapi::{
         self, Content, ObjectBuilder, PathItem, Ref, RefOr, Response, ResponseBuilder, Type,
-        path::Operation,
+        path::{Operation, ParameterIn},
         schema::{Schema, SchemaType},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -202,6 +202,17 @@ fn complete(operation: &mut Operation, path: &str) {
     }
     if operation.security.as_ref().is_some_and(|security| !security.is_empty()) {
         shared.extend([("401", "Unauthorized"), ("403", "Forbidden")]);
+    }
+    let parameters =
+        operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+            RefOr::T(parameter) => Some(parameter),
+            RefOr::Ref(_) => None,
+        });
+    if parameters.clone().any(|parameter| parameter.parameter_in == ParameterIn::Query) {
+        shared.extend([("400", "MalformedRequest"), ("422", "ValidationFailed")]);
+    }
+    if parameters.clone().any(|parameter| parameter.name == "If-Match") {
+        shared.push(("412", "PreconditionFailed"));
     }
     if path.contains('{') {
         shared.push(("404", "NotFound"));
