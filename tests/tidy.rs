@@ -21,7 +21,9 @@ struct Source {
 impl Source {
     /// Whether the whole file is a test.
     fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("/tests/") || self.path.ends_with("/example.rs")
+        self.path.ends_with("/tests.rs")
+            || self.path.contains("/tests/")
+            || self.path.ends_with("/example.rs")
     }
 
     /// The lines before the test module, numbered from 1.
@@ -90,10 +92,12 @@ fn layers_are_kept() {
         };
         for (line, text) in source.statements() {
             for named in text.split("crate::").skip(1) {
-                let module = named.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
+                let module =
+                    named.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
                 if !module.is_empty() && !allowed.contains(&module) {
                     let layer = source.layer();
-                    writeln!(findings, "{}:{line}: {layer} must not use {module}", source.path).unwrap();
+                    writeln!(findings, "{}:{line}: {layer} must not use {module}", source.path)
+                        .unwrap();
                 }
             }
         }
@@ -121,10 +125,16 @@ fn each_crate_has_its_door() {
     for source in sources("src").iter().filter(|source| !source.is_test()) {
         for (line, text) in source.statements() {
             for (name, doors) in DOORS {
-                let names = text.contains(&format!("use {name}::")) || text.contains(&format!(" {name}::"));
+                let names =
+                    text.contains(&format!("use {name}::")) || text.contains(&format!(" {name}::"));
                 if names && !doors.iter().any(|door| source.path.starts_with(door)) {
-                    writeln!(findings, "{}:{line}: only {} may name {name}", source.path, doors.join(", "))
-                        .unwrap();
+                    writeln!(
+                        findings,
+                        "{}:{line}: only {} may name {name}",
+                        source.path,
+                        doors.join(", ")
+                    )
+                    .unwrap();
                 }
             }
         }
@@ -137,7 +147,10 @@ fn the_domain_is_pure() {
     let mut findings = String::new();
     for source in sources("src/domain").iter().filter(|source| !source.is_test()) {
         for (line, text) in source.statements() {
-            for banned in ["async ", ".await", "tokio", "actix", "Utc::now", "rand::", "now_v7", "new_v4", "std::env"] {
+            for banned in [
+                "async ", ".await", "tokio", "actix", "Utc::now", "rand::", "now_v7", "new_v4",
+                "std::env",
+            ] {
                 if text.contains(banned) {
                     writeln!(findings, "{}:{line}: {banned} in the domain", source.path).unwrap();
                 }
@@ -166,7 +179,8 @@ fn nothing_unfinished_is_left() {
         for (line, text) in source.text.lines().enumerate() {
             for (banned, instead) in BANNED {
                 if text.contains(banned) {
-                    writeln!(findings, "{}:{}: {banned} … {instead}", source.path, line + 1).unwrap();
+                    writeln!(findings, "{}:{}: {banned} … {instead}", source.path, line + 1)
+                        .unwrap();
                 }
             }
         }
@@ -197,11 +211,17 @@ fn every_file_says_its_idea() {
     let mut findings = String::new();
     for source in sources("src").iter().chain(&sources("tests")).chain(&sources("examples")) {
         if !source.text.starts_with("//! ") {
-            writeln!(findings, "{}: the first line must say what the file is for (`//! …`)", source.path).unwrap();
+            writeln!(
+                findings,
+                "{}: the first line must say what the file is for (`//! …`)",
+                source.path
+            )
+            .unwrap();
         }
         let lines = source.text.lines().count();
         // Generated, or a list of statements.
-        let list = source.path.ends_with("db/schema.rs") || source.path.ends_with("db/statements.rs");
+        let list =
+            source.path.ends_with("db/schema.rs") || source.path.ends_with("db/statements.rs");
         if lines > FILE_LINES_MAX && !list {
             writeln!(findings, "{}: {lines} lines; split it by its ideas", source.path).unwrap();
         }
@@ -216,7 +236,14 @@ fn functions_fit_on_a_screen() {
         let mut open: Option<(usize, usize, &str)> = None;
         for (line, text) in source.code() {
             let indent = text.len() - text.trim_start().len();
-            let starts = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(super) fn ", "pub(crate) fn "];
+            let starts = [
+                "fn ",
+                "pub fn ",
+                "async fn ",
+                "pub async fn ",
+                "pub(super) fn ",
+                "pub(crate) fn ",
+            ];
             if open.is_none() && starts.iter().any(|start| text.trim_start().starts_with(start)) {
                 open = Some((line, indent, text.trim()));
             } else if let Some((start, at, name)) = open
@@ -225,7 +252,8 @@ fn functions_fit_on_a_screen() {
             {
                 // A function whose body is one match over every variant is a list.
                 if line - start > FUNCTION_LINES_MAX && !is_list(name) {
-                    writeln!(findings, "{}:{start}: {} lines: {name}", source.path, line - start).unwrap();
+                    writeln!(findings, "{}:{start}: {} lines: {name}", source.path, line - start)
+                        .unwrap();
                 }
                 open = None;
             }
@@ -265,7 +293,9 @@ fn variants(text: &str, name: &str) -> BTreeSet<String> {
     body[..end]
         .lines()
         .filter(|line| line.starts_with("    ") && !line.starts_with("     "))
-        .map(|line| line.trim().split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_owned())
+        .map(|line| {
+            line.trim().split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_owned()
+        })
         .filter(|word| word.starts_with(|c: char| c.is_ascii_uppercase()))
         .collect()
 }
@@ -273,7 +303,8 @@ fn variants(text: &str, name: &str) -> BTreeSet<String> {
 #[test]
 fn every_rejection_is_used() {
     let all = sources("src");
-    let outcome = all.iter().find(|source| source.path == "src/domain/outcome.rs").expect("outcome.rs");
+    let outcome =
+        all.iter().find(|source| source.path == "src/domain/outcome.rs").expect("outcome.rs");
     let mut findings = String::new();
     for variant in variants(&outcome.text, "Rejection") {
         let name = format!("Rejection::{variant}");
@@ -291,7 +322,9 @@ fn every_rejection_is_used() {
 #[test]
 fn documents_are_where_they_are_looked_for() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", ".ci/run"] {
+    for name in
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", ".ci/run"]
+    {
         assert!(root.join(name).is_file(), "{name} is missing at the top");
     }
     for folder in std::fs::read_dir(root.join("migrations")).expect("migrations").flatten() {
