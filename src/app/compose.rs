@@ -228,8 +228,10 @@ fn start_workers(
     workers.add(mailer);
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let settings = settings::janitor(config)?;
-    workers
-        .add(runtime.spawn_worker(move || Janitor::new(database.clone(), clock.clone(), settings.clone())));
+    workers.add(
+        runtime
+            .spawn_worker(move || Janitor::new(database.clone(), clock.clone(), settings.clone())),
+    );
     let (database, clock, revoked) =
         (parts.database.clone(), parts.clock.clone(), parts.revoked.clone());
     let life = config.sessions.access_token_minutes.delta();

@@ -71,6 +71,13 @@ fn http(http: &HttpConfig, faults: &mut Vec<Fault>) {
             "end it after the host or after a path",
         ));
     }
+    if http.security_contact.as_deref().is_some_and(|contact| !is_contact(contact)) {
+        faults.push(Fault::new(
+            "http.security_contact",
+            "is neither a mail nor a web address",
+            "write it as mailto:security@shop.example or https://shop.example/security",
+        ));
+    }
     if http.shutdown_timeout_seconds.duration() < http.request_timeout_ms.duration() {
         faults.push(Fault::new(
             "http.shutdown_timeout_seconds",
@@ -78,6 +85,12 @@ fn http(http: &HttpConfig, faults: &mut Vec<Fault>) {
             "make it at least as long",
         ));
     }
+}
+
+/// What RFC 9116 takes as a contact, on one line.
+fn is_contact(text: &str) -> bool {
+    let scheme = text.starts_with("mailto:") || text.starts_with("https://");
+    scheme && Url::parse(text).is_ok() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn database(database: &DatabaseConfig, shards: &ShardsConfig, faults: &mut Vec<Fault>) {

@@ -119,6 +119,8 @@ section! {
         workers: usize [0..=256],
         trusted_proxies: Vec<IpNet>,
         cors_origins: Vec<Origin>,
+        /// `None`: there is no security.txt.
+        security_contact: Option<String>,
         body_limit_bytes: usize [1_024..=4_194_304],
         head_timeout_ms: Millis [100..=60_000],
         body_timeout_ms: Millis [100..=120_000],

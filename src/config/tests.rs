@@ -214,6 +214,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("telemetry.format", "\"xml\"", "is \"xml\""),
     // relations and rules
     ("http.ops_bind", "\"127.0.0.1:8080\"", "same address"),
+    ("http.security_contact", "\"security@shop.example\"", "neither a mail nor a web address"),
+    ("http.security_contact", "\"mailto:a@b.example\\nExpires: x\"", "neither a mail"),
     ("http.trusted_proxies", "[\"0.0.0.0/0\"]", "whole internet"),
     ("http.trusted_proxies", "[\"::/0\"]", "whole internet"),
     ("http.public_url", "\"https://shop.example/?a=b\"", "query"),

@@ -279,6 +279,20 @@ impl<'a> Form<'a> {
         (values.len() == entries.len()).then_some(values)
     }
 
+    /// The names that a reader knows, for the test that compares them with the documentation.
+    #[cfg(test)]
+    pub(super) fn fields_of<T>(read: impl FnOnce(&mut Form<'_>) -> Option<T>) -> Vec<&'static str> {
+        let nothing = Map::new();
+        let mut form = Form {
+            fields: &nothing,
+            known: Vec::new(),
+            pointer: "#".to_owned(),
+            errors: Vec::new(),
+        };
+        read(&mut form);
+        form.known
+    }
+
     fn read_at<T>(
         pointer: String,
         value: &'a Value,

@@ -1,4 +1,9 @@
-//! (to come)
+//! What the world may ask. One resource, one file; this one lists them all.
+//!
+//! The public routes are for shoppers, staff and other services; the operator routes for those
+//! who run the service. They can listen on two addresses. [`app`] puts either set, or both, under
+//! the same layers: every request has an id, a limit and an answer, and every route stands in the
+//! OpenAPI document that it is served with.
 
 pub mod addresses;
 pub mod auth;
@@ -12,9 +17,11 @@ pub mod docs;
 pub mod error;
 pub mod field;
 pub mod form;
+pub mod health;
 pub mod idempotency;
 pub mod json;
 pub mod me;
+pub mod ops;
 pub mod pages;
 pub mod pointer;
 pub mod preferences;
@@ -32,6 +39,135 @@ pub mod staff_keys;
 pub mod token_pair;
 pub mod unread;
 pub mod values;
+pub mod well_known;
 
 #[cfg(test)]
 mod example;
+#[cfg(test)]
+mod tests;
+
+use crate::config::HttpConfig;
+use actix_cors::Cors;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, header};
+use actix_web::web::Data;
+use actix_web::{App, Error};
+use body::BodyLimits;
+use client_address::TrustedProxies;
+use idempotency::{IDEMPOTENCY_KEY, REPLAYED};
+use request_id::{RequestLayer, X_REQUEST_ID};
+use services::Services;
+use utoipa_actix_web::AppExt;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+/// How long a browser may remember what it is allowed to send, in seconds.
+const CORS_MAX_AGE: usize = 3_600;
+
+/// Which routes an address serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Surface {
+    public: bool,
+    operators: bool,
+}
+
+impl Surface {
+    /// The public routes; with those of operators where these have no address of their own.
+    pub fn public(with_operators: bool) -> Surface {
+        Surface { public: true, operators: with_operators }
+    }
+
+    /// The operator routes alone.
+    pub fn operators() -> Surface {
+        Surface { public: false, operators: true }
+    }
+}
+
+/// The application of one HTTP worker.
+pub fn app(
+    services: Services,
+    surface: Surface,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    let http = &services.config.http;
+    let limits =
+        BodyLimits { bytes: http.body_limit_bytes, deadline: http.body_timeout_ms.duration() };
+    let proxies = TrustedProxies::new(http.trusted_proxies.clone());
+    let clock = services.clock.clone();
+    let layer = RequestLayer::new(move || clock.new_id(), http.request_timeout_ms.duration());
+    let app = App::new()
+        .wrap(cors(http))
+        .wrap(layer)
+        .app_data(limits)
+        .app_data(Data::new(proxies))
+        .app_data(Data::new(services))
+        .into_utoipa_app()
+        .openapi(docs::root())
+        .configure(|cfg| configure(cfg, surface));
+    docs::finish(app)
+}
+
+/// Registers the routes of an address, with the description and the problem pages that every one
+/// has.
+pub fn configure(cfg: &mut ServiceConfig, surface: Surface) {
+    cfg.configure(docs::routes).configure(catalogue::routes);
+    if surface.public {
+        configure_public(cfg);
+    }
+    if surface.operators {
+        configure_operators(cfg);
+    }
+}
+
+fn configure_public(cfg: &mut ServiceConfig) {
+    cfg.configure(auth::routes)
+        .configure(me::routes)
+        .configure(profile::routes)
+        .configure(preferences::routes)
+        .configure(addresses::routes)
+        .configure(sessions::routes)
+        .configure(customers::routes)
+        .configure(well_known::routes);
+}
+
+fn configure_operators(cfg: &mut ServiceConfig) {
+    cfg.configure(health::routes).configure(ops::routes);
+}
+
+/// Which pages of other origins may call us from a browser: those that are configured, by default
+/// none. No cookies are used, so none are allowed.
+fn cors(http: &HttpConfig) -> Cors {
+    let allowed = [
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        IDEMPOTENCY_KEY,
+        X_REQUEST_ID,
+        header::HeaderName::from_static("traceparent"),
+    ];
+    let exposed = [
+        header::ETAG,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        header::WWW_AUTHENTICATE,
+        X_REQUEST_ID,
+        REPLAYED.0,
+        header::HeaderName::from_static("ratelimit"),
+        header::HeaderName::from_static("ratelimit-policy"),
+    ];
+    let methods = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH];
+    let cors = Cors::default()
+        .allowed_methods(methods.into_iter().chain([Method::DELETE]))
+        .allowed_headers(allowed)
+        .expose_headers(exposed)
+        .max_age(CORS_MAX_AGE);
+    http.cors_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin.as_str()))
+}

@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 pub fn routes(cfg: &mut ServiceConfig) {
-    cfg.service(show).service(change);
+    cfg.service(show).service(change_preferences);
 }
 
 /// How a customer wants to be spoken to.
@@ -184,7 +184,7 @@ async fn show(
     responses((status = 200, body = PreferencesView))
 )]
 #[patch("/v1/me/preferences")]
-async fn change(
+async fn change_preferences(
     owner: Owner,
     on: IfMatch,
     body: JsonBody,

@@ -1,0 +1,536 @@
+//! The whole application without a database: what is refused before it, what is said when it is
+//! gone, and that the description tells the truth about the routes and the bodies.
+
+use super::form::Form;
+use super::problem::FieldError;
+use super::readiness::{Found, Probe, Readiness};
+use super::services::Services;
+use super::staff_keys::StaffKeys;
+use super::{Surface, app};
+use super::{addresses, customers, me, preferences, profile};
+use crate::actors::batch::{AfterCommit, Batches};
+use crate::actors::customers::Customers;
+use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
+use crate::actors::shard::ShardSettings;
+use crate::clock::{Clock, ManualClock};
+use crate::config::Config;
+use crate::db::{Database, DatabaseSettings};
+use crate::security::access::{Access, AccessSettings, AccessTokens};
+use crate::security::keys::RootSecret;
+use crate::security::revoked::RevokedSessions;
+use crate::security::signing::{KeySet, SigningKey};
+use crate::security::tokens::{ThrottleKeys, staff_key};
+use actix_web::body::to_bytes;
+use actix_web::dev::ServiceResponse;
+use actix_web::http::{Method, header};
+use actix_web::test::{TestRequest, init_service, try_call_service};
+use chrono::{DateTime, TimeDelta, Utc};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+// ---- an application whose database refuses every connection
+
+struct World {
+    clock: Arc<ManualClock>,
+    services: Services,
+    _runtime: Runtime,
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+}
+
+fn config(more: &[(&str, &str)]) -> Arc<Config> {
+    let mut environment = BTreeMap::from([
+        ("DATABASE_URL".to_owned(), "postgres://nobody@127.0.0.1:1/none".to_owned()),
+        (
+            "CUSTOMER_SERVICE__SECRETS__ROOT_KEY".to_owned(),
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned(),
+        ),
+    ]);
+    environment.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    Arc::new(Config::from_sources(None, &environment).ok().expect("the test's configuration"))
+}
+
+fn world(more: &[(&str, &str)]) -> World {
+    let config = config(more);
+    let clock = Arc::new(ManualClock::at(now()));
+    let shared: Arc<dyn Clock> = clock.clone();
+    let handle = tokio::runtime::Handle::current();
+    let short = Duration::from_millis(50);
+    let settings = DatabaseSettings {
+        url: config.database.url.expose().to_owned(),
+        pool_size: 2,
+        acquire_timeout: short,
+        connect_timeout: short,
+        statement_timeout: short,
+        lock_timeout: short,
+        max_connection_age: Duration::from_secs(60),
+    };
+    let database = Database::new(settings, handle.clone());
+    let runtime = Runtime::new(
+        handle,
+        RuntimeSettings {
+            arbiters: 0,
+            backoff: Backoff { first: short, max: short, jitter: || 0.0 },
+            intensity: Intensity { failures: 5, period: Duration::from_secs(60) },
+            stall_max: Duration::from_secs(5),
+        },
+        Escalation::new().0,
+    )
+    .unwrap();
+    let batches = Arc::new(Batches {
+        database: database.clone(),
+        clock: shared.clone(),
+        keep_keys: TimeDelta::hours(24),
+        after: AfterCommit::default(),
+    });
+    let shards = ShardSettings {
+        actors: 1,
+        queue_max: 16,
+        batch_max: 16,
+        batch_time_max: Duration::from_secs(5),
+    };
+    let shards = runtime.spawn_shards("customers", shards, &batches);
+    let root = RootSecret::new([7; 32]);
+    let access = AccessSettings {
+        issuer: "customer-service".to_owned(),
+        audience: "shop".to_owned(),
+        lifetime: Duration::from_secs(600),
+        leeway: Duration::ZERO,
+        cache_max: 100,
+    };
+    let gone = || Probe::needed("database", || Box::pin(async { Found::Down("gone".to_owned()) }));
+    let services = Services {
+        customers: Customers::new(shards, Duration::from_secs(2)),
+        staff_keys: StaffKeys::new(database.clone()),
+        database,
+        access: Arc::new(AccessTokens::new(
+            access,
+            KeySet::new(SigningKey::generate([3; 32]), Vec::new()),
+        )),
+        revoked: Arc::new(RevokedSessions::new()),
+        throttle_keys: Arc::new(ThrottleKeys::new(&root)),
+        clock: shared,
+        config,
+        registry: runtime.registry(),
+        readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())]),
+        prometheus: PrometheusBuilder::new().build_recorder().handle(),
+    };
+    World { clock, services, _runtime: runtime }
+}
+
+impl World {
+    /// An access token of a session that is known to live, or not to.
+    fn token(&self, session: u128) -> String {
+        let access = Access {
+            customer_id: Uuid::from_u128(1),
+            session_id: Uuid::from_u128(session),
+            aal: 1,
+            amr: vec!["pwd".to_owned()],
+            auth_time: self.clock.now(),
+            token_id: None,
+        };
+        self.services.access.issue(&access, self.clock.now()).token
+    }
+
+    /// What the revocation watch does when it has read the database.
+    fn nothing_revoked(&self) {
+        self.services.revoked.replace_all([], self.clock.now());
+    }
+
+    async fn send(&self, request: TestRequest) -> Answer {
+        let app = init_service(app(self.services.clone(), Surface::public(true))).await;
+        match try_call_service(&app, request.to_request()).await {
+            Ok(response) => Answer::of(response).await,
+            Err(error) => {
+                let request = TestRequest::default().to_http_request();
+                Answer::of(ServiceResponse::new(request, error.error_response())).await
+            }
+        }
+    }
+
+    async fn get_as(&self, uri: &str, token: &str) -> Answer {
+        let bearer = (header::AUTHORIZATION, format!("Bearer {token}"));
+        self.send(TestRequest::get().uri(uri).insert_header(bearer)).await
+    }
+
+    async fn get(&self, uri: &str) -> Answer {
+        self.send(TestRequest::get().uri(uri)).await
+    }
+
+    async fn document(&self) -> Value {
+        self.get("/openapi.json").await.json()
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: header::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    async fn of(response: ServiceResponse<impl actix_web::body::MessageBody>) -> Answer {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = to_bytes(response.into_body()).await.ok().unwrap().to_vec();
+        Answer { status, headers, body }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Status and code of a problem.
+    fn problem(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        (self.status, self.json()["code"].as_str().unwrap().to_owned())
+    }
+}
+
+fn is(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+// ---- the description
+
+/// A body as it is read: its faults, and the names that its reader knows.
+type Body = (fn(&Value) -> Vec<FieldError>, fn() -> Vec<&'static str>);
+
+macro_rules! bodies {
+    ($($body:ty),* $(,)?) => {{
+        let name = |path: &'static str| path.rsplit("::").next().unwrap();
+        BTreeMap::from([$((
+            name(stringify!($body)),
+            (
+                (|value| {
+                    Form::read(value, <$body>::read)
+                        .err()
+                        .map_or(Vec::new(), |problem| problem.errors().to_vec())
+                }) as fn(&Value) -> Vec<FieldError>,
+                (|| Form::fields_of(<$body>::read)) as fn() -> Vec<&'static str>,
+            ),
+        )),*])
+    }};
+}
+
+/// Every documented request body, by the name of its schema.
+fn bodies() -> BTreeMap<&'static str, Body> {
+    bodies![
+        me::MePatch,
+        profile::ProfilePatch,
+        preferences::PreferencesPatch,
+        addresses::NewAddress,
+        addresses::AddressPatch,
+        addresses::DefaultKind,
+        customers::NewCustomer,
+        customers::CustomerPatch,
+        customers::StatusMove,
+    ]
+}
+
+fn schema_name(schema: &Value) -> Option<&str> {
+    // an optional object is `oneOf` null and a reference
+    let direct = schema["$ref"].as_str();
+    let one_of = schema["oneOf"].as_array().into_iter().flatten();
+    direct.or_else(|| one_of.filter_map(|one| one["$ref"].as_str()).next())?.rsplit('/').next()
+}
+
+/// An object with every documented property, and one that is not.
+fn every_property(schemas: &Value, name: &str) -> Value {
+    let mut object = Map::from_iter([("bogus".to_owned(), json!(1))]);
+    for (property, schema) in schemas[name]["properties"].as_object().unwrap() {
+        let value = match schema_name(schema) {
+            Some(nested) => every_property(schemas, nested),
+            None => json!(1),
+        };
+        object.insert(property.clone(), value);
+    }
+    Value::Object(object)
+}
+
+#[actix_web::test]
+async fn the_documented_fields_are_those_that_are_read() {
+    let document = world(&[]).document().await;
+    let schemas = &document["components"]["schemas"];
+    let bodies = bodies();
+    let mut documented = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+            if body.is_null() {
+                continue;
+            }
+            let name = schema_name(body).unwrap_or_else(|| panic!("{method} {path}"));
+            let (read, known) =
+                bodies.get(name).unwrap_or_else(|| panic!("add {name} to `bodies` of this file"));
+            documented.insert(name.to_owned());
+            let properties = schemas[name]["properties"].as_object().unwrap();
+            let described: BTreeSet<_> = properties.keys().map(String::as_str).collect();
+            assert_eq!(described, known().into_iter().collect(), "fields of {name}");
+            let unknown: Vec<_> = read(&every_property(schemas, name))
+                .into_iter()
+                .filter(|error| error.code == "unknown_field")
+                .filter_map(|error| error.pointer)
+                .collect();
+            assert!(unknown.contains(&"#/bogus".to_owned()), "{name}");
+            assert!(unknown.iter().all(|at| at.ends_with("/bogus")), "{name}: {unknown:?}");
+        }
+    }
+    let listed: BTreeSet<_> = bodies.keys().map(|&name| name.to_owned()).collect();
+    assert_eq!(documented, listed, "bodies of this file and of the document");
+}
+
+#[actix_web::test]
+async fn what_must_be_given_is_documented_as_required() {
+    let document = world(&[]).document().await;
+    for (name, (read, _)) in bodies() {
+        let schema = &document["components"]["schemas"][name];
+        let required = schema["required"].as_array().into_iter().flatten();
+        let required: BTreeSet<_> =
+            required.map(|field| format!("#/{}", field.as_str().unwrap())).collect();
+        let missed: BTreeSet<_> = read(&json!({}))
+            .into_iter()
+            .filter(|error| error.code == "required")
+            .filter_map(|error| error.pointer)
+            .collect();
+        assert_eq!(required, missed, "{name}");
+    }
+}
+
+fn operations(document: &Value) -> Vec<(Method, String, Value)> {
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            all.push((method, path.clone(), operation.clone()));
+        }
+    }
+    all
+}
+
+#[actix_web::test]
+async fn every_route_that_needs_credentials_refuses_without() {
+    let world = world(&[]);
+    world.nothing_revoked();
+    let mut guarded = 0;
+    for (method, path, operation) in operations(&world.document().await) {
+        let needs = operation["security"].as_array().is_some_and(|all| !all.is_empty());
+        let private = path.starts_with("/v1/me") || path.starts_with("/v1/admin");
+        assert!(needs || !private, "{method} {path} asks for no credentials");
+        if !needs {
+            continue;
+        }
+        guarded += 1;
+        let uri = path.replace("{id}", "0190b4a0-0000-7000-8000-000000000000");
+        for credentials in [None, Some("Bearer nonsense"), Some("Basic YTpi")] {
+            let mut request = TestRequest::default().method(method.clone()).uri(&uri);
+            if let Some(credentials) = credentials {
+                request = request.insert_header((header::AUTHORIZATION, credentials));
+            }
+            let answer = world.send(request).await;
+            assert_eq!(answer.problem(), is(401, "unauthorized"), "{method} {path}");
+            assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"));
+        }
+    }
+    assert!(guarded >= 20, "{guarded}");
+}
+
+#[actix_web::test]
+async fn every_post_that_changes_something_documents_its_idempotency_key() {
+    for (method, path, operation) in operations(&world(&[]).document().await) {
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
+        let resource = path.starts_with("/v1/me") || path.starts_with("/v1/admin");
+        assert_eq!(method == Method::POST && resource, has("Idempotency-Key"), "{method} {path}");
+        if method == Method::PATCH {
+            assert!(has("If-Match"), "{method} {path}");
+        }
+        for placeholder in path.split(['{', '}']).skip(1).step_by(2) {
+            assert!(has(placeholder), "{method} {path}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_two_surfaces_share_nothing_but_the_description() {
+    let world = world(&[]);
+    for (surface, own, foreign) in
+        [(Surface::public(false), "/v1/me", "/livez"), (Surface::operators(), "/livez", "/v1/me")]
+    {
+        let app = init_service(app(world.services.clone(), surface)).await;
+        let status = async |uri: &str| {
+            let request = TestRequest::get().uri(uri).to_request();
+            try_call_service(&app, request).await.unwrap().status().as_u16()
+        };
+        assert_ne!(status(own).await, 404);
+        assert_eq!(status(foreign).await, 404);
+        assert_eq!(status("/problems/not_found").await, 200);
+        assert_eq!(status("/openapi.json").await, 200);
+    }
+}
+
+// ---- who asks
+
+#[actix_web::test]
+async fn a7_a_token_is_worth_what_its_session_is() {
+    let world = world(&[]);
+    let token = world.token(5);
+    // nothing is known of any session yet: refused, but not as if the token were wrong
+    assert_eq!(world.get_as("/v1/me", &token).await.problem(), is(503, "unavailable"));
+    assert!(world.get_as("/v1/me", &token).await.text().contains("session"));
+    world.nothing_revoked();
+    let answer = world.get_as("/v1/me", &token).await;
+    assert_eq!(answer.problem(), is(503, "unavailable"), "accepted; the database is gone");
+    assert!(!answer.text().contains("session"));
+    assert_eq!(answer.header("retry-after"), Some("2"));
+    world.services.deny(&[crate::domain::SessionId(Uuid::from_u128(5))]);
+    assert_eq!(world.get_as("/v1/me", &token).await.problem(), is(401, "unauthorized"));
+    let other = world.token(6);
+    assert_eq!(world.get_as("/v1/me", &other).await.problem().0, 503);
+    world.clock.advance(TimeDelta::minutes(11));
+    world.nothing_revoked();
+    assert_eq!(world.get_as("/v1/me", &other).await.problem(), is(401, "unauthorized"));
+}
+
+#[actix_web::test]
+async fn a7_the_policy_for_unknown_sessions_is_configured() {
+    let open = ("CUSTOMER_SERVICE__SESSIONS__ON_REVOCATION_UNKNOWN", "open");
+    let world = world(&[open]);
+    let answer = world.get_as("/v1/me", &world.token(5)).await;
+    assert_eq!(answer.problem(), is(503, "unavailable"));
+    assert!(!answer.text().contains("session"), "it went on to the database");
+}
+
+#[actix_web::test]
+async fn a_staff_key_is_no_customer_and_a_customer_no_staff() {
+    let world = world(&[]);
+    world.nothing_revoked();
+    let key = staff_key([1; 10], [2; 32]);
+    let answer = world.get_as("/v1/me", key.key.as_str()).await;
+    assert_eq!(answer.problem(), is(401, "unauthorized"));
+    let answer = world.get_as("/v1/admin/customers", &world.token(5)).await;
+    assert_eq!(answer.problem(), is(401, "unauthorized"));
+    // a key of the right form has to be looked up
+    let answer = world.get_as("/v1/admin/customers", key.key.as_str()).await;
+    assert_eq!(answer.problem(), is(503, "unavailable"));
+}
+
+// ---- without a database
+
+#[actix_web::test]
+async fn a_change_without_a_database_is_refused_and_may_be_repeated() {
+    let world = world(&[]);
+    world.nothing_revoked();
+    let request = TestRequest::patch()
+        .uri("/v1/me")
+        .insert_header((header::AUTHORIZATION, format!("Bearer {}", world.token(5))))
+        .set_json(json!({"first_name": "Ánh"}));
+    let answer = world.send(request).await;
+    assert_eq!(answer.problem(), is(503, "unavailable"));
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[actix_web::test]
+async fn faults_of_the_request_are_told_before_the_database_is_asked() {
+    let world = world(&[]);
+    world.nothing_revoked();
+    let token = world.token(5);
+    let send = async |request: TestRequest| {
+        let bearer = (header::AUTHORIZATION, format!("Bearer {token}"));
+        world.send(request.insert_header(bearer)).await.problem()
+    };
+    let patch = || TestRequest::patch().uri("/v1/me");
+    assert_eq!(send(patch().set_json(json!({"status": "active"}))).await.0, 422);
+    assert_eq!(send(patch().set_payload("{}")).await, is(415, "unsupported_media_type"));
+    let stale = patch().insert_header((header::IF_MATCH, "\"x\"")).set_json(json!({}));
+    assert_eq!(send(stale).await, is(412, "precondition_failed"));
+    let get = |uri: &str| TestRequest::get().uri(uri);
+    assert_eq!(send(get("/v1/me?expand=stats")).await, is(422, "validation_failed"));
+    assert_eq!(send(get("/v1/me/addresses?limit=0")).await.0, 422);
+    assert_eq!(send(get("/v1/me/addresses/7")).await, is(404, "not_found"));
+    let key = TestRequest::post().uri("/v1/me/addresses").insert_header(("idempotency-key", "a b"));
+    let address = json!({"recipient": "a", "line1": "b", "city": "c", "country": "VN"});
+    assert_eq!(send(key.set_json(address)).await, is(400, "malformed_idempotency_key"));
+}
+
+// ---- operators and the well-known places
+
+#[actix_web::test]
+async fn health_tells_the_process_from_its_dependencies() {
+    let world = world(&[]);
+    for uri in ["/health/live", "/livez"] {
+        let answer = world.get(uri).await;
+        assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("alive")));
+    }
+    for uri in ["/health/ready", "/readyz"] {
+        let answer = world.get(uri).await;
+        assert_eq!((answer.status, &answer.json()["status"]), (503, &json!("not_ready")));
+        assert_eq!(answer.json()["dependencies"]["database"]["reason"], "gone");
+        assert_eq!(answer.json()["dependencies"]["actors"]["state"], "up");
+    }
+    assert_eq!(world.get("/metrics").await.status, 200);
+}
+
+#[actix_web::test]
+async fn the_keys_of_access_tokens_are_public_and_may_be_cached() {
+    let answer = world(&[]).get("/.well-known/jwks.json").await;
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    let key = &answer.json()["keys"][0];
+    assert_eq!((&key["kty"], &key["crv"]), (&json!("OKP"), &json!("Ed25519")));
+    assert!(key.get("d").is_none());
+}
+
+#[actix_web::test]
+async fn security_txt_is_there_when_a_contact_is() {
+    let uri = "/.well-known/security.txt";
+    assert_eq!(world(&[]).get(uri).await.problem(), is(404, "not_found"));
+    let contact = ("CUSTOMER_SERVICE__HTTP__SECURITY_CONTACT", "mailto:security@shop.example");
+    let answer = world(&[contact]).get(uri).await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert!(answer.text().starts_with("Contact: mailto:security@shop.example\nExpires: 2027-"));
+}
+
+#[actix_web::test]
+async fn the_supervision_page_runs_nothing_but_its_own() {
+    let answer = world(&[]).get("/ops").await;
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("connect-src 'self'"));
+    assert_eq!(policy.matches("'sha256-").count(), 2);
+    assert!(!policy.contains("unsafe"));
+    // the hash of an empty text
+    assert!(!policy.contains("47DEQpj8HBSa"));
+}
+
+#[actix_web::test]
+async fn other_origins_may_call_only_when_they_are_configured() {
+    let preflight = || {
+        TestRequest::default()
+            .method(Method::OPTIONS)
+            .uri("/v1/me")
+            .insert_header((header::ORIGIN, "https://shop.example"))
+            .insert_header((header::ACCESS_CONTROL_REQUEST_METHOD, "PATCH"))
+            .insert_header((header::ACCESS_CONTROL_REQUEST_HEADERS, "authorization, if-match"))
+    };
+    let allowed = "access-control-allow-origin";
+    assert_eq!(world(&[]).send(preflight()).await.header(allowed), None);
+    let world = world(&[("CUSTOMER_SERVICE__HTTP__CORS_ORIGINS", "https://shop.example")]);
+    let answer = world.send(preflight()).await;
+    assert_eq!(answer.header(allowed), Some("https://shop.example"));
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+    let foreign = preflight().insert_header((header::ORIGIN, "https://evil.example"));
+    assert_eq!(world.send(foreign).await.header(allowed), None);
+}
