@@ -9,6 +9,8 @@ mod record;
 mod registration;
 mod sessions;
 mod sign_in;
+#[cfg(test)]
+mod tests;
 
 use super::command::{Actor, Command, Context};
 use super::customer::Customer;

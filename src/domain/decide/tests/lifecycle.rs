@@ -1,0 +1,88 @@
+//! The status machine by command (rule L3), and the lifting of locks.
+
+use super::*;
+use crate::domain::status::allows;
+use serde_json::json;
+
+#[test]
+fn l3_every_pair_of_statuses_by_command() {
+    for from in Status::ALL {
+        for to in Status::ALL {
+            let state = with_status(from);
+            let before = customer(&state).status_before_deletion;
+            let then = given(state).by(staff()).when(move_status(to));
+            if !allows(from, to, before) {
+                then.refused(Rejection::TransitionNotAllowed { from, to });
+                continue;
+            }
+            let then = then.happens(&["StatusChanged"]).tells(&["customer.status_changed"]);
+            assert_eq!(
+                then.messages()[0].1,
+                json!({ "customer_id": customer_id(), "from": from, "to": to,
+                        "reason": "fraud_suspected" })
+            );
+            assert_eq!(customer(&then.after).status, to);
+            let remembered = (to == Status::DeletionScheduled).then_some(from);
+            assert_eq!(customer(&then.after).status_before_deletion, remembered);
+            let (before, after) = then.versions();
+            assert_eq!(after, before + 1);
+        }
+    }
+}
+
+#[test]
+fn l3_cancelling_a_deletion_restores_the_status_before_and_no_other() {
+    for before in [Status::Pending, Status::Active, Status::Inactive, Status::Suspended] {
+        let scheduled = given(with_status(before))
+            .by(staff())
+            .when(move_status(Status::DeletionScheduled))
+            .after;
+        for to in [Status::Pending, Status::Active, Status::Inactive, Status::Suspended] {
+            let then = given(scheduled.clone()).by(staff()).when(move_status(to));
+            if to == before {
+                assert_eq!(customer(&then.after).status, before);
+                assert_eq!(customer(&then.after).status_before_deletion, None);
+            } else {
+                let from = Status::DeletionScheduled;
+                then.refused(Rejection::TransitionNotAllowed { from, to });
+            }
+        }
+    }
+}
+
+#[test]
+fn l3_nobody_moves_a_customer_that_is_not_there() {
+    given(State::default())
+        .by(staff())
+        .when(move_status(Status::Active))
+        .refused(Rejection::NotFound);
+}
+
+#[test]
+fn a7_leaving_active_ends_every_session() {
+    for to in [Status::Inactive, Status::Suspended, Status::DeletionScheduled] {
+        let two = given(signed_in()).at(20).when(sign_in(1, 2)).after;
+        let then = given(two).by(staff()).when(move_status(to));
+        let then = then.happens(&["StatusChanged", "SessionRevoked", "SessionRevoked"]).tells(&[
+            "customer.status_changed",
+            "customer.session_revoked",
+            "customer.session_revoked",
+        ]);
+        assert_eq!(then.messages()[1].1["reason"], "status_changed");
+        assert!(then.after.sessions.values().all(|session| !session.is_live(at(1_000))));
+        // Those that are over already are not ended again.
+        let back = given(then.after).by(staff()).when(move_status(Status::Active));
+        back.happens(&["StatusChanged"]);
+    }
+}
+
+#[test]
+fn a3_unlocking_forgets_failures_and_lock() {
+    let unlock = || Command::Unlock { bucket: BUCKET };
+    let failed = given(active()).by(Actor::Anonymous).at(1).when(claim(1)).after;
+    let failed = given(failed).by(Actor::Anonymous).at(1).when(fail(1)).after;
+    let then = given(failed).by(staff()).when(unlock()).happens(&["Unlocked"]).tells(&[]);
+    assert!(then.after.throttle.is_clear());
+    given(then.after).by(staff()).when(unlock()).changes_nothing();
+    given(State::default()).by(staff()).when(unlock()).refused(Rejection::NotFound);
+}

@@ -1,0 +1,291 @@
+//! What holds after any sequence of commands: the invariants of the state, that deciding is a
+//! function of its arguments, and that messages and entries tell nothing personal (rule M6).
+
+use super::*;
+use crate::domain::event::MESSAGE_KINDS;
+use crate::domain::preferences::Topics;
+use crate::domain::profile::date;
+use crate::domain::session::{DEVICES_MAX, SESSIONS_MAX};
+use proptest::prelude::*;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// One step: which command, two free choices, who asks, and how many seconds later.
+type Step = (u8, u8, u8, bool, u32);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
+    prop::collection::vec((0..28_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+}
+
+/// The command of a step; the choices are small, so that steps meet each other.
+fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Command {
+    let id = u128::from(a);
+    // Ids and secrets that are made fresh for each command.
+    let unique = 100 + u128::from(n);
+    let secret = [(n >> 8) as u8 | 0x80, n as u8].repeat(16).try_into().unwrap();
+    let kind = AddressKind::ALL[usize::from(b % 2)];
+    let if_match = (b == 5).then_some(2);
+    let session = state.sessions.values().nth(a.into());
+    match which {
+        0 => register(),
+        1 => create_by_staff(),
+        2 | 3 => {
+            let token = state.tokens.keys().nth(a.into()).copied().unwrap_or(hash(a));
+            Command::VerifyEmail { token_hash: token, session: Box::new(fresh_session(unique)) }
+        }
+        4 => Command::ResendVerification {
+            mail_id: mail_id(unique),
+            token: FreshToken { nonce: secret, hash: secret, expires_at: at(seconds + DAY) },
+        },
+        5 => Command::RemindOfAccount {
+            mail_id: mail_id(unique),
+            token: FreshToken { nonce: secret, hash: secret, expires_at: at(seconds + DAY) },
+        },
+        6 | 7 => claim(id),
+        8 => fail(id),
+        9 => sign_in(id, unique),
+        10 => {
+            let Command::SignIn(mut sign_in) = sign_in(id, unique) else { unreachable!() };
+            sign_in.rehash = (b == 1).then(|| PASSWORD_HASH.into());
+            if let Some(device) = state.devices.keys().nth(b.into()) {
+                sign_in.session.device = SessionDevice::Known(*device);
+            }
+            Command::SignIn(sign_in)
+        }
+        11 | 12 => Command::Refresh {
+            session_id: session.map_or(session_id(id), |session| session.id),
+            presented: match (session, b) {
+                (Some(session), 0..=3) => session.refresh_hash,
+                (Some(session), 4) => session.previous_hash.unwrap_or_default(),
+                _ => hash(b),
+            },
+            child: secret,
+            policy: SESSIONS,
+        },
+        13 => Command::SignOut { session_id: session.map_or(session_id(id), |s| s.id) },
+        14 => Command::RevokeSession { session_id: session.map_or(session_id(id), |s| s.id) },
+        15 => Command::RevokeOtherSessions { keep: session.map_or(session_id(id), |s| s.id) },
+        16 => Command::UpdateCustomer {
+            change: Box::new(CustomerChange {
+                first_name: Some(person(["Zfirst", "Zfirsta"][usize::from(a % 2)])),
+                group: Some(group(["individual", "business"][usize::from(b % 2)])),
+                phone: if a < 3 { Change::Set(phone()) } else { Change::Clear },
+                tags: Some(Tags::parse(&["Ztag".into()]).unwrap()),
+                ..Default::default()
+            }),
+            if_match,
+        },
+        17 => Command::UpdateProfile {
+            change: Box::new(ProfileChange {
+                date_of_birth: Change::Set(date("1987-06-05").unwrap()),
+                gender: if a < 3 { Change::Set("Zgender".into()) } else { Change::Clear },
+                avatar_url: Change::Set("https://zavatar.example.org/".into()),
+                company: Change::Set(line("Zcompany")),
+                tax_id: Change::Set("Ztax".into()),
+                bio: Change::Set("Zbio".into()),
+                custom: custom(&[("size", if b < 3 { json!("Zvalue") } else { Value::Null })]),
+            }),
+            if_match,
+        },
+        18 => Command::UpdatePreferences {
+            change: Box::new(PreferencesChange {
+                sms: Some(a < 3),
+                topics: Some(Topics::parse(&["Ztopic".into()]).unwrap()),
+                custom: custom(&[("size", if b < 3 { json!("Zvalue") } else { Value::Null })]),
+                ..Default::default()
+            }),
+            if_match,
+        },
+        19 | 20 => Command::AddAddress {
+            id: address_id(unique),
+            fields: Box::new(address_fields("IE", Some("Z1P"))),
+            defaults: AddressKind::ALL[..usize::from(b % 3)].to_vec(),
+            limit: 4,
+        },
+        21..=24 => {
+            let known = state.addresses.keys().nth(a.into());
+            let id = known.copied().unwrap_or(address_id(unique));
+            match which {
+                21 => Command::ChangeAddress {
+                    id,
+                    change: Box::new(AddressChange {
+                        city: Some(line(["Zcity", "Zcity2"][usize::from(a % 2)])),
+                        default_shipping: [None, Some(true), Some(false)][usize::from(b % 3)],
+                        default_billing: [None, Some(true)][usize::from(b % 2)],
+                        ..Default::default()
+                    }),
+                    if_match,
+                },
+                22 => Command::SetDefaultAddress { id, kind, if_match },
+                _ => Command::DeleteAddress { id, if_match },
+            }
+        }
+        25 | 26 => move_status(Status::ALL[usize::from(a)]),
+        _ => Command::Unlock { bucket: BUCKET },
+    }
+}
+
+/// What the tables demand of every commit, and what the rules promise.
+fn sound(state: &State, now: DateTime<Utc>) {
+    for kind in AddressKind::ALL {
+        let holders = state.addresses.values().filter(|address| address.is_default(kind)).count();
+        assert_eq!(holders, usize::from(!state.addresses.is_empty()), "D1: {kind:?}");
+    }
+    assert!(state.tokens.values().all(|t| t.used_at.is_none() || t.voided_at.is_none()));
+    let live = state.sessions.values().filter(|session| session.is_live(now)).count();
+    assert!(live <= SESSIONS_MAX && state.devices.len() <= DEVICES_MAX, "A7, A4: limits");
+    for session in state.sessions.values() {
+        assert_eq!(session.previous_hash.is_none(), session.rotated_at.is_none());
+        assert!(session.expires_at <= session.absolute_expires_at);
+    }
+    assert!(state.throttle.failures.len() + state.throttle.claims.len() <= LOCKS.max_failures);
+    let parts = (state.profile.is_some(), state.preferences.is_some());
+    assert_eq!(parts, (state.customer.is_some(), state.customer.is_some()), "L1: all or none");
+    if let Some(customer) = &state.customer {
+        assert!(live == 0 || customer.status == Status::Active, "A7: sessions of the active only");
+        let remembers = customer.status_before_deletion.is_some();
+        assert_eq!(remembers, customer.status == Status::DeletionScheduled, "L3");
+        let phone = customer.phone.is_some() || customer.phone_verified_at.is_none();
+        assert!(phone && customer.version >= 1);
+    }
+}
+
+/// Versions rise by one for each event that is a change, and only then.
+fn versions_rise(before: &State, after: &State, events: &[Event]) {
+    let count = |names: &[&str]| {
+        let named = events.iter().filter(|event| names.contains(&name(event).as_str()));
+        named.count() as i64
+    };
+    if let (Some(old), Some(new)) = (&before.customer, &after.customer) {
+        let changes = [
+            "CustomerUpdated",
+            "ProfileUpdated",
+            "PreferencesNoted",
+            "StatusChanged",
+            "EmailVerified",
+        ];
+        assert_eq!(new.version, old.version + count(&changes));
+        assert!(new.updated_at >= old.updated_at);
+    }
+    if let (Some(old), Some(new)) = (&before.profile, &after.profile) {
+        assert_eq!(new.version, old.version + count(&["ProfileUpdated"]));
+    }
+    if let (Some(old), Some(new)) = (&before.preferences, &after.preferences) {
+        assert_eq!(new.version, old.version + count(&["PreferencesUpdated"]));
+    }
+    for (id, old) in &before.addresses {
+        if let Some(new) = after.addresses.get(id) {
+            assert!(new.version >= old.version);
+            assert_eq!(new.version > old.version, new != old, "a change is a version");
+        }
+    }
+}
+
+fn impersonal(text: &str, what: &str) {
+    for marker in PERSONAL {
+        assert!(!text.contains(marker), "M6: {what} tells {marker}: {text}");
+    }
+}
+
+/// Every event is an entry, except the claims; and neither entries nor messages are personal.
+fn told(events: &[Event], kinds: &mut BTreeSet<&'static str>) {
+    for event in events {
+        let name = name(event);
+        match event.trace() {
+            Some(trace) => impersonal(&trace.data.to_string(), trace.action),
+            None => assert!(name.starts_with("Attempt"), "{name} leaves no entry"),
+        }
+        if let Some(message) = event.message(customer_id()) {
+            assert!(MESSAGE_KINDS.contains(&message.kind), "{} is not listed", message.kind);
+            assert_eq!(message.data["customer_id"], json!(customer_id()));
+            impersonal(&message.data.to_string(), message.kind);
+            kinds.insert(message.kind);
+        }
+    }
+}
+
+/// Carries the steps out, checking after each. Returns the state and the message kinds told.
+fn play(steps: &[Step]) -> (State, BTreeSet<&'static str>) {
+    let (mut state, mut seconds, mut kinds) = (pending(), 0, BTreeSet::new());
+    for (n, step) in steps.iter().enumerate() {
+        seconds += i64::from(step.4);
+        let command = command(n as u16, *step, &state, seconds);
+        let actor = if step.3 { owner() } else { staff() };
+        let then = given(state).by(actor.clone()).at(seconds).when(command.clone());
+        let again = given(then.before.clone()).by(actor).at(seconds).when(command);
+        assert_eq!(then.decision, again.decision, "deciding is a function");
+        if let Ok(decided) = &then.decision {
+            if decided.events.is_empty() {
+                assert_eq!(then.before, then.after);
+            }
+            versions_rise(&then.before, &then.after, &decided.events);
+            told(&decided.events, &mut kinds);
+        }
+        sound(&then.after, at(seconds));
+        state = then.after;
+    }
+    (state, kinds)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_sequence_of_commands_keeps_the_rules(steps in steps()) {
+        play(&steps);
+    }
+
+    #[test]
+    fn replaying_a_sequence_gives_the_same_state(steps in steps()) {
+        prop_assert_eq!(play(&steps), play(&steps));
+    }
+}
+
+/// The markers are worth looking for: they are in the state, so a leak would show.
+#[test]
+fn m6_the_markers_are_in_the_state() {
+    let everything: Vec<Step> =
+        [2, 16, 17, 18, 19].map(|which| (which, 0, 0, which != 16, 1)).into();
+    let (state, _) = play(&everything);
+    let text = json!([
+        state.customer,
+        state.profile,
+        state.preferences,
+        state.password_hash,
+        state.addresses.values().collect::<Vec<_>>(),
+        state.sessions.values().collect::<Vec<_>>(),
+    ])
+    .to_string();
+    for marker in PERSONAL {
+        assert!(text.contains(marker), "{marker}");
+    }
+}
+
+/// No kind is listed that nothing tells.
+#[test]
+fn m4_every_listed_message_is_told_by_some_command() {
+    let mut kinds = BTreeSet::new();
+    let mut state = State::default();
+    let failures = (0..5).flat_map(|n| [claim(n), fail(n)]);
+    let change = AddressChange { city: Some(line("Zcity2")), ..Default::default() };
+    let record = CustomerChange {
+        group: Some(group("business")),
+        phone: Change::Clear,
+        ..Default::default()
+    };
+    let preferences = PreferencesChange { sms: Some(true), ..Default::default() };
+    let script =
+        [register(), verify(1, 1), update_customer(record), update_preferences(preferences)]
+            .into_iter()
+            .chain([add_address(1, &[]), add_address(2, &[]), change_address(1, change)])
+            .chain([delete_address(1), Command::SignOut { session_id: session_id(1) }])
+            .chain(failures);
+    for (n, command) in script.enumerate() {
+        let then = given(state).by(staff()).at(n as i64).when(command);
+        told(then.events(), &mut kinds);
+        state = then.after;
+    }
+    assert_eq!(kinds, MESSAGE_KINDS.iter().copied().collect());
+    assert_eq!(kinds.len(), MESSAGE_KINDS.len(), "listed once each");
+}
