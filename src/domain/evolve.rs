@@ -32,9 +32,11 @@ pub fn evolve(state: &mut State, event: &Event) {
             touch(state, *at);
         }
         Event::TokenIssued(token) => {
+            // Expired ones too: the table allows one token of a purpose that is neither used nor void.
             for older in state.tokens.values_mut() {
                 if older.purpose == token.purpose
-                    && older.is_usable(older.purpose, token.created_at)
+                    && older.used_at.is_none()
+                    && older.voided_at.is_none()
                 {
                     older.voided_at = Some(token.created_at);
                 }

@@ -128,6 +128,17 @@ fn a8_a_newer_token_voids_the_older_ones() {
     assert_eq!(then.after.tokens[&hash(2)].voided_at, None);
 }
 
+/// What the table `one_time_tokens` demands of every commit: of the tokens of one purpose, at most
+/// one is neither used nor void, expired ones included.
+#[test]
+fn a8_a_newer_token_voids_the_expired_ones_too() {
+    let later = 2 * DAY;
+    let then = given(pending()).by(Actor::Anonymous).at(later).when(resend(2, later));
+    assert_eq!(then.after.tokens[&hash(1)].voided_at, Some(at(later)));
+    let then = given(then.after).by(Actor::Anonymous).at(later + 1).when(verify(2, 1));
+    assert_eq!(customer(&then.after).status, Status::Active);
+}
+
 #[test]
 fn l7_resending_is_for_addresses_that_still_wait() {
     given(active()).by(Actor::Anonymous).when(resend(2, 1_000)).changes_nothing();

@@ -132,6 +132,8 @@ fn sound(state: &State, now: DateTime<Utc>) {
         let holders = state.addresses.values().filter(|address| address.is_default(kind)).count();
         assert_eq!(holders, usize::from(!state.addresses.is_empty()), "D1: {kind:?}");
     }
+    let open = state.tokens.values().filter(|t| t.used_at.is_none() && t.voided_at.is_none());
+    assert!(open.count() <= 1, "A8: one open token");
     assert!(state.tokens.values().all(|t| t.used_at.is_none() || t.voided_at.is_none()));
     let live = state.sessions.values().filter(|session| session.is_live(now)).count();
     assert!(live <= SESSIONS_MAX && state.devices.len() <= DEVICES_MAX, "A7, A4: limits");
