@@ -7,7 +7,7 @@ use crate::domain::customer::{Customer, Tags};
 use crate::domain::event::{Created, Event, Source};
 use crate::domain::ids::{CustomerId, MailId};
 use crate::domain::mail::{Mail, MailBody};
-use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
 use crate::domain::place::Locale;
 use crate::domain::preferences::Preferences;
 use crate::domain::profile::Profile;
@@ -151,6 +151,13 @@ pub fn verify_email(
     let token = state.tokens.get(hash).ok_or(Rejection::TokenInvalid)?;
     if !token.is_usable(Purpose::VerifyEmail, context.now) {
         return Err(Rejection::TokenInvalid);
+    }
+    // Until the grace of a deletion is over nothing changes: the link is still good if it is
+    // cancelled, where a used one would leave a pending account that no mail can activate.
+    if customer.status == Status::DeletionScheduled {
+        let refusal = SignInRefusal::DeletionScheduled;
+        let events = vec![Event::SignInRefused { refusal }];
+        return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
     }
     let mut events = vec![Event::TokenUsed { hash: *hash, at: context.now }];
     if customer.email_verified_at.is_none() {

@@ -150,6 +150,8 @@ fn sound(state: &State, now: DateTime<Utc>) {
         assert_eq!(remembers, customer.status == Status::DeletionScheduled, "L3");
         let phone = customer.phone.is_some() || customer.phone_verified_at.is_none();
         assert!(phone && customer.version >= 1);
+        let pending = customer.status == Status::Pending;
+        assert!(!pending || customer.email_verified_at.is_none(), "L7: verified, so not pending");
     }
 }
 
