@@ -12,7 +12,8 @@ use crate::domain::status::{ReasonCode, Status, allows};
 pub fn move_status(state: &State, to: Status, reason: &ReasonCode, context: &Context) -> Decision {
     let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
     let from = customer.status;
-    if !allows(from, to, customer.status_before_deletion) {
+    // Erasure is more than a move: a status alone would claim what was not done.
+    if to == Status::Erased || !allows(from, to, customer.status_before_deletion) {
         return Err(Rejection::TransitionNotAllowed { from, to });
     }
     let mut events =

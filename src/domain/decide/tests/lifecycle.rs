@@ -11,7 +11,8 @@ fn l3_every_pair_of_statuses_by_command() {
             let state = with_status(from);
             let before = customer(&state).status_before_deletion;
             let then = given(state).by(staff()).when(move_status(to));
-            if !allows(from, to, before) {
+            // Erasing is work of its own: a status alone would claim what was not done.
+            if !allows(from, to, before) || to == Status::Erased {
                 then.refused(Rejection::TransitionNotAllowed { from, to });
                 continue;
             }
