@@ -8,18 +8,19 @@ use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
 use crate::domain::session::{DEVICES_MAX, RevocationReason, SESSIONS_MAX, Session};
 use crate::domain::state::State;
 use crate::domain::status::Status;
-use crate::domain::throttle::{Admission, ThrottlePolicy};
+use crate::domain::throttle::ThrottlePolicy;
+use chrono::{DateTime, Utc};
 
 pub fn claim(state: &State, id: ClaimId, policy: &ThrottlePolicy, context: &Context) -> Decided {
     let mut throttle = state.throttle.clone();
     let admission = throttle.claim(id, context.now, policy);
-    let events = match admission {
-        Admission::Claimed => vec![Event::AttemptClaimed { throttle }],
-        Admission::Busy | Admission::Locked { .. } if throttle != state.throttle => {
-            vec![Event::AttemptClaimed { throttle }]
-        }
-        Admission::Busy | Admission::Locked { .. } => Vec::new(),
-    };
+    let mut events = Vec::new();
+    if throttle != state.throttle {
+        // Tries whose process died count as failures once somebody looks: they may lock just now.
+        let until = throttle.locked_until.filter(|_| throttle.locks > state.throttle.locks);
+        events.push(Event::AttemptClaimed { throttle });
+        events.extend(locked(state, until));
+    }
     Decided { events, answer: Answer::Now(Outcome::Admission(admission)) }
 }
 
@@ -29,9 +30,7 @@ pub fn fail(state: &State, id: ClaimId, policy: &ThrottlePolicy, context: &Conte
     let newly_locked = throttle.fail(id, context.now, policy);
     let locked_until = throttle.locked_until;
     let mut events = vec![Event::AttemptFailed { throttle }];
-    if let (Some(until), Some(_)) = (newly_locked, &state.customer) {
-        events.push(Event::SignInLocked { until });
-    }
+    events.extend(locked(state, newly_locked));
     Decided { events, answer: Answer::Now(Outcome::AttemptFailed { locked_until }) }
 }
 
@@ -41,6 +40,12 @@ pub fn release(state: &State, id: ClaimId) -> Decided {
     let events =
         if throttle.release(id) { vec![Event::AttemptReleased { throttle }] } else { Vec::new() };
     Decided { events, answer: Answer::Now(Outcome::Done) }
+}
+
+/// A new lock is told of a known customer only; of nobody there is nothing to tell.
+fn locked(state: &State, until: Option<DateTime<Utc>>) -> Option<Event> {
+    state.customer.as_ref()?;
+    Some(Event::SignInLocked { until: until? })
 }
 
 /// A right password: the claim is given back whatever follows; then status, then verification.

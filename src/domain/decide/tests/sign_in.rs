@@ -55,6 +55,26 @@ fn a3_a_failure_below_the_limit_locks_nothing() {
 }
 
 #[test]
+fn a3_a_lock_by_attempts_that_died_is_told_like_any_other() {
+    for (known, state) in both() {
+        let five = (0..5)
+            .fold(state, |state, n| given(state).by(Actor::Anonymous).at(0).when(claim(n)).after);
+        let busy = given(five.clone()).by(Actor::Anonymous).at(1).when(claim(6));
+        assert_eq!(busy.outcome(), Outcome::Admission(Admission::Busy));
+        busy.changes_nothing();
+        let then = given(five).by(Actor::Anonymous).at(31).when(claim(7));
+        let until = at(31 + 900);
+        assert_eq!(then.outcome(), Outcome::Admission(Admission::Locked { until }));
+        if known {
+            let then = then.happens(&["AttemptClaimed", "SignInLocked"]);
+            assert_eq!(then.messages()[0].0, "customer.sign_in_locked");
+        } else {
+            then.happens(&["AttemptClaimed"]).tells(&[]);
+        }
+    }
+}
+
+#[test]
 fn a6_a_right_password_signs_in_and_forgets_the_failures() {
     let four = after_failures(active(), 4, 900);
     let claimed = given(four).by(Actor::Anonymous).at(999).when(claim(9)).after;
