@@ -52,7 +52,7 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::AttemptFailed { throttle }
         | Event::AttemptReleased { throttle }
         | Event::AttemptSucceeded { throttle } => state.throttle = throttle.clone(),
-        Event::Unlocked => state.throttle = super::throttle::Throttle::default(),
+        Event::Unlocked => state.throttle = state.throttle.unlocked(),
         Event::PasswordRehashed { hash } => state.password_hash = Some(hash.clone()),
         Event::DeviceRemembered(device) => {
             state.devices.insert(device.id, (**device).clone());

@@ -28,6 +28,7 @@ pub fn move_status(state: &State, to: Status, reason: &ReasonCode, context: &Con
 /// Forgets the failures and the lock of one bucket of the customer.
 pub fn unlock(state: &State) -> Decision {
     state.customer.as_ref().ok_or(Rejection::NotFound)?;
-    let events = if state.throttle.is_clear() { Vec::new() } else { vec![Event::Unlocked] };
+    let unlocked = state.throttle == state.throttle.unlocked();
+    let events = if unlocked { Vec::new() } else { vec![Event::Unlocked] };
     decided(events, Answer::Now(Outcome::Done))
 }
