@@ -118,7 +118,8 @@ const CURRENCIES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BI
 /// # Errors
 /// `invalid_postal_code`, or those of [`text::line`](super::text::line).
 pub fn postal_code(raw: &str, country: &Country) -> Result<String, Fault> {
-    let code = super::text::line(raw, 16)?.to_uppercase();
+    // Upper case first: it can be longer (ß is SS), and the length is the table's.
+    let code = super::text::line(&raw.to_uppercase(), 16)?;
     let Some((_, patterns)) = POSTAL_FORMATS.iter().find(|(c, _)| *c == country.as_str()) else {
         return Ok(code);
     };
@@ -218,6 +219,7 @@ mod tests {
         assert_eq!(code("1234", "US"), Err("invalid_postal_code"));
         assert_eq!(code("ABCDE", "DE"), Err("invalid_postal_code"));
         assert_eq!(code("anything 1", "IE"), Ok("ANYTHING 1".into()));
+        assert_eq!(code(&"ß".repeat(9), "IE"), Err("too_long"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Answer, Decision, check_version, decided, writable};
 use crate::domain::address::{Address, AddressFields, AddressKind};
-use crate::domain::command::{AddressChange, Context, checked_postal_code};
+use crate::domain::command::{AddressChange, Change, Context, checked_postal_code};
 use crate::domain::event::Event;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AddressId;
@@ -151,7 +151,13 @@ fn patched(
     change: &AddressChange,
 ) -> Result<(AddressFields, Vec<String>), Rejection> {
     let country = change.country.clone().unwrap_or_else(|| current.country.clone());
-    let raw_postal_code = change.postal_code.apply(&current.postal_code);
+    // A code that was good when it was written does not stand in the way of another change.
+    let postal_code = if country == current.country && change.postal_code == Change::Keep {
+        current.postal_code.clone()
+    } else {
+        let raw = change.postal_code.apply(&current.postal_code);
+        checked_postal_code(raw, &country).map_err(postal)?
+    };
     let fields = AddressFields {
         label: change.label.apply(&current.label),
         recipient: change.recipient.clone().unwrap_or_else(|| current.recipient.clone()),
@@ -160,7 +166,7 @@ fn patched(
         line2: change.line2.apply(&current.line2),
         city: change.city.clone().unwrap_or_else(|| current.city.clone()),
         region: change.region.apply(&current.region),
-        postal_code: checked_postal_code(raw_postal_code, &country).map_err(postal)?,
+        postal_code,
         country,
         phone: change.phone.apply(&current.phone),
     };

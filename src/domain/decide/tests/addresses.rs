@@ -250,3 +250,15 @@ fn d2_a_new_address_has_the_postal_code_of_its_country() {
     let Err(Rejection::Invalid { pointer, .. }) = then.decision else { panic!("refused") };
     assert_eq!(pointer, "#/postal_code");
 }
+
+/// A code that was good when it was written does not stand in the way of another change.
+#[test]
+fn d2_a_code_that_does_not_change_is_not_checked_again() {
+    let mut state = with_addresses(1);
+    let address = state.addresses.get_mut(&address_id(1)).unwrap();
+    address.fields.postal_code = Some("OLD".into());
+    let change = AddressChange { city: Some(line("Zcity2")), ..Default::default() };
+    let then = given(state).when(change_address(1, change)).happens(&["AddressUpdated"]);
+    let kept = &then.after.addresses[&address_id(1)].fields.postal_code;
+    assert_eq!(kept.as_deref(), Some("OLD"));
+}
