@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::ids::AddressId;
 use super::phone::PhoneNumber;
 use super::place::Country;
-use super::text::{Label, Line};
+use super::text::{Label, Line, never_printed};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ impl AddressKind {
 }
 
 /// What is written on the parcel.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct AddressFields {
     pub label: Option<Label>,
     pub recipient: Line,
@@ -50,6 +50,8 @@ pub struct AddressFields {
     pub country: Country,
     pub phone: Option<PhoneNumber>,
 }
+
+never_printed!(AddressFields);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Address {

@@ -13,7 +13,7 @@ use super::place::{Currency, Locale, TimeZone};
 use super::preferences::Topics;
 use super::session::{Client, Device, SecretHash, SessionPolicy};
 use super::status::{ReasonCode, Status};
-use super::text::{Label, Line, PersonName};
+use super::text::{Label, Line, PersonName, never_printed};
 use super::throttle::{Bucket, ThrottlePolicy};
 use super::token::FreshToken;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -219,7 +219,7 @@ pub enum Command {
     },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Register {
     /// A fresh id.
     pub id: CustomerId,
@@ -256,7 +256,7 @@ pub struct CreateByStaff {
 }
 
 /// A sign-in whose password was right; status and verification are still to be looked at.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SignIn {
     pub bucket: Bucket,
     pub claim: ClaimId,
@@ -279,7 +279,7 @@ pub struct CustomerChange {
     pub tags: Option<Tags>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct ProfileChange {
     pub date_of_birth: Change<NaiveDate>,
     pub gender: Change<String>,
@@ -291,7 +291,7 @@ pub struct ProfileChange {
     pub custom: serde_json::Map<String, serde_json::Value>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct PreferencesChange {
     pub locale: Option<Locale>,
     pub timezone: Option<TimeZone>,
@@ -304,7 +304,7 @@ pub struct PreferencesChange {
     pub custom: serde_json::Map<String, serde_json::Value>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct AddressChange {
     pub label: Change<Label>,
     pub recipient: Option<Line>,
@@ -322,6 +322,8 @@ pub struct AddressChange {
     pub default_shipping: Option<bool>,
     pub default_billing: Option<bool>,
 }
+
+never_printed!(Register, SignIn, ProfileChange, PreferencesChange, AddressChange);
 
 /// The part of a state that a command reads, so that a batch loads no more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::ids::CustomerId;
 use super::phone::PhoneNumber;
 use super::status::Status;
-use super::text::{Label, PersonName, line};
+use super::text::{Label, PersonName, line, never_printed};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -66,9 +66,11 @@ impl GroupCode {
 }
 
 /// Tags of a customer: sorted, without doubles, at most [`Tags::MAX`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tags(Vec<String>);
+
+never_printed!(Tags);
 
 impl Tags {
     pub const MAX: usize = 50;

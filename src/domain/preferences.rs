@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::place::{Currency, Locale, TimeZone};
-use super::text::{Label, line};
+use super::text::{Label, line, never_printed};
 use serde::{Deserialize, Serialize};
 
 /// By which ways a customer may be contacted for what is not strictly necessary.
@@ -13,7 +13,7 @@ pub struct Channels {
     pub push: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preferences {
     pub locale: Locale,
     pub timezone: TimeZone,
@@ -26,10 +26,19 @@ pub struct Preferences {
     pub version: i64,
 }
 
+/// Personal: never printed.
+impl std::fmt::Debug for Preferences {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Preferences").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
 /// Topics a customer follows: sorted, without doubles, at most [`Topics::MAX`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Topics(Vec<String>);
+
+never_printed!(Topics);
 
 impl Topics {
     pub const MAX: usize = 50;

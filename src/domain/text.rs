@@ -52,6 +52,19 @@ fn is_hidden(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// A `Debug` that says the type and nothing of the value: for what is personal or secret, so that
+/// it reaches no log by way of whatever holds it.
+macro_rules! never_printed {
+    ($($name:ident),+ $(,)?) => {$(
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    )+};
+}
+pub(super) use never_printed;
+
 macro_rules! line_type {
     ($($(#[$doc:meta])* $name:ident: $max:literal),+ $(,)?) => {$(
         $(#[$doc])*
@@ -79,12 +92,7 @@ macro_rules! line_type {
             }
         }
 
-        /// Personal: never printed.
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(concat!(stringify!($name), "(..)"))
-            }
-        }
+        never_printed!($name);
     )+};
 }
 
