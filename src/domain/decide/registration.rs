@@ -1,7 +1,7 @@
 //! Coming to be a customer (rules L1, L5, L7): registration, creation by staff, confirmation of the
 //! address.
 
-use super::{Answer, Decision, decided, sign_in, writable};
+use super::{Answer, Decision, decided, sign_in};
 use crate::domain::command::{Context, CreateByStaff, FreshSession, Register, SignInMethod};
 use crate::domain::customer::{Customer, Tags};
 use crate::domain::event::{Created, Event, Source};
@@ -129,10 +129,12 @@ pub fn remind(state: &State, mail_id: MailId, token: &FreshToken, context: &Cont
     decided(events, Answer::Now(Outcome::Done))
 }
 
-/// Sends the confirmation again; voids the older link. An address already confirmed gets nothing.
+/// Sends the confirmation again; voids the older link. An address already confirmed gets nothing,
+/// nor does one whose deletion is scheduled: a refusal would tell a stranger that it is known.
 pub fn resend(state: &State, mail_id: MailId, token: &FreshToken, context: &Context) -> Decision {
-    let customer = writable(state, context)?;
-    if customer.email_verified_at.is_some() {
+    let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    let frozen = matches!(customer.status, Status::DeletionScheduled | Status::Erased);
+    if frozen || customer.email_verified_at.is_some() {
         return decided(Vec::new(), Answer::Now(Outcome::Done));
     }
     let body = MailBody::VerifyEmail { nonce: token.nonce };

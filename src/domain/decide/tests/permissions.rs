@@ -57,10 +57,13 @@ fn p1_staff_write_until_a_deletion_is_scheduled() {
 }
 
 #[test]
-fn p1_no_confirmation_is_sent_while_a_deletion_is_scheduled() {
-    let status = Status::DeletionScheduled;
-    let frozen = given(pending()).by(staff()).at(5).when(move_status(status)).after;
-    given(frozen).by(Actor::Anonymous).when(resend(2, 1_000)).refused(Rejection::NotActive(status));
+fn p1_no_confirmation_is_sent_while_a_deletion_is_scheduled_and_nobody_is_told_why() {
+    let scheduled = move_status(Status::DeletionScheduled);
+    let frozen = given(pending()).by(staff()).at(5).when(scheduled).after;
+    for state in [frozen, with_status(Status::Erased)] {
+        let then = given(state).by(Actor::Anonymous).when(resend(2, 1_000)).changes_nothing();
+        assert_eq!(then.outcome(), Outcome::Done);
+    }
 }
 
 #[test]
