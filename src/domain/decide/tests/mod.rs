@@ -363,6 +363,10 @@ fn fail(n: u128) -> Command {
     Command::FailAttempt { bucket: BUCKET, claim: claim_id(n), policy: LOCKS }
 }
 
+fn release(n: u128) -> Command {
+    Command::ReleaseAttempt { bucket: BUCKET, claim: claim_id(n) }
+}
+
 fn refresh(session: u128, presented: u8, child: u8) -> Command {
     Command::Refresh {
         session_id: session_id(session),

@@ -43,7 +43,8 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
             token: FreshToken { nonce: secret, hash: secret, expires_at: at(seconds + DAY) },
         },
         6 | 7 => claim(id),
-        8 => fail(id),
+        8 if b < 4 => fail(id),
+        8 => release(id),
         9 => sign_in(id, unique),
         10 => {
             let Command::SignIn(mut sign_in) = sign_in(id, unique) else { unreachable!() };

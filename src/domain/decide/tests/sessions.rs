@@ -151,3 +151,11 @@ fn a4_a_known_device_is_not_remembered_twice() {
     assert_eq!(then.after.devices[&device_id(1)].last_used_at, at(1_000));
     assert_eq!(then.after.sessions[&session_id(2)].device_id, Some(device_id(1)));
 }
+
+#[test]
+fn a4_a_device_forgotten_meanwhile_is_not_the_sessions() {
+    let Command::SignIn(mut again) = sign_in(2, 2) else { unreachable!() };
+    again.session.device = SessionDevice::Known(device_id(9));
+    let then = given(signed_in()).when(Command::SignIn(again));
+    assert_eq!(then.after.sessions[&session_id(2)].device_id, None);
+}

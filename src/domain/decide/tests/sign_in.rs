@@ -165,3 +165,17 @@ fn a1_a_hash_of_another_cost_is_replaced_on_success_only() {
     let then = given(with_status(Status::Suspended)).by(Actor::Anonymous).when(rehash());
     assert_eq!(then.after.password_hash.as_deref(), Some(PASSWORD_HASH));
 }
+
+#[test]
+fn a3_an_attempt_that_nobody_verified_is_given_back_and_counts_for_nothing() {
+    for (_, state) in both() {
+        let four = after_failures(state, 4, 0);
+        let claimed = given(four).by(Actor::Anonymous).at(5).when(claim(5)).after;
+        let then = given(claimed).by(Actor::Anonymous).at(6).when(release(5));
+        assert_eq!(then.outcome(), Outcome::Done);
+        let then = then.happens(&["AttemptReleased"]).tells(&[]);
+        assert_eq!(then.after.throttle.failures.len(), 4);
+        assert!(then.after.throttle.claims.is_empty());
+        given(then.after).by(Actor::Anonymous).at(7).when(release(5)).changes_nothing();
+    }
+}
