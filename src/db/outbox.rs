@@ -60,6 +60,9 @@ struct Next {
     shards: Vec<i16>,
     after: Vec<i64>,
     buckets: Vec<i32>,
+    /// The first and the last bucket that any of the shards asks for.
+    first: i32,
+    last: i32,
     limit: i64,
 }
 
@@ -68,7 +71,8 @@ type RowSql =
 
 impl QueryFragment<Pg> for Next {
     /// One bucket is asked for by equality, because only so the key (bucket, shard, seq) is a
-    /// range of the index and its partition the only one that is opened.
+    /// range of the index. The bounds, which say nothing new, are known before the plan is set
+    /// up: they spare it the other hundred partitions (0.1 ms instead of 1 to 8 ms here).
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(
             "SELECT e.shard, e.seq, e.bucket, e.id, e.customer_id, e.customer_sequence, e.kind, \
@@ -83,8 +87,12 @@ impl QueryFragment<Pg> for Next {
             ") AS asked (shard, after, bucket) CROSS JOIN LATERAL (\
              SELECT in_hour.* FROM (VALUES (asked.bucket), (asked.bucket + 1)) AS hours (hour) \
              CROSS JOIN LATERAL (SELECT * FROM outbox_events AS o WHERE o.bucket = hours.hour \
-             AND o.shard = asked.shard AND o.seq > asked.after ORDER BY o.seq LIMIT ",
+             AND o.shard = asked.shard AND o.seq > asked.after AND o.bucket BETWEEN ",
         );
+        out.push_bind_param::<Integer, _>(&self.first)?;
+        out.push_sql(" AND ");
+        out.push_bind_param::<Integer, _>(&self.last)?;
+        out.push_sql(" ORDER BY o.seq LIMIT ");
         out.push_bind_param::<BigInt, _>(&self.limit)?;
         out.push_sql(") AS in_hour ORDER BY in_hour.seq LIMIT ");
         out.push_bind_param::<BigInt, _>(&self.limit)?;
@@ -107,6 +115,8 @@ pub async fn next(mut conn: &Connection, places: &[Place], limit: i64) -> QueryR
         shards: places.iter().map(|place| place.shard).collect(),
         after: places.iter().map(|place| place.after).collect(),
         buckets: places.iter().map(|place| place.bucket).collect(),
+        first: places.iter().map(|place| place.bucket).min().unwrap_or(0),
+        last: places.iter().map(|place| place.bucket + 1).max().unwrap_or(0),
         limit,
     };
     statement.load(&mut conn).await
