@@ -26,6 +26,7 @@ use crate::domain::{Actor, ClaimId, Command, CustomerId, DeviceId, Submission};
 use crate::security::hashing::{HashError, HashingPool, PasswordHash, Reference, Verdict};
 use crate::security::passwords::Password;
 use crate::security::tokens::{PresentedDevice, ThrottleKeys, parse_device_token, same_hash};
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use metrics::counter;
 use std::sync::Arc;
@@ -168,8 +169,11 @@ pub struct SignInGate(Arc<Gate>);
 struct Gate {
     parts: SignInParts,
     settings: SignInSettings,
-    turns: Turns<Bucket>,
+    turns: Turns<Bucket, Lock>,
 }
+
+/// Until when a bucket is locked, as one attempt at it learned.
+type Lock = DateTime<Utc>;
 
 /// Who is behind an identifier, and which bucket the attempt counts in.
 struct Found {
@@ -238,6 +242,9 @@ impl SignInGate {
         let found = self.0.find(attempt).await?;
         let turn = self.0.turns.wait(found.bucket, deadline).await;
         let turn = turn.ok_or(Trouble::Overloaded { retry_after: BUSY_RETRY })?;
+        if let Some(until) = turn.word() {
+            return Err(self.0.locked(until));
+        }
         let (caller, answer) = oneshot::channel();
         let one = Try { gate: Arc::clone(&self.0), attempt: Arc::clone(attempt), found, deadline };
         // On the database's runtime: it outlives the HTTP worker that asks.
@@ -248,6 +255,11 @@ impl SignInGate {
 }
 
 impl Gate {
+    fn locked(&self, until: Lock) -> SignInError {
+        let wait = until - self.parts.clock.now();
+        SignInError::Locked { retry_after: wait.to_std().unwrap_or_default() }
+    }
+
     /// One read, with the same questions whether or not anybody has the identifier.
     async fn find(&self, attempt: &Attempt) -> Result<Found, Trouble> {
         let (kind, value) = (attempt.identifier.kind(), attempt.identifier.value().to_owned());
@@ -339,8 +351,8 @@ impl Verified {
 }
 
 impl Try {
-    async fn run(self, turn: Turn<Bucket>, caller: oneshot::Sender<Answer>) {
-        let verified = match self.claim(&caller).await {
+    async fn run(self, turn: Turn<Bucket, Lock>, caller: oneshot::Sender<Answer>) {
+        let verified = match self.claim(&turn, &caller).await {
             Ok(claim) if caller.is_closed() => Verified {
                 // Nobody waits for the answer: not worth a hash, and no failure either.
                 answer: Err(Trouble::Unavailable.into()),
@@ -361,7 +373,11 @@ impl Try {
     }
 
     /// Claims a try, waiting while other nodes hold them all.
-    async fn claim(&self, caller: &oneshot::Sender<Answer>) -> Result<ClaimId, Unclaimed> {
+    async fn claim(
+        &self,
+        turn: &Turn<Bucket, Lock>,
+        caller: &oneshot::Sender<Answer>,
+    ) -> Result<ClaimId, Unclaimed> {
         let policy = self.gate.settings.throttle;
         let mut pause = BUSY_PAUSE;
         loop {
@@ -371,8 +387,8 @@ impl Try {
                 Ok(Outcome::Admission(Admission::Claimed)) => return Ok(claim),
                 Ok(Outcome::Admission(Admission::Busy)) => {}
                 Ok(Outcome::Admission(Admission::Locked { until })) => {
-                    let wait = (until - self.gate.parts.clock.now()).to_std().unwrap_or_default();
-                    return Err(SignInError::Locked { retry_after: wait }.into());
+                    turn.leave_word(until);
+                    return Err(self.gate.locked(until).into());
                 }
                 Ok(_) => return Err(SignInError::from(unexpected("claim_attempt")).into()),
                 Err(error) => return Err(Unclaimed::new(claim, error)),

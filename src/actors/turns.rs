@@ -3,7 +3,8 @@
 //!
 //! The sign-in gate queues attempts at one bucket here, so that a thousand of them ask the database
 //! for tries a few at a time instead of all at once. It only paces: what is *allowed* is decided
-//! by the durable claims, which count on all nodes.
+//! by the durable claims, which count on all nodes. Whoever learns something that settles the
+//! matter for all who wait leaves word of it; those who come later ask for themselves.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,28 +12,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-/// Turns for any number of keys.
-pub struct Turns<K: Hash + Eq + Copy>(Arc<Shared<K>>);
+/// What a key must be.
+pub trait Key: Hash + Eq + Copy {}
+impl<K: Hash + Eq + Copy> Key for K {}
 
-struct Shared<K: Hash + Eq + Copy> {
+/// Turns for any number of keys, with words of type `W`.
+pub struct Turns<K: Key, W: Copy>(Arc<Shared<K, W>>);
+
+struct Shared<K: Key, W: Copy> {
     at_once: usize,
-    lines: Mutex<HashMap<K, Line>>,
+    lines: Mutex<HashMap<K, Line<W>>>,
 }
 
-struct Line {
+struct Line<W> {
     semaphore: Arc<Semaphore>,
     /// How many hold a turn or wait for one.
     people: usize,
+    /// How many ever came: the number of the next one.
+    came: u64,
+    /// The latest word, for those who came before it: with the number of the first who did not.
+    word: Option<(u64, W)>,
 }
 
 /// The right to act; ends when dropped.
-pub struct Turn<K: Hash + Eq + Copy> {
+pub struct Turn<K: Key, W: Copy> {
     // Given back before the place is left: fields are dropped in order.
     _permit: OwnedSemaphorePermit,
-    _place: Place<K>,
+    place: Place<K, W>,
 }
 
-impl<K: Hash + Eq + Copy> Turns<K> {
+impl<K: Key, W: Copy> Turns<K, W> {
     /// At most `at_once` (at least one) turns for each key.
     pub fn new(at_once: usize) -> Self {
         Self(Arc::new(Shared { at_once: at_once.max(1), lines: Mutex::default() }))
@@ -40,32 +49,54 @@ impl<K: Hash + Eq + Copy> Turns<K> {
 
     /// Waits for a turn, first come first served; `None` when `deadline` passes first. Dropping the
     /// future leaves the line.
-    pub async fn wait(&self, key: K, deadline: Instant) -> Option<Turn<K>> {
+    pub async fn wait(&self, key: K, deadline: Instant) -> Option<Turn<K, W>> {
         let (place, semaphore) = Place::take(&self.0, key);
         let permit = timeout_at(deadline, semaphore.acquire_owned()).await.ok()?.ok()?;
-        Some(Turn { _permit: permit, _place: place })
+        Some(Turn { _permit: permit, place })
+    }
+}
+
+impl<K: Key, W: Copy> Turn<K, W> {
+    /// Tells all who wait in this line at this moment.
+    pub fn leave_word(&self, word: W) {
+        if let Some(line) = self.place.shared.lines().get_mut(&self.place.key) {
+            line.word = Some((line.came, word));
+        }
+    }
+
+    /// The word that was left while this one waited.
+    pub fn word(&self) -> Option<W> {
+        let lines = self.place.shared.lines();
+        let (before, word) = lines.get(&self.place.key)?.word?;
+        (self.place.number < before).then_some(word)
     }
 }
 
 /// A place in the line of one key.
-struct Place<K: Hash + Eq + Copy> {
-    shared: Arc<Shared<K>>,
+struct Place<K: Key, W: Copy> {
+    shared: Arc<Shared<K, W>>,
     key: K,
+    number: u64,
 }
 
-impl<K: Hash + Eq + Copy> Place<K> {
-    fn take(shared: &Arc<Shared<K>>, key: K) -> (Self, Arc<Semaphore>) {
+impl<K: Key, W: Copy> Place<K, W> {
+    fn take(shared: &Arc<Shared<K, W>>, key: K) -> (Self, Arc<Semaphore>) {
         let at_once = shared.at_once;
         let mut lines = shared.lines();
-        let line = lines
-            .entry(key)
-            .or_insert_with(|| Line { semaphore: Arc::new(Semaphore::new(at_once)), people: 0 });
+        let line = lines.entry(key).or_insert_with(|| Line {
+            semaphore: Arc::new(Semaphore::new(at_once)),
+            people: 0,
+            came: 0,
+            word: None,
+        });
+        let number = line.came;
         line.people += 1;
-        (Self { shared: Arc::clone(shared), key }, Arc::clone(&line.semaphore))
+        line.came += 1;
+        (Self { shared: Arc::clone(shared), key, number }, Arc::clone(&line.semaphore))
     }
 }
 
-impl<K: Hash + Eq + Copy> Drop for Place<K> {
+impl<K: Key, W: Copy> Drop for Place<K, W> {
     fn drop(&mut self) {
         let mut lines = self.shared.lines();
         if let Some(line) = lines.get_mut(&self.key) {
@@ -77,9 +108,9 @@ impl<K: Hash + Eq + Copy> Drop for Place<K> {
     }
 }
 
-impl<K: Hash + Eq + Copy> Shared<K> {
+impl<K: Key, W: Copy> Shared<K, W> {
     /// Nothing panics under this lock, and its content is valid after every statement.
-    fn lines(&self) -> MutexGuard<'_, HashMap<K, Line>> {
+    fn lines(&self) -> MutexGuard<'_, HashMap<K, Line<W>>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,7 +129,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a3_at_most_so_many_at_once_and_all_in_the_end() {
-        let (turns, inside, most) = (Turns::new(5), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (turns, inside, most) =
+            (Turns::<_, ()>::new(5), AtomicUsize::new(0), AtomicUsize::new(0));
         let one = async || {
             let turn = turns.wait(1, soon()).await;
             most.fetch_max(inside.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -114,7 +146,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_too_long_or_goes_away_leaves_the_line() {
-        let turns = Turns::new(1);
+        let turns = Turns::<_, ()>::new(1);
         let held = turns.wait(1, soon()).await;
         assert!(turns.wait(1, soon()).await.is_none());
         let mut gone = Box::pin(turns.wait(1, soon()));
@@ -126,5 +158,20 @@ mod tests {
         drop(held);
         assert!(turns.0.lines().is_empty());
         assert!(turns.wait(1, soon()).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_word_is_for_those_who_wait_and_not_for_those_who_come_later() {
+        let turns = Turns::new(1);
+        let first = turns.wait('a', soon()).await.unwrap();
+        let mut second = Box::pin(turns.wait('a', soon()));
+        assert!((&mut second).now_or_never().is_none());
+        first.leave_word("locked");
+        let mut third = Box::pin(turns.wait('a', soon()));
+        assert!((&mut third).now_or_never().is_none());
+        drop(first);
+        assert_eq!(second.await.unwrap().word(), Some("locked"));
+        assert_eq!(third.await.unwrap().word(), None);
+        assert_eq!(turns.wait('a', soon()).await.unwrap().word(), None);
     }
 }
