@@ -33,9 +33,9 @@ pub fn evolve(state: &mut State, event: &Event) {
         }
         Event::TokenIssued(token) => {
             for older in state.tokens.values_mut() {
-                if older.purpose == token.purpose
-                    && older.is_usable(older.purpose, token.created_at)
-                {
+                // An expired one, too: of each purpose only one may be open, whatever its age.
+                let open = older.used_at.is_none() && older.voided_at.is_none();
+                if older.purpose == token.purpose && open {
                     older.voided_at = Some(token.created_at);
                 }
             }
