@@ -49,7 +49,8 @@ pub fn runtime(config: &Config) -> RuntimeSettings {
         arbiters: shards.arbiters,
         backoff: Backoff {
             first: Duration::from_millis(50),
-            max: Duration::from_secs(30),
+            // Short enough that what waits for a broker or a database flows again within seconds.
+            max: Duration::from_secs(5),
             jitter: rand::random::<f64>,
         },
         intensity: Intensity {

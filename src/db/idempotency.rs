@@ -63,11 +63,11 @@ impl InsertIdempotencyKeys {
         outcome: &Outcome,
         now: DateTime<Utc>,
     ) {
-        self.owner.push(key.owner.clone());
-        self.key.push(key.key.clone());
-        self.request_hash.push(key.request_hash.to_vec());
-        self.customer_id.push(customer.map(|id| id.0));
-        self.outcome.push(serde_json::json!(outcome));
-        self.created_at.push(now);
+        self.rows.owner.push(key.owner.clone());
+        self.rows.key.push(key.key.clone());
+        self.rows.request_hash.push(key.request_hash.to_vec());
+        self.rows.customer_id.push(customer.map(|id| id.0));
+        self.rows.outcome.push(serde_json::json!(outcome));
+        self.rows.created_at.push(now);
     }
 }

@@ -389,13 +389,14 @@ bulk! {
         occurred_at: Timestamptz = DateTime<Utc>,
     }
 
-    /// Remembers what callers were told; fewer rows than asked for means that another node
-    /// carries out one of these requests too.
-    InsertIdempotencyKeys [
-        "INSERT INTO idempotency_keys (owner, key, request_hash, customer_id, outcome, created_at) \
+    /// The rows of [`InsertIdempotencyKeys`], which ends the text.
+    IdempotencyRows [
+        "INSERT INTO idempotency_keys AS t (owner, key, request_hash, customer_id, outcome, created_at) \
          SELECT * FROM unnest(",
         ") AS u (owner, key, request_hash, customer_id, outcome, created_at) ORDER BY owner, key \
-         ON CONFLICT DO NOTHING"
+         ON CONFLICT (owner, key) DO UPDATE SET request_hash = excluded.request_hash, \
+         customer_id = excluded.customer_id, outcome = excluded.outcome, created_at = excluded.created_at \
+         WHERE t.created_at <= "
     ] {
         owner: Text = String,
         key: Text = String,
@@ -418,6 +419,42 @@ bulk! {
         occurred_at: Timestamptz = DateTime<Utc>,
         traceparent: Nullable<Text> = Option<String>,
         data: Jsonb = Value,
+    }
+}
+
+/// Remembers what callers were told; fewer rows than asked for means that another node carries out
+/// one of these requests too, or did since `since`. A key from before counts for nothing.
+#[derive(Debug, Default, QueryId)]
+pub struct InsertIdempotencyKeys {
+    pub rows: IdempotencyRows,
+    pub since: DateTime<Utc>,
+}
+
+impl InsertIdempotencyKeys {
+    /// Rows to write.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Runs the statement, or nothing when there is nothing to write. Answers with the number of
+    /// rows written.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn execute(&self, mut conn: &Connection) -> QueryResult<usize> {
+        if self.is_empty() { Ok(0) } else { RunQueryDsl::execute(self, &mut conn).await }
+    }
+}
+
+impl QueryFragment<Pg> for InsertIdempotencyKeys {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.rows.walk_ast(out.reborrow())?;
+        out.push_bind_param::<Timestamptz, DateTime<Utc>>(&self.since)
     }
 }
 

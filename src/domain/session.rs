@@ -72,6 +72,7 @@ impl Session {
 pub enum RevocationReason {
     SignedOut,
     RevokedByOwner,
+    RevokedByStaff,
     RefreshReused,
     StatusChanged,
     TooManySessions,
@@ -82,6 +83,7 @@ impl RevocationReason {
         match self {
             Self::SignedOut => "signed_out",
             Self::RevokedByOwner => "revoked_by_owner",
+            Self::RevokedByStaff => "revoked_by_staff",
             Self::RefreshReused => "refresh_reused",
             Self::StatusChanged => "status_changed",
             Self::TooManySessions => "too_many_sessions",

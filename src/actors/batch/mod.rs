@@ -51,6 +51,8 @@ pub struct Batches {
 enum Failure {
     /// The database refused something that one of the commands asked for.
     Refused(Rejection),
+    /// Another node carries out, or carried out, a request with one of the keys.
+    KeyTaken,
     /// Nothing was committed; the database is not there or gave up.
     NotDone(db::Error),
     /// The connection was lost during the commit.
@@ -114,7 +116,7 @@ impl Batches {
     async fn answers(&self, submissions: &[Submission], committing: &AtomicBool) -> Vec<Answer> {
         match self.attempt(submissions, committing).await {
             Ok(answers) => answers,
-            Err(failure) if submissions.len() == 1 || !failure.concerns_one() => {
+            Err(failure) if !failure.concerns_one(submissions.len()) => {
                 vec![Err(failure.into_error()); submissions.len()]
             }
             Err(_) => {
@@ -186,7 +188,7 @@ impl Batches {
         let loaded = load::load(connection, submissions, since, self.clock.now()).await?;
         fail::fail_point!("batch.decide");
         let folded = fold::fold(loaded, submissions, &*self.clock);
-        let written = save::save(connection, &folded).await?;
+        let written = save::save(connection, &folded, since).await?;
         Ok((folded.answers, written))
     }
 
@@ -201,20 +203,22 @@ impl Batches {
 }
 
 impl Failure {
-    /// Whether running the commands one by one may help the others.
-    fn concerns_one(&self) -> bool {
+    /// Whether running the commands of a batch of `size` one by one may help some of them.
+    fn concerns_one(&self, size: usize) -> bool {
         match self {
-            Self::Refused(_) => true,
-            Self::NotDone(error) => {
-                matches!(error, db::Error::Transient(_) | db::Error::Internal(_))
-            }
-            Self::Unknown(_) => false,
+            // Run again, the command finds what the request before it was told.
+            Self::KeyTaken => true,
+            // What a deadlock or a lock limit kept from happening may happen now.
+            Self::NotDone(db::Error::Transient(_)) => true,
+            Self::Refused(_) | Self::NotDone(db::Error::Internal(_)) => size > 1,
+            Self::NotDone(_) | Self::Unknown(_) => false,
         }
     }
 
     fn into_error(self) -> SubmitError {
         match self {
             Self::Refused(rejection) => SubmitError::Rejected(rejection),
+            Self::KeyTaken => SubmitError::InProgress,
             Self::NotDone(error) => {
                 tracing::warn!(%error, "a batch was not carried out");
                 SubmitError::Unavailable

@@ -7,6 +7,7 @@ use crate::db::Connection;
 use crate::db::statements::*;
 use crate::domain::outcome::Rejection;
 use crate::domain::{CustomerId, State};
+use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 
 /// What there is to wake somebody for.
@@ -40,9 +41,15 @@ struct Plan {
     outbox: AppendToOutbox,
 }
 
-/// Writes everything, all or nothing within the caller's transaction.
-pub async fn save(connection: &Connection, folded: &Folded<'_>) -> Result<Written, Failure> {
+/// Writes everything, all or nothing within the caller's transaction. Idempotency keys from before
+/// `since` count for nothing and are overwritten.
+pub async fn save(
+    connection: &Connection,
+    folded: &Folded<'_>,
+    since: DateTime<Utc>,
+) -> Result<Written, Failure> {
     let mut plan = Plan::default();
+    plan.keys.since = since;
     // Sorted, so that every batch writes rows in one order.
     let mut ids: Vec<_> = folded.after.keys().copied().collect();
     ids.sort();
@@ -167,8 +174,7 @@ impl Plan {
             return Err(Failure::Refused(Rejection::EmailTaken));
         }
         if keys < self.keys.len() {
-            // Another node was first; run alone, the command finds what that one answered.
-            return Err(Failure::Refused(Rejection::Conflict));
+            return Err(Failure::KeyTaken);
         }
         let updated = tokio::try_join!(
             self.new_customers.execute(connection),

@@ -192,6 +192,10 @@ impl OutboxRelay {
 
     async fn run(&mut self) -> Result<Done, Trouble> {
         self.own().await?;
+        // Also without traffic: consumers bind their queues to the exchange, which must exist.
+        if let Err(fault) = self.rabbit.connect().await {
+            return Err(fault.into());
+        }
         let until = Instant::now() + RUN_TIME_MAX;
         let mut handled = 0;
         let mut fault = None;

@@ -114,7 +114,9 @@ pub fn create_by_staff(state: &State, create: &CreateByStaff, context: &Context)
 pub fn remind(state: &State, mail_id: MailId, token: &FreshToken, context: &Context) -> Decision {
     let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
     let locale = locale(state);
-    let events = if customer.email_verified_at.is_none() && customer.status == Status::Pending {
+    let events = if customer.email_verified_at.is_none()
+        && matches!(customer.status, Status::Pending | Status::Active)
+    {
         let body = MailBody::AlreadyRegisteredPending { nonce: token.nonce };
         verification(customer.id, mail_id, token, body, &locale, context)
     } else {

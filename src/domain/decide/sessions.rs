@@ -1,7 +1,7 @@
 //! Keeping and ending sessions (rule A7).
 
 use super::{Answer, Decision, decided};
-use crate::domain::command::Context;
+use crate::domain::command::{Actor, Context};
 use crate::domain::event::Event;
 use crate::domain::ids::SessionId;
 use crate::domain::outcome::{Outcome, Rejection};
@@ -74,13 +74,20 @@ pub fn revoke(state: &State, id: SessionId, context: &Context) -> Decision {
         .get(&id)
         .filter(|session| session.is_live(context.now))
         .ok_or(Rejection::NotFound)?;
-    Ok(revoke_all(vec![session], RevocationReason::RevokedByOwner, context))
+    Ok(revoke_all(vec![session], by(&context.actor), context))
 }
 
 /// Ends every session but the one that asks.
 pub fn revoke_others(state: &State, keep: SessionId, context: &Context) -> Decision {
     let others = state.sessions.values().filter(|session| session.id != keep).collect();
-    Ok(revoke_all(others, RevocationReason::RevokedByOwner, context))
+    Ok(revoke_all(others, by(&context.actor), context))
+}
+
+fn by(actor: &Actor) -> RevocationReason {
+    match actor {
+        Actor::Staff(_) => RevocationReason::RevokedByStaff,
+        Actor::Customer(_) | Actor::Anonymous => RevocationReason::RevokedByOwner,
+    }
 }
 
 fn revoke_all(

@@ -52,13 +52,16 @@ fn locked(state: &State, until: Option<DateTime<Utc>>) -> Option<Event> {
 pub fn sign_in(state: &State, sign_in: &SignIn, context: &Context) -> Decision {
     let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
     let mut throttle = state.throttle.clone();
+    if state.password_hash.as_ref() != Some(&sign_in.verified_hash) {
+        // Nobody proved to know today's password: nothing is forgotten.
+        throttle.release(sign_in.claim);
+        let refusal = SignInRefusal::PasswordChanged;
+        let events = vec![Event::AttemptReleased { throttle }, Event::SignInRefused { refusal }];
+        return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
+    }
     throttle.succeed(sign_in.claim);
     let mut events = vec![Event::AttemptSucceeded { throttle }];
-    let refused = if state.password_hash.as_ref() == Some(&sign_in.verified_hash) {
-        refusal(customer.status, customer.email_verified_at.is_some())
-    } else {
-        Some(SignInRefusal::PasswordChanged)
-    };
+    let refused = refusal(customer.status, customer.email_verified_at.is_some());
     if let Some(refusal) = refused {
         events.push(Event::SignInRefused { refusal });
         return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
