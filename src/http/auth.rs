@@ -49,7 +49,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
 
 /// Who wants to become a customer.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "describes the body, which is read into an `Applicant`")]
+#[expect(dead_code, reason = "describes the body, which is read into an `Applicant`")]
 struct RegisterBody {
     #[schema(format = "email", max_length = 254, example = "anh@example.org")]
     email: String,
@@ -122,14 +122,14 @@ fn password_fault(fault: PasswordFault) -> FieldFault {
 
 /// A token from a mail.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "describes the body")]
+#[expect(dead_code, reason = "describes the body")]
 struct VerifyEmailBody {
     token: String,
 }
 
 /// An address.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "describes the body")]
+#[expect(dead_code, reason = "describes the body")]
 struct ResendBody {
     #[schema(format = "email", example = "anh@example.org")]
     email: String,
@@ -137,7 +137,7 @@ struct ResendBody {
 
 /// Who signs in: `email` or `phone`, not both.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "describes the body, which is read into a `Login`")]
+#[expect(dead_code, reason = "describes the body, which is read into a `Login`")]
 struct LoginBody {
     #[schema(format = "email", example = "anh@example.org")]
     email: Option<String>,
@@ -192,7 +192,7 @@ impl Login {
 
 /// A refresh token.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "describes the body")]
+#[expect(dead_code, reason = "describes the body")]
 struct RefreshBody {
     refresh_token: String,
 }

@@ -223,7 +223,7 @@ impl StatusMove {
 /// What the list may be asked for; every condition must hold.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "describes parameters; `filter` reads them")]
+#[expect(dead_code, reason = "describes parameters; `filter` reads them")]
 struct FilterParams {
     /// The whole e-mail address, in any spelling.
     #[param(required = false, example = "anh@example.org")]

@@ -59,7 +59,7 @@ fn config(more: &[(&str, &str)]) -> Arc<Config> {
         ),
     ]);
     environment.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    Arc::new(Config::from_sources(None, &environment).ok().expect("the test's configuration"))
+    Arc::new(Config::from_sources(None, &environment).unwrap())
 }
 
 fn world(more: &[(&str, &str)]) -> World {
