@@ -74,7 +74,7 @@ struct RegisterBody {
     customer_type: Option<String>,
 }
 
-fn read_applicant(form: &mut Form<'_>) -> Option<Applicant> {
+pub(super) fn read_applicant(form: &mut Form<'_>) -> Option<Applicant> {
     let email = form.required("email", |raw| parsed(raw, EmailAddress::parse));
     let password = form.required("password", chosen);
     let first_name = form.required("first_name", |raw| parsed(raw, PersonName::parse));
@@ -153,7 +153,7 @@ struct LoginBody {
 }
 
 #[derive(Debug)]
-struct Login {
+pub(super) struct Login {
     identifier: Identifier,
     password: Password,
     device_token: Option<Zeroizing<String>>,
@@ -161,7 +161,7 @@ struct Login {
 }
 
 impl Login {
-    fn read(form: &mut Form<'_>) -> Option<Login> {
+    pub(super) fn read(form: &mut Form<'_>) -> Option<Login> {
         let (mut has_email, mut has_phone) = (false, false);
         let email = form.optional("email", |raw| {
             has_email = true;
@@ -197,8 +197,16 @@ struct RefreshBody {
     refresh_token: String,
 }
 
-fn read_text<'a>(form: &mut Form<'a>, name: &'static str) -> Option<&'a str> {
-    form.required(name, Raw::text)
+pub(super) fn read_token<'a>(form: &mut Form<'a>) -> Option<&'a str> {
+    form.required("token", Raw::text)
+}
+
+pub(super) fn read_refresh_token<'a>(form: &mut Form<'a>) -> Option<&'a str> {
+    form.required("refresh_token", Raw::text)
+}
+
+pub(super) fn read_email(form: &mut Form<'_>) -> Option<EmailAddress> {
+    form.required("email", |raw| parsed(raw, EmailAddress::parse))
 }
 
 // --- answers ----------------------------------------------------------------------------------
@@ -261,7 +269,7 @@ async fn resend(
     address: ClientAddress,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let email = body.read(|form| form.required("email", |raw| parsed(raw, EmailAddress::parse)))?;
+    let email = body.read(read_email)?;
     sent(services.registration.resend(&email, &origin(&identity, address)).await)
 }
 
@@ -279,7 +287,7 @@ async fn verify_email(
     address: ClientAddress,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let token = body.read(|form| read_text(form, "token"))?;
+    let token = body.read(read_token)?;
     let client = client(&request, address, None);
     let origin = origin(&identity, address);
     let opened = services.registration.verify(token, client, &origin).await?;
@@ -335,7 +343,7 @@ async fn refresh(
     address: ClientAddress,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let token = body.read(|form| read_text(form, "refresh_token"))?;
+    let token = body.read(read_refresh_token)?;
     let refreshed = services.sessions.refresh(token, &origin(&identity, address)).await?;
     Ok(HttpResponse::Ok().json(TokenPair::refreshed(&services, &refreshed)))
 }
@@ -350,7 +358,7 @@ async fn logout(
     address: ClientAddress,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let token = body.read(|form| read_text(form, "refresh_token"))?;
+    let token = body.read(read_refresh_token)?;
     services.sessions.sign_out(token, &origin(&identity, address)).await?;
     Ok(HttpResponse::NoContent().finish())
 }

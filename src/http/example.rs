@@ -53,7 +53,7 @@ struct Thing {
 
 /// What a new thing is made from.
 #[derive(ToSchema)]
-#[allow(dead_code, reason = "the fields describe the body; the toy stores nothing")]
+#[expect(dead_code, reason = "the fields describe the body; the toy stores nothing")]
 struct NewThing {
     label: String,
     size: Option<i64>,

@@ -51,9 +51,12 @@ impl StaffKeys {
     }
 }
 
-/// Keys with the instant at which they were read.
+/// A key and the instant at which it was read.
+type Read = (Arc<StaffKey>, DateTime<Utc>);
+
+/// Keys by their ids.
 #[derive(Default)]
-struct Known(Mutex<HashMap<String, (Arc<StaffKey>, DateTime<Utc>)>>);
+struct Known(Mutex<HashMap<String, Read>>);
 
 impl Known {
     fn find(&self, id: &str, now: DateTime<Utc>) -> Option<Arc<StaffKey>> {

@@ -7,19 +7,25 @@ use super::readiness::{Found, Probe, Readiness};
 use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
-use super::{addresses, customers, me, preferences, profile};
+use super::{addresses, auth, customers, me, preferences, profile};
+use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
+use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
+use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::ShardSettings;
+use crate::actors::sign_in::{SignInGate, SignInParts, SignInSettings};
+use crate::brokers::limits::Limiter;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
 use crate::db::{Database, DatabaseSettings};
 use crate::security::access::{Access, AccessSettings, AccessTokens};
+use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
 use crate::security::revoked::RevokedSessions;
 use crate::security::signing::{KeySet, SigningKey};
-use crate::security::tokens::{ThrottleKeys, staff_key};
+use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys, staff_key};
 use actix_web::body::to_bytes;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::{Method, header};
@@ -53,7 +59,7 @@ fn config(more: &[(&str, &str)]) -> Arc<Config> {
         ),
     ]);
     environment.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    Arc::new(Config::from_sources(None, &environment).ok().expect("the test's configuration"))
+    Arc::new(Config::from_sources(None, &environment).unwrap())
 }
 
 fn world(more: &[(&str, &str)]) -> World {
@@ -105,16 +111,59 @@ fn world(more: &[(&str, &str)]) -> World {
         cache_max: 100,
     };
     let gone = || Probe::needed("database", || Box::pin(async { Found::Down("gone".to_owned()) }));
+    let (customers, keys) =
+        (Customers::new(shards, Duration::from_secs(2)), Arc::new(ThrottleKeys::new(&root)));
+    let allowance = Arc::new(Allowance::new(Arc::new(Limiter::local()), keys.clone()));
+    let hashing = HashingSettings {
+        threads: 1,
+        queue_max: 1,
+        deadline: Duration::from_secs(5),
+        memory_kib: 8,
+        passes: 1,
+        lanes: 1,
+    };
+    let hashing = Arc::new(HashingPool::start(hashing).unwrap());
+    let revoked = Arc::new(RevokedSessions::new());
+    let sessions = Arc::new(Sessions::new(
+        database.clone(),
+        customers.clone(),
+        shared.clone(),
+        RefreshTokens::new(&root),
+        revoked.clone(),
+        SessionSettings::from(&*config),
+    ));
+    let sign_in = SignInParts {
+        database: database.clone(),
+        customers: customers.clone(),
+        sessions: sessions.clone(),
+        hashing: hashing.clone(),
+        allowance: allowance.clone(),
+        keys: keys.clone(),
+        clock: shared.clone(),
+    };
+    let registration = RegistrationParts {
+        database: database.clone(),
+        customers: customers.clone(),
+        sessions: sessions.clone(),
+        hashing,
+        allowance,
+        keys: keys.clone(),
+        tokens: OneTimeTokens::new(&root),
+        clock: shared.clone(),
+    };
     let services = Services {
-        customers: Customers::new(shards, Duration::from_secs(2)),
+        customers,
+        sign_in: SignInGate::new(sign_in, SignInSettings::from(&*config)),
+        registration: Registration::new(registration, RegistrationSettings::from(&*config)),
+        sessions,
         staff_keys: StaffKeys::new(database.clone()),
         database,
         access: Arc::new(AccessTokens::new(
             access,
             KeySet::new(SigningKey::generate([3; 32]), Vec::new()),
         )),
-        revoked: Arc::new(RevokedSessions::new()),
-        throttle_keys: Arc::new(ThrottleKeys::new(&root)),
+        revoked,
+        throttle_keys: keys,
         clock: shared,
         config,
         registry: runtime.registry(),
@@ -210,35 +259,38 @@ fn is(status: u16, code: &str) -> (u16, String) {
 type Body = (fn(&Value) -> Vec<FieldError>, fn() -> Vec<&'static str>);
 
 macro_rules! bodies {
-    ($($body:ty),* $(,)?) => {{
-        let name = |path: &'static str| path.rsplit("::").next().unwrap();
+    ($($name:literal $read:expr)*) => {
         BTreeMap::from([$((
-            name(stringify!($body)),
+            $name,
             (
                 (|value| {
-                    Form::read(value, <$body>::read)
-                        .err()
-                        .map_or(Vec::new(), |problem| problem.errors().to_vec())
+                    let read = Form::read(value, |form| $read(form).map(drop));
+                    read.err().map_or(Vec::new(), |problem| problem.errors().to_vec())
                 }) as fn(&Value) -> Vec<FieldError>,
-                (|| Form::fields_of(<$body>::read)) as fn() -> Vec<&'static str>,
+                (|| Form::fields_of(|form| $read(form).map(drop))) as fn() -> Vec<&'static str>,
             ),
         )),*])
-    }};
+    };
 }
 
 /// Every documented request body, by the name of its schema.
 fn bodies() -> BTreeMap<&'static str, Body> {
-    bodies![
-        me::MePatch,
-        profile::ProfilePatch,
-        preferences::PreferencesPatch,
-        addresses::NewAddress,
-        addresses::AddressPatch,
-        addresses::DefaultKind,
-        customers::NewCustomer,
-        customers::CustomerPatch,
-        customers::StatusMove,
-    ]
+    bodies! {
+        "RegisterBody" auth::read_applicant
+        "VerifyEmailBody" auth::read_token
+        "ResendBody" auth::read_email
+        "LoginBody" auth::Login::read
+        "RefreshBody" auth::read_refresh_token
+        "MePatch" me::MePatch::read
+        "ProfilePatch" profile::ProfilePatch::read
+        "PreferencesPatch" preferences::PreferencesPatch::read
+        "NewAddress" addresses::NewAddress::read
+        "AddressPatch" addresses::AddressPatch::read
+        "DefaultKind" addresses::DefaultKind::read
+        "NewCustomer" customers::NewCustomer::read
+        "CustomerPatch" customers::CustomerPatch::read
+        "StatusMove" customers::StatusMove::read
+    }
 }
 
 fn schema_name(schema: &Value) -> Option<&str> {
@@ -306,7 +358,11 @@ async fn what_must_be_given_is_documented_as_required() {
             .filter(|error| error.code == "required")
             .filter_map(|error| error.pointer)
             .collect();
-        assert_eq!(required, missed, "{name}");
+        // of these two either will do, which a schema of properties cannot say
+        let either = BTreeSet::from(["#/email".to_owned()]);
+        let undocumented = if name == "LoginBody" { either } else { BTreeSet::new() };
+        assert_eq!(&missed - &required, undocumented, "{name}");
+        assert!(required.is_subset(&missed), "{name}");
     }
 }
 

@@ -86,7 +86,7 @@ impl<'de> Deserialize<'de> for PathId {
 /// The header of a request that is to take effect once however often it is sent.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[allow(dead_code, reason = "describes a header; `IdempotencyHeader` reads it")]
+#[expect(dead_code, reason = "describes a header; `IdempotencyHeader` reads it")]
 pub struct IdempotencyParam {
     /// 1 to 255 visible ASCII characters, plain or in quotes. The same key with the same request
     /// within 24 hours is answered as the first time, with `idempotency-replayed: true`.
@@ -97,7 +97,7 @@ pub struct IdempotencyParam {
 /// The header of a change that must not meet another version.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[allow(dead_code, reason = "describes a header; `IfMatch` reads it")]
+#[expect(dead_code, reason = "describes a header; `IfMatch` reads it")]
 pub struct IfMatchParam {
     /// The `ETag` of the version to change; 412 when the resource has another by now.
     #[param(rename = "If-Match", required = false, example = "\"7\"")]
@@ -107,7 +107,7 @@ pub struct IfMatchParam {
 /// The header of a read that may be spared its body.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[allow(dead_code, reason = "describes a header; `IfNoneMatch` reads it")]
+#[expect(dead_code, reason = "describes a header; `IfNoneMatch` reads it")]
 pub struct IfNoneMatchParam {
     /// The `ETag` of a version already known; 304 when it is still the current one.
     #[param(rename = "If-None-Match", required = false, example = "\"7\"")]
@@ -117,7 +117,7 @@ pub struct IfNoneMatchParam {
 /// Which page of a list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "describes parameters; `PageRequest` reads them")]
+#[expect(dead_code, reason = "describes parameters; `PageRequest` reads them")]
 pub struct PageParams {
     /// How many items at most.
     #[param(required = false, minimum = 1, maximum = 100, default = 25)]
@@ -130,7 +130,7 @@ pub struct PageParams {
 /// Which parts to add to a customer.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "describes a parameter; `customer_view::expand` reads it")]
+#[expect(dead_code, reason = "describes a parameter; `customer_view::expand` reads it")]
 pub struct ExpandParam {
     /// Parts between commas: `profile`, `preferences`, `addresses`.
     #[param(required = false, example = "profile,addresses")]
