@@ -5,6 +5,7 @@
 //! sequence of the customer's messages has a gap.
 
 use anyhow::{Context, bail, ensure};
+use customer_service::clock::{Clock, SystemClock};
 use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -89,13 +90,12 @@ impl Story {
                 (Some(consumer), Some(connection))
             }
         };
-        let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
         Ok(Self {
             run,
             http: reqwest::Client::new(),
             consumer,
             _connection: connection,
-            email: format!("lan.{stamp}@shop-demo.example"),
+            email: format!("lan.{}@shop-demo.example", SystemClock.new_id().simple()),
             customer_id: String::new(),
             access: String::new(),
             refresh: String::new(),

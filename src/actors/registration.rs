@@ -196,7 +196,7 @@ impl Registration {
         let (session, secrets) = parts.sessions.prepare(client, None);
         let command = Command::VerifyEmail { token_hash, session: Box::new(session) };
         match self.0.submit(Subject::Customer(owner), command, origin).await {
-            Ok(Outcome::SignedIn(signed_in)) => Ok(parts.sessions.opened(*signed_in, secrets)),
+            Ok(Outcome::SignedIn(signed_in)) => Ok(Sessions::opened(*signed_in, secrets)),
             Ok(Outcome::SignInRefused(refusal)) => Err(VerifyError::Refused(refusal)),
             Ok(_) => Err(unexpected("verify_email").into()),
             Err(SubmitError::Rejected(Rejection::TokenInvalid)) => Err(VerifyError::TokenInvalid),

@@ -11,7 +11,6 @@ use crate::domain::customer::Customer;
 use crate::domain::outcome::{Outcome, Rejection, SignedIn};
 use crate::domain::session::{Client, Device, Session, SessionPolicy};
 use crate::domain::{Actor, Command, CustomerId, DeviceId, SessionId, Submission};
-use crate::security::revoked::RevokedSessions;
 use crate::security::tokens::{RefreshTokens, Token, device_token};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
@@ -87,12 +86,8 @@ pub struct Sessions {
     customers: Customers,
     clock: Arc<dyn Clock>,
     tokens: RefreshTokens,
-    revoked: Arc<RevokedSessions>,
     settings: SessionSettings,
 }
-
-/// How many seconds the clocks of two nodes may differ when an access token is judged.
-const CLOCK_LEEWAY: TimeDelta = TimeDelta::seconds(5);
 
 impl Sessions {
     pub fn new(
@@ -100,10 +95,9 @@ impl Sessions {
         customers: Customers,
         clock: Arc<dyn Clock>,
         tokens: RefreshTokens,
-        revoked: Arc<RevokedSessions>,
-        settings: SessionSettings,
+            settings: SessionSettings,
     ) -> Self {
-        Self { database, customers, clock, tokens, revoked, settings }
+        Self { database, customers, clock, tokens, settings }
     }
 
     /// Makes what opening a session needs. Where no known device is given, it is a new one's.
@@ -136,22 +130,11 @@ impl Sessions {
         (SessionDevice::New(device), Zeroizing::new(issued.token.as_str().to_owned()))
     }
 
-    /// Hands the secrets over once the session is committed; those that made room are denied from
-    /// now on.
-    pub(super) fn opened(&self, signed_in: SignedIn, secrets: Secrets) -> Opened {
-        let SignedIn { session, customer, evicted } = signed_in;
-        self.deny(&evicted);
+    /// Hands the secrets over once the session is committed.
+    pub(super) fn opened(signed_in: SignedIn, secrets: Secrets) -> Opened {
+        let SignedIn { session, customer, .. } = signed_in;
         let Secrets { refresh_token, device_token } = secrets;
         Opened { session, customer, refresh_token, device_token }
-    }
-
-    /// Denies the access tokens of revoked sessions on this node at once; the other nodes read the
-    /// revocation from the database.
-    pub fn deny(&self, sessions: &[SessionId]) {
-        let until = self.clock.now() + self.settings.access_token + CLOCK_LEEWAY;
-        for session in sessions {
-            self.revoked.mark(session.0, until);
-        }
     }
 
     /// Exchanges a refresh token for the next one. Safe to repeat within the grace period: the
@@ -176,10 +159,7 @@ impl Sessions {
                 session: *session,
                 refresh_token: child.token.clone(),
             }),
-            Ok(Outcome::RefreshReused { session_id }) => {
-                self.deny(&[session_id]);
-                Err(RefreshError::Reused)
-            }
+            Ok(Outcome::RefreshReused { .. }) => Err(RefreshError::Reused),
             Ok(_) => Err(unexpected("refresh").into()),
             Err(SubmitError::Rejected(Rejection::RefreshInvalid)) => Err(RefreshError::Invalid),
             Err(error) => Err(Trouble::from(error).into()),
@@ -196,10 +176,7 @@ impl Sessions {
         let session_id = SessionId(presented.session_id);
         let Some(owner) = self.owner(session_id).await? else { return Ok(()) };
         match self.submit(owner, Command::SignOut { session_id }, origin).await? {
-            Outcome::Revoked { sessions } => {
-                self.deny(&sessions);
-                Ok(())
-            }
+            Outcome::Revoked { .. } => Ok(()),
             _ => Err(unexpected("sign_out")),
         }
     }

@@ -446,7 +446,7 @@ impl Try {
         }));
         match self.submit(Subject::Customer(customer_id), command).await {
             Ok(Outcome::SignedIn(signed_in)) => {
-                Verified::settled(Ok(sessions.opened(*signed_in, secrets)))
+                Verified::settled(Ok(Sessions::opened(*signed_in, secrets)))
             }
             Ok(Outcome::SignInRefused(refusal)) => {
                 Verified::settled(Err(SignInError::Refused(refusal)))

@@ -32,10 +32,14 @@ use crate::security::sealing::Sealer;
 use crate::security::signing::{KeySet, PublicKey, SigningKey};
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
 use anyhow::{Context, ensure};
+use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+
+/// The difference of clocks that access tokens tolerate, at most.
+const CLOCK_LEEWAY: TimeDelta = TimeDelta::seconds(5);
 
 /// What exists before any actor does. Connections among it live on the database's runtime.
 pub struct Parts {
@@ -224,7 +228,13 @@ fn start_workers(
         settings::mailer(config),
     );
     let mailer = runtime.spawn_worker(move || mailer.clone());
-    let after = AfterCommit { outbox, mailer: Some(mailer.nudge()) };
+    let life = config.sessions.access_token_minutes.delta();
+    let after = AfterCommit {
+        outbox,
+        mailer: Some(mailer.nudge()),
+        revoked: parts.revoked.clone(),
+        remember_revoked: life + CLOCK_LEEWAY,
+    };
     workers.add(mailer);
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let settings = settings::janitor(config)?;
@@ -234,7 +244,6 @@ fn start_workers(
     );
     let (database, clock, revoked) =
         (parts.database.clone(), parts.clock.clone(), parts.revoked.clone());
-    let life = config.sessions.access_token_minutes.delta();
     let period = config.sessions.revocation_poll_ms.duration();
     workers.add(runtime.spawn_worker(move || {
         RevocationWatch::new(database.clone(), clock.clone(), revoked.clone(), life, period)
@@ -256,7 +265,6 @@ fn services(
         customers.clone(),
         parts.clock.clone(),
         RefreshTokens::new(&parts.root),
-        parts.revoked.clone(),
         SessionSettings::from(&**config),
     ));
     let sign_in = SignInParts {

@@ -27,7 +27,7 @@ fn database(parts: &Parts) -> Probe {
 
 fn redis(parts: &Parts) -> Probe {
     let redis = parts.redis.clone();
-    Probe::useful("redis", "sign-in and registration answer 503", move || {
+    Probe::useful("redis", "sign-in answers 503", move || {
         let redis = redis.clone();
         async move {
             match redis {

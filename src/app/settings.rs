@@ -51,7 +51,7 @@ pub fn runtime(config: &Config) -> RuntimeSettings {
             first: Duration::from_millis(50),
             // Short enough that what waits for a broker or a database flows again within seconds.
             max: Duration::from_secs(5),
-            jitter: rand::random::<f64>,
+            jitter,
         },
         intensity: Intensity {
             failures: shards.restart_intensity as usize,
@@ -59,6 +59,12 @@ pub fn runtime(config: &Config) -> RuntimeSettings {
         },
         stall_max: STALL_MAX,
     }
+}
+
+/// Spreads restarts that one cause made at the same moment; nothing is decided by it.
+#[expect(clippy::disallowed_methods, reason = "a spread of delays needs no repeatable randomness")]
+fn jitter() -> f64 {
+    rand::random()
 }
 
 pub fn shards(config: &Config) -> ShardSettings {

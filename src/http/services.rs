@@ -14,18 +14,14 @@ use crate::actors::sign_in::SignInGate;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Database;
+use crate::domain::CustomerId;
 use crate::domain::command::{Actor, Command, Context, IdempotencyKey, Subject, Submission};
-use crate::domain::{CustomerId, SessionId};
 use crate::security::access::AccessTokens;
 use crate::security::revoked::RevokedSessions;
 use crate::security::tokens::ThrottleKeys;
 use actix_web::HttpResponseBuilder;
-use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
-
-/// The tolerance of clocks that a token's end is stretched by, at most (see `security::access`).
-const LEEWAY: TimeDelta = TimeDelta::seconds(5);
 
 /// What handlers work with. Held as `web::Data<Services>`; cheap to clone.
 #[derive(Clone)]
@@ -96,18 +92,6 @@ impl Services {
             idempotency,
         };
         Ok(self.customers.submit(submission).await?)
-    }
-
-    /// Makes this node refuse the access tokens of sessions that were just revoked; the other
-    /// nodes read it from the database within a second (rule A7).
-    pub fn deny(&self, sessions: &[SessionId]) {
-        let longest = self.config.sessions.access_token_minutes.duration();
-        // lossless: the range of the key ends at an hour
-        let longest = TimeDelta::from_std(longest).unwrap_or(TimeDelta::MAX);
-        let until = self.clock.now() + longest + LEEWAY;
-        for session in sessions {
-            self.revoked.mark(session.0, until);
-        }
     }
 }
 

@@ -124,10 +124,7 @@ async fn carry_out(
 ) -> Result<HttpResponse, Problem> {
     let answered = services.submit(&owner, identity, owner.customer_id, command, None).await?;
     match answered.outcome {
-        Outcome::Revoked { sessions } => {
-            services.deny(&sessions);
-            Ok(HttpResponse::NoContent().finish())
-        }
+        Outcome::Revoked { .. } => Ok(HttpResponse::NoContent().finish()),
         other => Err(unexpected(&other)),
     }
 }

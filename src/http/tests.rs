@@ -452,7 +452,7 @@ async fn a7_a_token_is_worth_what_its_session_is() {
     assert_eq!(answer.problem(), is(503, "unavailable"), "accepted; the database is gone");
     assert!(!answer.text().contains("session"));
     assert_eq!(answer.header("retry-after"), Some("2"));
-    world.services.deny(&[crate::domain::SessionId(Uuid::from_u128(5))]);
+    world.services.revoked.mark(Uuid::from_u128(5), chrono::DateTime::<chrono::Utc>::MAX_UTC);
     assert_eq!(world.get_as("/v1/me", &token).await.problem(), is(401, "unauthorized"));
     let other = world.token(6);
     assert_eq!(world.get_as("/v1/me", &other).await.problem().0, 503);

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::db::{self, Database};
 use crate::domain::Submission;
 use crate::domain::outcome::Rejection;
+use crate::security::revoked::RevokedSessions;
 use chrono::TimeDelta;
 use db::transactions::{QueryError, begin, commit, rollback};
 use futures_util::FutureExt;
@@ -36,6 +37,10 @@ pub struct AfterCommit {
     /// The relay, and which shards it shall look into.
     pub outbox: Dirty,
     pub mailer: Option<Nudge>,
+    /// Sessions that this node refuses at once; the other nodes read them from the database.
+    pub revoked: Arc<RevokedSessions>,
+    /// For how long: until the last access token of a session has expired on every clock.
+    pub remember_revoked: TimeDelta,
 }
 
 /// Runs batches against the database.
@@ -193,6 +198,9 @@ impl Batches {
     }
 
     fn wake(&self, written: &save::Written) {
+        for (session, at) in &written.revoked {
+            self.after.revoked.mark(session.0, *at + self.after.remember_revoked);
+        }
         self.after.outbox.mark(written.shards.iter().copied());
         if written.mails
             && let Some(mailer) = &self.after.mailer

@@ -6,7 +6,7 @@ use super::fold::Folded;
 use crate::db::Connection;
 use crate::db::statements::*;
 use crate::domain::outcome::Rejection;
-use crate::domain::{CustomerId, State};
+use crate::domain::{CustomerId, SessionId, State};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 
@@ -15,6 +15,8 @@ pub struct Written {
     /// The logical shards with new messages.
     pub shards: BTreeSet<u16>,
     pub mails: bool,
+    /// Sessions that ended before their time, and when.
+    pub revoked: Vec<(SessionId, DateTime<Utc>)>,
 }
 
 #[derive(Default)]
@@ -39,6 +41,7 @@ struct Plan {
     keys: InsertIdempotencyKeys,
     entries: InsertAuditEntries,
     outbox: AppendToOutbox,
+    revoked: Vec<(SessionId, DateTime<Utc>)>,
 }
 
 /// Writes everything, all or nothing within the caller's transaction. Idempotency keys from before
@@ -63,7 +66,7 @@ pub async fn save(
     let shards = plan.records(folded);
     let mails = !plan.mails.is_empty();
     plan.execute(connection).await?;
-    Ok(Written { shards, mails })
+    Ok(Written { shards, mails, revoked: plan.revoked })
 }
 
 impl Plan {
@@ -123,6 +126,8 @@ impl Plan {
         for (key, session) in &after.sessions {
             if before.sessions.get(key) != Some(session) {
                 self.sessions.push(id, session);
+                // A revoked session is never loaded, so it is revoked just now.
+                self.revoked.extend(session.revoked_at.map(|at| (*key, at)));
             }
         }
         for (key, token) in &after.tokens {

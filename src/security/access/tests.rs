@@ -97,7 +97,7 @@ fn an_issued_token_is_read_back() {
 #[test]
 fn a_foreign_verifier_accepts_our_tokens() {
     let tokens = tokens();
-    let issued = tokens.issue(&access(), Utc::now());
+    let issued = tokens.issue(&access(), crate::clock::Clock::now(&crate::clock::SystemClock));
     let header = jsonwebtoken::decode_header(&issued.token).unwrap();
     assert_eq!(header.typ.as_deref(), Some("at+jwt"));
     let keys: JwkSet = serde_json::from_value(tokens.keys().jwks()).unwrap();
