@@ -21,8 +21,6 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionSettings {
     pub policy: SessionPolicy,
-    /// Life of an access token: that long a revoked session must be remembered.
-    pub access_token: TimeDelta,
 }
 
 impl From<&Config> for SessionSettings {
@@ -34,7 +32,6 @@ impl From<&Config> for SessionSettings {
                 absolute: sessions.absolute_days.delta(),
                 reuse_grace: sessions.reuse_grace_seconds.delta(),
             },
-            access_token: sessions.access_token_minutes.delta(),
         }
     }
 }
@@ -95,7 +92,7 @@ impl Sessions {
         customers: Customers,
         clock: Arc<dyn Clock>,
         tokens: RefreshTokens,
-            settings: SessionSettings,
+        settings: SessionSettings,
     ) -> Self {
         Self { database, customers, clock, tokens, settings }
     }
