@@ -24,7 +24,7 @@ fn relay(database: &TestDatabase, rabbit: &Rabbit, dirty: &Dirty, owner: &str) -
         owner: owner.to_owned(),
         read_max: 100,
         window_max: 64,
-        poll: Duration::from_millis(50),
+        poll: Duration::from_millis(20),
     };
     OutboxRelay::new(
         database.database(),
@@ -93,7 +93,8 @@ async fn settle(relay: &mut OutboxRelay, runs: usize) -> usize {
         let done = relay.run_once().await.unwrap();
         handled += done.handled;
         quiet = if done.handled == 0 && !done.more { quiet + 1 } else { 0 };
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // Longer than the poll, so that each run looks at every shard.
+        tokio::time::sleep(Duration::from_millis(30)).await;
     }
     handled
 }
@@ -301,7 +302,7 @@ async fn no_row_is_skipped_when_the_servers_clock_steps_back() {
     let client = database.client().await;
     let mut relay = relay(&database, &rabbit, &Dirty::new(), "one");
     // The clock was nine hours ahead, and now it is right again.
-    run(&client, "SELECT setval('outbox_hours', outbox_hour() + 9)").await;
+    let ahead = number(&client, "SELECT setval('outbox_hours', outbox_hour() + 9)").await;
     let mut authors: Vec<Author> = (0..10).map(|_| Author::new()).collect();
     for _ in 0..3 {
         for author in &mut authors {
@@ -309,8 +310,8 @@ async fn no_row_is_skipped_when_the_servers_clock_steps_back() {
         }
         settle(&mut relay, 2).await;
     }
-    let hours = "SELECT count(DISTINCT bucket) FROM outbox_events";
-    assert_eq!(number(&client, hours).await, 1, "no row went into an earlier hour");
+    let earliest = number(&client, "SELECT min(bucket) FROM outbox_events").await;
+    assert_eq!(earliest, ahead, "no row goes into an earlier hour");
     read_all(&mut reader, &authors).await;
     rabbit.close().await;
 }
