@@ -176,7 +176,7 @@ async fn probe(probe: &Probe) -> (&'static str, Dependency) {
         needed: probe.needed,
         latency_ms: began.elapsed().as_secs_f64() * 1000.0,
         reason,
-        without: (state != State::Up).then_some(probe.without),
+        without: (state == State::Down).then_some(probe.without),
     };
     (probe.name, dependency)
 }

@@ -181,7 +181,9 @@ impl Plan {
         if keys < self.keys.len() {
             return Err(Failure::KeyTaken);
         }
-        let updated = tokio::try_join!(
+        // All are awaited, and then the first failure in the order of sending counts: what comes
+        // after it reports no more than that the transaction was given up.
+        let sent = tokio::join!(
             self.new_customers.execute(connection),
             self.customers.execute(connection),
             self.touched.execute(connection),
@@ -199,24 +201,11 @@ impl Plan {
             self.throttles.execute(connection),
             self.mails.execute(connection),
             self.entries.execute(connection),
-        )?;
-        let (
-            _,
-            customers,
-            touched,
-            _,
-            profiles,
-            _,
-            preferences,
-            _,
-            deleted,
-            _,
-            _,
-            _,
-            _,
-            tokens,
-            ..,
-        ) = updated;
+        );
+        let (_, customers, touched, _) = (sent.0?, sent.1?, sent.2?, sent.3?);
+        let (profiles, _, preferences, _) = (sent.4?, sent.5?, sent.6?, sent.7?);
+        let (deleted, _, _, _) = (sent.8?, sent.9?, sent.10?, sent.11?);
+        let (_, tokens, _, _, _) = (sent.12?, sent.13?, sent.14?, sent.15?, sent.16?);
         let complete = customers == self.customers.len()
             && touched == self.touched.len()
             && profiles == self.profiles.len()
