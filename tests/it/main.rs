@@ -1,11 +1,28 @@
-//! Integration tests: one binary, real servers.
+//! Integration tests: one binary, real servers. `harness` starts what a test talks to; the other
+//! modules are one subject each, and the names of their tests name the rules they prove.
 
 mod harness;
+
+mod access;
+mod addresses;
+mod bad_input;
+mod crash;
+mod idempotency;
 mod janitor;
 mod keys;
 mod limits;
+mod locks;
 mod mailer;
 mod mails;
+mod messages;
+mod operators;
 mod outbox;
 mod rabbit;
+mod records;
+mod registration;
 mod revocations;
+mod schema;
+mod sessions;
+mod sign_in;
+mod staff;
+mod trouble;

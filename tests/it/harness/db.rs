@@ -4,34 +4,55 @@
 use std::path::Path;
 use std::time::Duration;
 
+use customer_service::clock::{Clock, SystemClock};
 use customer_service::db::{self, Database, DatabaseSettings};
 use sha2::{Digest, Sha256};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use url::Url;
 use uuid::Uuid;
 
 /// Key of the advisory lock under which the template is made.
 const LOCK: i64 = 0x6373_7465_6d70_6c61;
 
-/// A private, migrated database; dropped at the end.
+/// One row as text; `None` is NULL.
+pub type Row = Vec<Option<String>>;
+
+/// A private database; dropped at the end.
 pub struct TestDatabase {
     pub url: String,
+    server: String,
     name: String,
 }
 
 impl TestDatabase {
-    /// Copies the template, after making it if this is the first test with these migrations.
+    /// A migrated one on the tests' server.
     pub async fn new() -> Self {
+        Self::on(&server_url()).await
+    }
+
+    /// A migrated one on the server of this address: copies the template, after making it if this
+    /// is the first test with these migrations.
+    pub async fn on(server: &str) -> Self {
+        let server = server.to_owned();
         // The migrations need a multi-thread runtime, whichever one the test has.
-        apart(|| async {
-            let admin = client(&admin_url("postgres")).await;
-            let template = template(&admin).await;
-            let name = format!("cs_test_{}_{}", std::process::id(), Uuid::now_v7().simple());
-            let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
-            admin.batch_execute(&create).await.expect("a copy of the template can be made");
-            Self { url: admin_url(&name), name }
+        apart(move || async move {
+            let template = template(&server).await;
+            Self::create(server, &template).await
         })
         .await
+    }
+
+    /// One without any table.
+    pub async fn empty() -> Self {
+        Self::create(server_url(), "template0").await
+    }
+
+    async fn create(server: String, template: &str) -> Self {
+        let name = format!("cs_test_{}_{}", std::process::id(), SystemClock.new_id().simple());
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
+        let admin = client(&database_url(&server, "postgres")).await;
+        admin.batch_execute(&create).await.expect("a copy of the template can be made");
+        Self { url: database_url(&server, &name), server, name }
     }
 
     /// How the service would be configured for it.
@@ -48,16 +69,55 @@ impl TestDatabase {
     pub async fn client(&self) -> Client {
         client(&self.url).await
     }
+
+    /// The rows of a query.
+    pub async fn rows(&self, sql: &str) -> Vec<Row> {
+        let answer = self.client().await.simple_query(sql).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let rows = answer.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+            }
+            _ => None,
+        });
+        rows.collect()
+    }
+
+    /// The first column of a query, without NULLs.
+    pub async fn column(&self, sql: &str) -> Vec<String> {
+        self.rows(sql).await.into_iter().filter_map(|mut row| row.swap_remove(0)).collect()
+    }
+
+    /// The one value of a query; NULL and no row are empty text.
+    pub async fn one(&self, sql: &str) -> String {
+        self.column(sql).await.into_iter().next().unwrap_or_default()
+    }
+
+    /// The one number of a query.
+    pub async fn count(&self, sql: &str) -> i64 {
+        let text = self.one(sql).await;
+        text.parse().unwrap_or_else(|_| panic!("{sql} answered {text:?}"))
+    }
+
+    /// Runs statements that answer nothing.
+    pub async fn execute(&self, sql: &str) {
+        let done = self.client().await.batch_execute(sql).await;
+        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
 }
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let drop_it = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let admin = database_url(&self.server, "postgres");
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
-                let dropped = client(&admin_url("postgres")).await.batch_execute(&drop_it).await;
-                if let Err(error) = dropped {
+                let Ok((client, connection)) = tokio_postgres::connect(&admin, NoTls).await else {
+                    return; // the test's own server has ended, and the database with it
+                };
+                tokio::spawn(connection);
+                if let Err(error) = client.batch_execute(&drop_it).await {
                     eprintln!("a test database is left behind: {error}");
                 }
             });
@@ -78,12 +138,16 @@ fn settings(url: &str) -> DatabaseSettings {
     }
 }
 
-/// The server of TEST_DATABASE_URL, another database.
-fn admin_url(database: &str) -> String {
-    let url = std::env::var("TEST_DATABASE_URL").expect(
+/// The tests' server.
+fn server_url() -> String {
+    std::env::var("TEST_DATABASE_URL").expect(
         "set TEST_DATABASE_URL to a PostgreSQL for tests (a superuser's), as `make test` does",
-    );
-    let mut url = Url::parse(&url).expect("TEST_DATABASE_URL is an address");
+    )
+}
+
+/// Another database of the same server.
+fn database_url(server: &str, database: &str) -> String {
+    let mut url = Url::parse(server).expect("a server's address");
     url.set_path(&format!("/{database}"));
     url.into()
 }
@@ -97,7 +161,8 @@ async fn client(url: &str) -> Client {
 
 /// The name of the migrated template; it is made under another name, so that a half-made one is
 /// never copied.
-async fn template(admin: &Client) -> String {
+async fn template(server: &str) -> String {
+    let admin = client(&database_url(server, "postgres")).await;
     let name = format!("cs_template_{}", migrations_hash());
     let lock = format!("SELECT pg_advisory_lock({LOCK})");
     admin.batch_execute(&lock).await.expect("the template's lock");
@@ -111,7 +176,7 @@ async fn template(admin: &Client) -> String {
         ] {
             admin.batch_execute(&statement).await.expect("a database can be made");
         }
-        let settings = settings(&admin_url(&making));
+        let settings = settings(&database_url(server, &making));
         db::migrations::run(&settings).await.expect("the migrations apply");
         let rename = format!("ALTER DATABASE {making} RENAME TO {name}");
         // The server takes a moment to see that the migrating connection is closed.
@@ -121,7 +186,7 @@ async fn template(admin: &Client) -> String {
             patience -= 1;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        sweep(admin).await;
+        sweep(&admin).await;
     }
     let unlock = format!("SELECT pg_advisory_unlock({LOCK})");
     admin.batch_execute(&unlock).await.expect("the lock is given back");

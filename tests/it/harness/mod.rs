@@ -1,5 +1,52 @@
-//! What integration tests stand on: a database of their own, and a wire to the broker that can
-//! be cut.
+//! How a test gets a service to talk to: the real binary, real servers, a database of its own.
+//!
+//! [`Shop`] is the surroundings (database, exchange, mail folder, keys), [`Node`] one process that
+//! serves it, [`Shopper`] a customer with its tokens, [`Consumer`] a subscriber of the messages,
+//! [`checker`] what must hold between database and subscriber whatever happened.
+//! The servers are named by `TEST_DATABASE_URL`, `TEST_REDIS_URL` and `TEST_AMQP_URL`, as
+//! `make test` sets them; a test that breaks a server starts one of its own ([`servers`]), or puts a
+//! [`wire`] in front of it that can be cut.
 
+pub mod api;
+pub mod checker;
+pub mod consumer;
 pub mod db;
+pub mod mailbox;
+pub mod node;
+pub mod servers;
+pub mod shop;
+pub mod shopper;
 pub mod wire;
+
+use std::time::{Duration, Instant};
+
+pub use api::{Answer, Api};
+pub use consumer::Consumer;
+pub use node::Node;
+pub use shop::Shop;
+pub use shopper::Shopper;
+
+use customer_service::clock::{Clock, SystemClock};
+
+/// Text that no other test uses: for addresses, keys, names of exchanges.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", SystemClock.new_id().simple())
+}
+
+/// Asks again until there is an answer.
+///
+/// # Panics
+/// After `limit`, with `what` was waited for.
+pub async fn eventually<T, F>(what: &str, limit: Duration, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,125 @@
+//! Every route of the API description, called without and with the wrong credentials. A new route
+//! cannot escape: the list is the description itself.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::harness::{Api, Shop, Shopper};
+
+/// What anybody may call.
+const PUBLIC: &[&str] = &[
+    "/v1/auth/",
+    "/problems",
+    "/health/",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/asyncapi.json",
+    "/schemas",
+    "/.well-known/",
+];
+
+/// One operation of the API description.
+pub struct Operation {
+    pub method: Method,
+    /// With parameters in braces.
+    pub template: String,
+    /// `customer`, `staff`, or nothing.
+    pub security: Vec<String>,
+    /// The schema of its JSON body.
+    pub body: Option<Value>,
+}
+
+impl Operation {
+    /// The path with every parameter replaced.
+    pub fn path(&self, parameter: &str) -> String {
+        let mut path = self.template.clone();
+        while let (Some(from), Some(to)) = (path.find('{'), path.find('}')) {
+            path.replace_range(from..=to, parameter);
+        }
+        path
+    }
+
+    /// `GET /v1/me`
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.template)
+    }
+}
+
+/// Every operation that the service describes.
+pub async fn operations(node: &Api) -> Vec<Operation> {
+    let document = node.get("/openapi.json").send().await.expect(200).json();
+    let mut operations = Vec::new();
+    for (template, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let Ok(method) = method.to_uppercase().parse::<Method>() else { continue };
+            if !operation.is_object() || method.as_str() == "PARAMETERS" {
+                continue;
+            }
+            let security = operation["security"].as_array().cloned().unwrap_or_default();
+            let names = security.iter().filter_map(|scheme| scheme.as_object()?.keys().next().cloned());
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            operations.push(Operation {
+                method,
+                template: template.clone(),
+                security: names.collect(),
+                body: schema.is_object().then(|| resolved(&document, schema)),
+            });
+        }
+    }
+    assert!(operations.len() >= 25, "only {} operations are described", operations.len());
+    operations
+}
+
+fn resolved(document: &Value, schema: &Value) -> Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => document.pointer(&reference[1..]).unwrap().clone(),
+        None => schema.clone(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_that_is_not_public_asks_who_is_there() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    let shopper = Shopper::new(&shop, &node).await;
+    let id = "0190b4a0-0000-7000-8000-000000000000";
+    for operation in operations(&node).await {
+        let (name, path) = (operation.name(), operation.path(id));
+        let public = PUBLIC.iter().any(|prefix| operation.template.starts_with(prefix));
+        assert_eq!(public, operation.security.is_empty(), "{name}: {:?}", operation.security);
+        if public {
+            continue;
+        }
+        let call = || node.call(operation.method.clone(), &path);
+        let bare = call().send().await.problem(401, "unauthorized");
+        assert_eq!(bare.header("www-authenticate"), "Bearer", "{name}");
+        let other = match operation.security[0].as_str() {
+            "customer" => shop.staff_key.as_str(),
+            "staff" => shopper.access.as_str(),
+            scheme => panic!("{name} has the scheme {scheme}"),
+        };
+        for token in ["x", "csk_aaaaaaaaaaaa_bbbbbbbbbbbbbbbbbbbb", other] {
+            let refused = call().bearer(token).send().await.problem(401, "unauthorized");
+            assert!(refused.header("www-authenticate").contains("invalid_token"), "{name}");
+        }
+        let basic = call().header("authorization", "Basic YTpi").send().await;
+        basic.problem(401, "unauthorized");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_staff_route_asks_for_a_scope() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    let (_, key) = shop.key("analytics:read");
+    let id = "0190b4a0-0000-7000-8000-000000000000";
+    for operation in operations(&node).await {
+        if operation.security.first().is_some_and(|scheme| scheme == "staff") {
+            let call = node.call(operation.method.clone(), &operation.path(id)).bearer(&key);
+            call.send().await.problem(403, "insufficient_scope");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Reading the mails that a node wrote as `.eml` files.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::eventually;
+
+/// One mail as a test looks at it.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The template's name, from `X-Template`.
+    pub kind: String,
+    /// The whole file.
+    pub raw: String,
+}
+
+impl Mail {
+    /// The token in the mail's link.
+    pub fn token(&self) -> String {
+        let (_, after) = self.raw.split_once("token=").expect("the mail has a link with a token");
+        let end = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        after.split(end).next().unwrap_or_default().to_owned()
+    }
+}
+
+/// The mails to `address` so far, oldest first.
+pub fn mails_to(folder: &Path, address: &str) -> Vec<Mail> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+        .unwrap_or_default();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "eml"));
+    // Their names begin with the mail's time-ordered id.
+    files.sort();
+    let read = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    read.filter(|raw| field(raw, "To").is_some_and(|to| to.contains(address)))
+        .map(|raw| Mail { kind: field(&raw, "X-Template").unwrap_or_default(), raw })
+        .collect()
+}
+
+/// Waits for the `number`-th mail to `address`, counted from 1.
+pub async fn mail_to(folder: &Path, address: &str, number: usize) -> Mail {
+    let what = format!("mail {number} to {address}");
+    eventually(&what, Duration::from_secs(20), async || {
+        mails_to(folder, address).into_iter().nth(number - 1)
+    })
+    .await
+}
+
+fn field(raw: &str, name: &str) -> Option<String> {
+    let head = raw.split("\r\n\r\n").next()?;
+    let value = head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(value.trim().to_owned())
+}

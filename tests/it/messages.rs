@@ -1,0 +1,60 @@
+//! What leaves the service (rules M4, M6): every kind of message, and no personal value in any.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use customer_service::domain::event::MESSAGE_KINDS;
+use serde_json::json;
+
+use crate::harness::checker;
+use crate::harness::shopper::{PASSWORD, home, sign_in};
+use crate::harness::{Shop, Shopper};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
+    let shop = Shop::new().await;
+    let consumer = shop.consumer().await;
+    let node = shop.node().await;
+    let shopper = Shopper::new(&shop, &node).await;
+    let staff = |path: &str, body| {
+        let path = format!("/v1/admin/customers/{}{path}", shopper.id);
+        (path, body)
+    };
+    let mut body = home("Hawthorne-City");
+    body["phone"] = json!("+84912345678");
+    let first = shopper.post(&node, "/v1/me/addresses", body).send().await.expect(201).json();
+    let second = shopper.add_address(&node, "Hawthorne-City").await;
+    let first = format!("/v1/me/addresses/{}", first["id"].as_str().unwrap());
+    shopper.patch(&node, &first, json!({ "line1": "Hawthorne-Street 7" })).send().await.expect(200);
+    let default = format!("/v1/me/addresses/{second}/default");
+    shopper.put(&node, &default, json!({ "kind": "billing" })).send().await.expect(200);
+    shopper.delete(&node, &first).send().await.expect(204);
+    shopper.patch(&node, "/v1/me", json!({ "last_name": "Hawthorne" })).send().await.expect(200);
+    let profile = json!({ "bio": "Hawthorne", "tax_id": "7654321", "custom": { "pet": "Hawthorne" } });
+    shopper.patch(&node, "/v1/me/profile", profile).send().await.expect(200);
+    shopper.patch(&node, "/v1/me/preferences", json!({ "currency": "VND" })).send().await.expect(200);
+    for _ in 0..5 {
+        sign_in(&node, &shopper.email, "wrong password 12").await.expect(401);
+    }
+    let (path, body) = staff("", json!({ "group": "business", "phone": "+84987654321" }));
+    node.patch(&path, body).bearer(&shop.staff_key).send().await.expect(200);
+    let (path, body) = staff("/status", json!({ "to": "suspended", "reason": "fraud_suspected" }));
+    node.post(&path, body).bearer(&shop.staff_key).send().await.expect(200);
+
+    checker::check(&shop.database, &consumer, &[], Duration::from_secs(20)).await;
+    let received = consumer.received();
+    let kinds: BTreeSet<_> = received.iter().map(|message| message.kind.as_str()).collect();
+    let all: BTreeSet<_> = MESSAGE_KINDS.iter().copied().collect();
+    assert_eq!(kinds, all, "every kind that can be written was published");
+
+    let personal =
+        ["Hawthorne", &shopper.email, "shoppers.example", "Nguyễn", "Ánh", "+849", "7654321", PASSWORD];
+    let entries = shop.database.column("SELECT data FROM audit_entries").await;
+    let messages = received.iter().map(|message| message.data.to_string());
+    for text in messages.chain(entries).chain([node.log()]) {
+        for value in personal {
+            assert!(!text.contains(value), "{value} is told in {text}");
+        }
+    }
+    consumer.close().await;
+}
