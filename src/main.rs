@@ -82,6 +82,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 fn main() -> ExitCode {
+    // in a build for tests: faults at the places that the variable FAILPOINTS names
+    let _faults = fail::has_failpoints().then(fail::FailScenario::setup);
     let cli = Cli::parse();
     // every TLS client asks for the process's provider; a second one cannot have been installed,
     // for nothing has run before this line

@@ -75,17 +75,17 @@ async fn l3_exactly_the_documented_moves_are_possible_and_each_is_a_message() {
             answer.problem(409, "transition_not_allowed");
         }
     }
-    let moves = shop.database.column(&format!(
+    let moves = format!(
         "SELECT (data->>'from') || '>' || (data->>'to') || ' ' || (data->>'reason') FROM outbox_events \
          WHERE customer_id = '{id}' AND kind = 'customer.status_changed' ORDER BY customer_sequence"
-    ));
+    );
     let expected = [
         "active>suspended asked_for",
         "suspended>active asked_for",
         "active>inactive asked_for",
         "inactive>active asked_for",
     ];
-    assert_eq!(moves.await, expected);
+    assert_eq!(shop.database.column(&moves).await, expected);
     for (body, fault) in [
         (json!({ "to": "suspended" }), "#/reason required"),
         (json!({ "to": "gone", "reason": "x" }), "#/to"),
