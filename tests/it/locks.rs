@@ -10,7 +10,11 @@ use crate::harness::shopper::{PASSWORD, address, sign_in};
 use crate::harness::{Node, Shop, Shopper};
 
 /// The lock's own behaviour under a thousand callers, and none of it due to a queue that is full.
-const WIDE: &[(&str, &str)] = &[("SIGN_IN__WAIT_MS", "4000"), ("HTTP__REQUEST_TIMEOUT_MS", "30000")];
+const WIDE: &[(&str, &str)] = &[
+    ("SIGN_IN__WAIT_MS", "15000"),
+    ("HTTP__REQUEST_TIMEOUT_MS", "30000"),
+    ("HTTP__SHUTDOWN_TIMEOUT_SECONDS", "30"),
+];
 
 async fn verifications(nodes: &[Node]) -> f64 {
     let mut sum = 0.0;

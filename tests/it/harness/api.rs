@@ -25,10 +25,6 @@ impl Api {
         Self { base, client }
     }
 
-    pub fn base(&self) -> &str {
-        &self.base
-    }
-
     pub fn get(&self, path: &str) -> Call {
         self.call(Method::GET, path)
     }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use super::eventually;
 
 /// One mail as a test looks at it.
@@ -15,9 +17,24 @@ pub struct Mail {
 }
 
 impl Mail {
+    /// The text for people without HTML, decoded.
+    pub fn text(&self) -> String {
+        let (_, part) = self.raw.split_once("Content-Type: text/plain").expect("a text part");
+        let (head, body) = part.split_once("\r\n\r\n").expect("a body after its header");
+        let body = body.split("\r\n--").next().unwrap_or_default();
+        let bytes = if head.contains("base64") {
+            STANDARD.decode(body.replace("\r\n", "")).expect("base64")
+        } else {
+            assert!(!head.contains("quoted-printable"), "not expected of our mails: {head}");
+            body.as_bytes().to_vec()
+        };
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+
     /// The token in the mail's link.
     pub fn token(&self) -> String {
-        let (_, after) = self.raw.split_once("token=").expect("the mail has a link with a token");
+        let text = self.text();
+        let (_, after) = text.split_once("token=").expect("the mail has a link with a token");
         let end = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         after.split(end).next().unwrap_or_default().to_owned()
     }

@@ -44,7 +44,8 @@ impl Shopper {
             access: text("access_token"),
             refresh: text("refresh_token"),
             session: text("session_id"),
-            device: text("device_token"),
+            // Told once, when the device becomes known.
+            device: pair["device_token"].as_str().unwrap_or_default().to_owned(),
         }
     }
 
