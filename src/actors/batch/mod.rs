@@ -51,6 +51,8 @@ pub struct Batches {
 enum Failure {
     /// The database refused something that one of the commands asked for.
     Refused(Rejection),
+    /// Another node carried out a request with this idempotency key a moment ago.
+    KeyTaken,
     /// Nothing was committed; the database is not there or gave up.
     NotDone(db::Error),
     /// The connection was lost during the commit.
@@ -114,21 +116,49 @@ impl Batches {
     async fn answers(&self, submissions: &[Submission], committing: &AtomicBool) -> Vec<Answer> {
         match self.attempt(submissions, committing).await {
             Ok(answers) => answers,
-            Err(failure) if submissions.len() == 1 || !failure.concerns_one() => {
+            Err(failure) if !failure.concerns_one() => {
                 vec![Err(failure.into_error()); submissions.len()]
             }
-            Err(_) => {
+            Err(failure) => {
+                if let [submission] = submissions {
+                    return vec![self.settle(submission, failure, committing).await];
+                }
                 metrics::counter!("batch_split_total").increment(1);
                 let mut answers = Vec::with_capacity(submissions.len());
                 for submission in submissions {
-                    let one = self.attempt(std::slice::from_ref(submission), committing).await;
-                    answers.push(match one {
-                        Ok(mut answer) => answer.pop().unwrap_or(Err(SubmitError::Unknown)),
-                        Err(failure) => Err(failure.into_error()),
+                    answers.push(match self.alone(submission, committing).await {
+                        Ok(answer) => answer,
+                        Err(failure) => self.settle(submission, failure, committing).await,
                     });
                 }
                 answers
             }
+        }
+    }
+
+    async fn alone(
+        &self,
+        submission: &Submission,
+        committing: &AtomicBool,
+    ) -> Result<Answer, Failure> {
+        let mut answers = self.attempt(std::slice::from_ref(submission), committing).await?;
+        Ok(answers.pop().unwrap_or(Err(SubmitError::Unknown)))
+    }
+
+    /// What to answer to a command that failed alone.
+    async fn settle(
+        &self,
+        submission: &Submission,
+        failure: Failure,
+        committing: &AtomicBool,
+    ) -> Answer {
+        match failure {
+            // Its twin has committed: run again, it finds what that one was answered.
+            Failure::KeyTaken => {
+                let again = self.alone(submission, committing).await;
+                again.unwrap_or_else(|failure| Err(failure.into_error()))
+            }
+            failure => Err(failure.into_error()),
         }
     }
 
@@ -204,7 +234,7 @@ impl Failure {
     /// Whether running the commands one by one may help the others.
     fn concerns_one(&self) -> bool {
         match self {
-            Self::Refused(_) => true,
+            Self::Refused(_) | Self::KeyTaken => true,
             Self::NotDone(error) => {
                 matches!(error, db::Error::Transient(_) | db::Error::Internal(_))
             }
@@ -215,6 +245,7 @@ impl Failure {
     fn into_error(self) -> SubmitError {
         match self {
             Self::Refused(rejection) => SubmitError::Rejected(rejection),
+            Self::KeyTaken => SubmitError::InProgress,
             Self::NotDone(error) => {
                 tracing::warn!(%error, "a batch was not carried out");
                 SubmitError::Unavailable
