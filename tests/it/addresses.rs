@@ -60,7 +60,10 @@ async fn d1_64_parallel_changes_of_the_default_leave_one_and_a_message_for_each_
     let mut holder = ids[0].clone();
     for message in consumer.of(&shopper.id) {
         let data = &message.data;
-        if message.kind == "address.default_changed" && data["kind"] == "shipping" && data["from"].is_string() {
+        if message.kind == "address.default_changed"
+            && data["kind"] == "shipping"
+            && data["from"].is_string()
+        {
             assert_eq!(data["from"], json!(holder));
             holder = data["to"].as_str().unwrap().to_owned();
         }
@@ -77,7 +80,10 @@ async fn d1_the_first_is_both_defaults_and_a_deleted_default_is_handed_over() {
     let shopper = Shopper::new(&shop, &node).await;
     let added = shopper.post(&node, "/v1/me/addresses", home("Huế")).send().await.expect(201);
     let first = added.json();
-    assert_eq!((&first["default_shipping"], &first["default_billing"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&first["default_shipping"], &first["default_billing"]),
+        (&json!(true), &json!(true))
+    );
     let id = first["id"].as_str().unwrap().to_owned();
     assert_eq!(added.header("location"), format!("/v1/me/addresses/{id}"));
     assert_eq!(added.version(), first["version"].as_i64().unwrap());
@@ -92,7 +98,8 @@ async fn d1_the_first_is_both_defaults_and_a_deleted_default_is_handed_over() {
     assert_eq!(defaults(&shopper, &node).await, (id.clone(), second.clone()));
     let third = shopper.add_address(&node, "Sa Pa").await;
     // Used last: it inherits.
-    let change = shopper.patch(&node, &format!("/v1/me/addresses/{id}"), json!({ "label": "home" }));
+    let change =
+        shopper.patch(&node, &format!("/v1/me/addresses/{id}"), json!({ "label": "home" }));
     change.send().await.expect(200);
     shopper.delete(&node, &format!("/v1/me/addresses/{second}")).send().await.expect(204);
     assert_eq!(defaults(&shopper, &node).await, (id.clone(), id.clone()));
@@ -159,8 +166,11 @@ async fn d2_values_are_checked_by_their_country_and_kept_as_written() {
         "line2": "عبد الله", "city": "Berlin", "region": "BE", "postal_code": "10115", "country": "de",
         "phone": "+49 30 901820",
     });
-    let added = shopper.post(&node, "/v1/me/addresses", whole.clone()).send().await.expect(201).json();
-    for field in ["label", "recipient", "company", "line1", "line2", "city", "region", "postal_code"] {
+    let added =
+        shopper.post(&node, "/v1/me/addresses", whole.clone()).send().await.expect(201).json();
+    for field in
+        ["label", "recipient", "company", "line1", "line2", "city", "region", "postal_code"]
+    {
         assert_eq!(added[field], whole[field], "{field}");
     }
     assert_eq!((&added["country"], &added["phone"]), (&json!("DE"), &json!("+4930901820")));

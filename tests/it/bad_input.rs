@@ -69,14 +69,32 @@ async fn bodies_that_cannot_be_read_are_told_so_by_every_route() {
         for (what, content_type, body, status, code) in [
             ("an open brace", json, b"{".to_vec(), 400, "malformed_json"),
             ("nothing", json, Vec::new(), 400, "malformed_json"),
-            ("a doubled field", json, br#"{"email":"a","email":"b"}"#.to_vec(), 400, "malformed_json"),
-            ("bytes that are no UTF-8", json, b"{\"a\":\"\xff\xfe\"}".to_vec(), 400, "malformed_json"),
+            (
+                "a doubled field",
+                json,
+                br#"{"email":"a","email":"b"}"#.to_vec(),
+                400,
+                "malformed_json",
+            ),
+            (
+                "bytes that are no UTF-8",
+                json,
+                b"{\"a\":\"\xff\xfe\"}".to_vec(),
+                400,
+                "malformed_json",
+            ),
             ("half a surrogate", json, br#"{"a":"\ud800"}"#.to_vec(), 400, "malformed_json"),
             ("a deep nest", json, deep.clone().into_bytes(), 400, "malformed_json"),
             ("a huge number", json, br#"{"a":1e400}"#.to_vec(), 400, "malformed_json"),
             ("too much", json, large.clone().into_bytes(), 413, "payload_too_large"),
             ("plain text", "text/plain", b"{}".to_vec(), 415, "unsupported_media_type"),
-            ("a form", "application/x-www-form-urlencoded", b"a=b".to_vec(), 415, "unsupported_media_type"),
+            (
+                "a form",
+                "application/x-www-form-urlencoded",
+                b"a=b".to_vec(),
+                415,
+                "unsupported_media_type",
+            ),
             ("an array", json, b"[]".to_vec(), 422, "validation_failed"),
             ("a string", json, b"\"x\"".to_vec(), 422, "validation_failed"),
         ] {
@@ -110,7 +128,8 @@ async fn every_field_of_every_body_is_named_when_its_value_is_hostile() {
         ("SQL", json!("'; DROP TABLE customers; --")),
     ];
     // What may stand in any text is accepted; these never may.
-    let never = ["an object in a list", "a nul", "an overlong text", "stacked accents", "a fraction"];
+    let never =
+        ["an object in a list", "a nul", "an overlong text", "stacked accents", "a fraction"];
     let mut fields = 0;
     for operation in operations(&stage.node).await {
         let Some(schema) = &operation.body else { continue };
@@ -119,10 +138,12 @@ async fn every_field_of_every_body_is_named_when_its_value_is_hostile() {
             fields += 1;
             for (what, value) in &hostile {
                 let answer = stage.call(&operation).json(json!({ field: value })).send().await;
-                let told = format!("{name}: {what} as {field}: {} {}", answer.status, answer.text());
+                let told =
+                    format!("{name}: {what} as {field}: {} {}", answer.status, answer.text());
                 assert!(answer.status < 500, "{told}");
                 // A token that is no token is answered as one that is not valid.
-                let token = field.contains("token") || field == "password" || field.contains("challenge");
+                let token =
+                    field.contains("token") || field == "password" || field.contains("challenge");
                 if never.contains(what) && !token {
                     assert_eq!(answer.status, 422, "{told}");
                     let place = format!("#/{field}");
@@ -134,7 +155,10 @@ async fn every_field_of_every_body_is_named_when_its_value_is_hostile() {
         }
     }
     assert!(fields >= 40, "only {fields} fields were tried");
-    assert_eq!(stage.shop.database.count("SELECT count(*) FROM customers WHERE deleted_at IS NULL").await, 1);
+    assert_eq!(
+        stage.shop.database.count("SELECT count(*) FROM customers WHERE deleted_at IS NULL").await,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,7 +185,11 @@ async fn wrong_methods_ids_and_parameters_have_their_status() {
                 assert!(!answer.header("allow").is_empty(), "{method} {template}");
                 answer.problem(405, "method_not_allowed");
             } else {
-                assert!(matches!(answer.status, 401 | 404), "{method} {template}: {}", answer.status);
+                assert!(
+                    matches!(answer.status, 401 | 404),
+                    "{method} {template}: {}",
+                    answer.status
+                );
             }
         }
     }
@@ -169,12 +197,15 @@ async fn wrong_methods_ids_and_parameters_have_their_status() {
         if !operation.template.contains('{') || operation.template.starts_with("/docs") {
             continue;
         }
-        for id in ["x", "%00", "..%2f..", "0190b4a0000070008000000000000000", "%F0%9F%91%8B", "-1", "%ff"] {
+        for id in
+            ["x", "%00", "..%2f..", "0190b4a0000070008000000000000000", "%F0%9F%91%8B", "-1", "%ff"]
+        {
             let call = stage.node.call(operation.method.clone(), &operation.path(id));
             let call = stage.signed(operation, call);
             let call = if operation.body.is_some() { call.json(json!({})) } else { call };
             let answer = call.send().await;
-            let told = format!("{} with id {id}: {} {}", operation.name(), answer.status, answer.text());
+            let told =
+                format!("{} with id {id}: {} {}", operation.name(), answer.status, answer.text());
             assert!(matches!(answer.status, 400 | 404 | 422), "{told}");
             answer.assert_problem();
         }
@@ -211,10 +242,14 @@ async fn queries_are_read_as_strictly_as_bodies() {
             }
         }
     }
-    for query in ["status=gone", "expand=stats", "created_from=yesterday", "email=%00", "q=%00"] {
+    for query in ["status=gone", "expand=stats", "created_from=yesterday", "email=x"] {
         let answer = stage.node.get(&format!("{customers}?{query}")).bearer(staff).send().await;
         let told = format!("{query}: {} {}", answer.status, answer.text());
         assert!(matches!(answer.status, 200 | 422), "{told}");
+    }
+    for query in ["email=%00", "q=%00"] {
+        let answer = stage.node.get(&format!("{customers}?{query}")).bearer(staff).send().await;
+        answer.problem(400, "malformed_query");
     }
     let long = format!("{customers}?q={}", "x".repeat(5000));
     stage.node.get(&long).bearer(staff).send().await.problem(414, "uri_too_long");
@@ -237,8 +272,15 @@ async fn all_faults_of_a_body_are_told_at_once_and_none_repeats_what_was_sent() 
     let named: BTreeSet<_> =
         answer.faults().iter().map(|fault| fault.split(' ').next().unwrap().to_owned()).collect();
     let expected = [
-        "#/customer_type", "#/email", "#/extra", "#/first_name", "#/last_name", "#/locale", "#/password",
-        "#/phone", "#/timezone",
+        "#/customer_type",
+        "#/email",
+        "#/extra",
+        "#/first_name",
+        "#/last_name",
+        "#/locale",
+        "#/password",
+        "#/phone",
+        "#/timezone",
     ];
     let expected: BTreeSet<_> = expected.into_iter().map(str::to_owned).collect();
     assert_eq!(named, expected);
@@ -250,7 +292,16 @@ async fn all_faults_of_a_body_are_told_at_once_and_none_repeats_what_was_sent() 
 async fn l8_names_survive_in_every_script() {
     let stage = Stage::new().await;
     let node: &Api = &stage.node;
-    for name in ["Nguyễn Thị Ánh", "İbrahim Şahin", "陳大文", "عبد الله", "Zoë 👩‍👩‍👧", "McDONALD", "d'Árc", "O’Neill"] {
+    for name in [
+        "Nguyễn Thị Ánh",
+        "İbrahim Şahin",
+        "陳大文",
+        "عبد الله",
+        "Zoë 👩‍👩‍👧",
+        "McDONALD",
+        "d'Árc",
+        "O’Neill",
+    ] {
         let body = json!({ "first_name": format!("  {name} "), "last_name": name });
         let changed = stage.shopper.patch(node, "/v1/me", body).send().await.expect(200).json();
         assert_eq!((&changed["first_name"], &changed["last_name"]), (&json!(name), &json!(name)));

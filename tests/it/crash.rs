@@ -120,7 +120,8 @@ async fn m1_m2_kill_9_under_load_loses_nothing_and_inverts_nothing() {
     if let Some(rabbit) = &rabbit {
         let began = Instant::now();
         rabbit.stop("TERM").await;
-        tokio::time::sleep(Duration::from_secs(broker_seconds).saturating_sub(began.elapsed())).await;
+        tokio::time::sleep(Duration::from_secs(broker_seconds).saturating_sub(began.elapsed()))
+            .await;
         tokio::task::block_in_place(|| rabbit.start_again());
         println!("RabbitMQ was away for {:?}", began.elapsed());
     }

@@ -39,8 +39,12 @@ async fn a3_1000_parallel_wrong_sign_ins_are_exactly_5_verifications_on_two_node
         let answers: Vec<_> = stream::iter(calls).buffer_unordered(500).collect().await;
         let count = |status: u16| answers.iter().filter(|a| a.status == status).count();
         let (wrong, locked) = (count(401), count(429));
-        let others: Vec<_> =
-            answers.iter().filter(|a| !matches!(a.status, 401 | 429)).take(3).map(|a| a.text()).collect();
+        let others: Vec<_> = answers
+            .iter()
+            .filter(|a| !matches!(a.status, 401 | 429))
+            .take(3)
+            .map(|a| a.text())
+            .collect();
         assert_eq!(verifications(&nodes).await - before, 5.0, "{wrong} wrong, {locked} locked");
         assert_eq!((wrong, locked), (5, 995), "{others:?}");
         for answer in answers.into_iter().filter(|answer| answer.status == 429).take(3) {
@@ -109,9 +113,7 @@ async fn a4_a_known_device_is_not_locked_out_by_strangers() {
         sign_in(&node, &shopper.email, "wrong password 12").await;
     }
     sign_in(&node, &shopper.email, PASSWORD).await.problem(429, "login_locked");
-    let body = |device: &str| {
-        json!({ "email": shopper.email, "password": PASSWORD, "device_token": device })
-    };
+    let body = |device: &str| json!({ "email": shopper.email, "password": PASSWORD, "device_token": device });
     node.post("/v1/auth/login", body(&shopper.device)).send().await.expect(200);
     // A device of somebody else, or none at all, counts with everybody.
     let other = Shopper::new(&shop, &node).await;

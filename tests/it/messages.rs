@@ -30,9 +30,14 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     shopper.put(&node, &default, json!({ "kind": "billing" })).send().await.expect(200);
     shopper.delete(&node, &first).send().await.expect(204);
     shopper.patch(&node, "/v1/me", json!({ "last_name": "Hawthorne" })).send().await.expect(200);
-    let profile = json!({ "bio": "Hawthorne", "tax_id": "7654321", "custom": { "pet": "Hawthorne" } });
+    let profile =
+        json!({ "bio": "Hawthorne", "tax_id": "7654321", "custom": { "pet": "Hawthorne" } });
     shopper.patch(&node, "/v1/me/profile", profile).send().await.expect(200);
-    shopper.patch(&node, "/v1/me/preferences", json!({ "currency": "VND" })).send().await.expect(200);
+    shopper
+        .patch(&node, "/v1/me/preferences", json!({ "currency": "VND" }))
+        .send()
+        .await
+        .expect(200);
     for _ in 0..5 {
         sign_in(&node, &shopper.email, "wrong password 12").await.expect(401);
     }
@@ -47,8 +52,16 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     let all: BTreeSet<_> = MESSAGE_KINDS.iter().copied().collect();
     assert_eq!(kinds, all, "every kind that can be written was published");
 
-    let personal =
-        ["Hawthorne", &shopper.email, "shoppers.example", "Nguyễn", "Ánh", "+849", "7654321", PASSWORD];
+    let personal = [
+        "Hawthorne",
+        &shopper.email,
+        "shoppers.example",
+        "Nguyễn",
+        "Ánh",
+        "+849",
+        "7654321",
+        PASSWORD,
+    ];
     let entries = shop.database.column("SELECT data FROM audit_entries").await;
     let messages = received.iter().map(|message| message.data.to_string());
     for text in messages.chain(entries).chain([node.log()]) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::harness::shopper::{PASSWORD, sign_in};
 use crate::harness::{Shop, Shopper};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -11,7 +12,7 @@ async fn health_metrics_and_documents_are_served() {
     let shop = Shop::new().await;
     let node = shop.node().await;
     let shopper = Shopper::new(&shop, &node).await;
-    for path in ["/health/live", "/livez", "/health/ready", "/readyz", "/.well-known/security.txt", "/docs/", "/problems"] {
+    for path in ["/health/live", "/livez", "/health/ready", "/readyz", "/docs/", "/problems"] {
         node.get(path).send().await.expect(200);
     }
     let ready = node.get("/health/ready").send().await.expect(200).json();
@@ -21,15 +22,22 @@ async fn health_metrics_and_documents_are_served() {
         assert!(known, "{dependency} is not in {ready}");
     }
     shopper.get(&node, "/v1/me").send().await.expect(200);
+    sign_in(&node, &shopper.email, PASSWORD).await.expect(200);
     let metrics = node.get("/metrics").send().await.expect(200);
     assert!(metrics.header("content-type").starts_with("text/plain"), "{:?}", metrics.headers);
-    for name in ["http_server_request_duration_seconds", "actor_up", "actor_batch_size", "password_verifications_total"] {
+    for name in [
+        "http_server_request_duration_seconds",
+        "actor_up",
+        "actor_batch_size",
+        "password_verifications_total",
+    ] {
         assert!(metrics.text().contains(name), "{name} is not measured");
     }
     assert!(!metrics.text().contains(&shopper.id) && !metrics.text().contains("@"));
     let actors = node.get("/ops/actors").bearer(&shop.staff_key).send().await.expect(200);
     assert!(actors.text().contains("outbox"), "{}", actors.text());
-    node.get("/ops").send().await.expect(401);
+    node.get("/ops").send().await.expect(200);
+    node.get("/ops/actors").send().await.problem(401, "unauthorized");
 
     let own = node.get("/v1/me").bearer(&shopper.access).header("x-request-id", "mine-7");
     assert_eq!(own.send().await.expect(200).header("x-request-id"), "mine-7");
@@ -48,7 +56,8 @@ async fn health_metrics_and_documents_are_served() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l6_a_default_group_that_does_not_exist_stops_the_start() {
     let shop = Shop::new().await;
-    let settings = [("CUSTOMERS__DEFAULT_GROUP_BUSINESS", "nobility"), ("HTTP__BIND", "127.0.0.1:0")];
+    let settings =
+        [("CUSTOMERS__DEFAULT_GROUP_BUSINESS", "nobility"), ("HTTP__BIND", "127.0.0.1:0")];
     let output = shop.command(&settings).arg("serve").output().unwrap();
     assert!(!output.status.success());
     let told = String::from_utf8_lossy(&output.stderr).into_owned()
@@ -81,10 +90,10 @@ async fn operator_routes_can_have_an_address_of_their_own() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let ops = format!("127.0.0.1:{port}");
     let public = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let settings =
-        [("HTTP__BIND", format!("127.0.0.1:{public}")), ("HTTP__OPS_BIND", ops.clone())];
+    let settings = [("HTTP__BIND", format!("127.0.0.1:{public}")), ("HTTP__OPS_BIND", ops.clone())];
     let settings: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    let mut child = shop.command(&settings).arg("serve").stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut child =
+        shop.command(&settings).arg("serve").stdout(std::process::Stdio::null()).spawn().unwrap();
     let api = crate::harness::Api::new(format!("http://127.0.0.1:{public}"));
     let operators = crate::harness::Api::new(format!("http://{ops}"));
     crate::harness::eventually("both addresses answer", Duration::from_secs(30), async || {

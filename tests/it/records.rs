@@ -19,11 +19,27 @@ async fn l2_every_change_names_its_fields_and_no_change_keeps_the_version() {
     assert_eq!(me.json()["version"], json!(start));
 
     let steps: [(&str, Value, &[&str]); 6] = [
-        ("/v1/me", json!({ "first_name": "Nguye\u{302}\u{303}n", "accepts_marketing": true }), &["accepts_marketing", "first_name"]),
+        (
+            "/v1/me",
+            json!({ "first_name": "Nguye\u{302}\u{303}n", "accepts_marketing": true }),
+            &["accepts_marketing", "first_name"],
+        ),
         ("/v1/me", json!({ "first_name": "Nguyễn" }), &[]),
-        ("/v1/me/profile", json!({ "date_of_birth": "1990-02-28", "bio": "Xin chào\nthế giới 👋", "custom": { "size": "M", "points": 7 } }), &["profile.bio", "profile.custom", "profile.date_of_birth"]),
-        ("/v1/me/profile", json!({ "bio": null, "custom": { "points": null } }), &["profile.bio", "profile.custom"]),
-        ("/v1/me/preferences", json!({ "locale": "vi-VN", "channels": { "sms": true }, "topics": ["news", "art", "news"] }), &["preferences.channels", "preferences.locale", "preferences.topics"]),
+        (
+            "/v1/me/profile",
+            json!({ "date_of_birth": "1990-02-28", "bio": "Xin chào\nthế giới 👋", "custom": { "size": "M", "points": 7 } }),
+            &["profile.bio", "profile.custom", "profile.date_of_birth"],
+        ),
+        (
+            "/v1/me/profile",
+            json!({ "bio": null, "custom": { "points": null } }),
+            &["profile.bio", "profile.custom"],
+        ),
+        (
+            "/v1/me/preferences",
+            json!({ "locale": "vi-VN", "channels": { "sms": true }, "topics": ["news", "art", "news"] }),
+            &["preferences.channels", "preferences.locale", "preferences.topics"],
+        ),
         ("/v1/me/preferences", json!({ "locale": "vi-VN" }), &[]),
     ];
     let mut version = start;
@@ -54,13 +70,20 @@ async fn l2_every_change_names_its_fields_and_no_change_keeps_the_version() {
     for (changes, expected) in changes.iter().zip(&expected_changes) {
         // Channels and custom attributes may be named one by one.
         for field in expected {
-            assert!(changes.iter().any(|change| change.starts_with(field.as_str())), "{field}: {changes:?}");
+            assert!(
+                changes.iter().any(|change| change.starts_with(field.as_str())),
+                "{field}: {changes:?}"
+            );
         }
     }
-    let whole = shopper.get(&node, "/v1/me?expand=profile,preferences").send().await.expect(200).json();
+    let whole =
+        shopper.get(&node, "/v1/me?expand=profile,preferences").send().await.expect(200).json();
     assert_eq!(whole["first_name"], "Nguyễn");
     assert_eq!(whole["profile"]["date_of_birth"], "1990-02-28");
-    assert_eq!((&whole["profile"]["bio"], &whole["profile"]["custom"]), (&json!(null), &json!({ "size": "M" })));
+    assert_eq!(
+        (&whole["profile"]["bio"], &whole["profile"]["custom"]),
+        (&json!(null), &json!({ "size": "M" }))
+    );
     assert_eq!(whole["preferences"]["topics"], json!(["art", "news"]));
     assert_eq!(whole["preferences"]["channels"]["sms"], true);
     // Read-your-writes, on another node, too.
@@ -116,7 +139,8 @@ async fn l2_parallel_changes_on_two_nodes_lose_nothing() {
         }
     });
     let mut acknowledged = join_all(calls).await;
-    let verdict = checker::check(&shop.database, &consumer, &acknowledged, Duration::from_secs(30)).await;
+    let verdict =
+        checker::check(&shop.database, &consumer, &acknowledged, Duration::from_secs(30)).await;
     assert_eq!((verdict.acknowledged, verdict.customers, verdict.duplicates), (200, 4, 0));
     acknowledged.sort();
     acknowledged.dedup();

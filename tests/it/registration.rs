@@ -25,12 +25,14 @@ async fn l1_l7_a_registration_is_one_customer_with_all_its_rows_messages_and_ent
     let id = shop.database.one("SELECT id FROM customers").await;
     let row = "SELECT concat_ws('|', email, first_name, last_name, phone, customer_type, group_code, \
         status, accepts_marketing, version, sequence) FROM customers";
-    let expected =
-        format!("{email}|Thị Ánh|Nguyễn|+84912345678|business|business|pending|t|1|1");
+    let expected = format!("{email}|Thị Ánh|Nguyễn|+84912345678|business|business|pending|t|1|1");
     assert_eq!(shop.database.one(row).await, expected);
     for (sql, count) in [
         ("SELECT count(*) FROM customer_profiles WHERE version = 1", 1),
-        ("SELECT count(*) FROM customer_preferences WHERE locale = 'vi-VN' AND timezone = 'Asia/Ho_Chi_Minh' AND currency = 'USD'", 1),
+        (
+            "SELECT count(*) FROM customer_preferences WHERE locale = 'vi-VN' AND timezone = 'Asia/Ho_Chi_Minh' AND currency = 'USD'",
+            1,
+        ),
         ("SELECT count(*) FROM customer_identifiers WHERE kind = 'email'", 1),
         ("SELECT count(*) FROM passwords WHERE hash LIKE '$argon2id$%'", 1),
         ("SELECT count(*) FROM one_time_tokens WHERE used_at IS NULL AND voided_at IS NULL", 1),
@@ -50,7 +52,10 @@ async fn l1_l7_a_registration_is_one_customer_with_all_its_rows_messages_and_ent
     let shopper = Shopper::of(&email, &verified);
     assert_eq!(shopper.id, id);
     let customer = &verified.json()["customer"];
-    assert_eq!((&customer["status"], &customer["email_verified"]), (&json!("active"), &json!(true)));
+    assert_eq!(
+        (&customer["status"], &customer["email_verified"]),
+        (&json!("active"), &json!(true))
+    );
     let me = shopper.get(&node, "/v1/me?expand=profile,preferences,addresses").send().await;
     let me = me.expect(200).json();
     assert_eq!((&me["first_name"], &me["last_name"]), (&json!("Thị Ánh"), &json!("Nguyễn")));
@@ -66,7 +71,9 @@ async fn l1_l7_a_registration_is_one_customer_with_all_its_rows_messages_and_ent
     assert_eq!((&moved["from"], &moved["to"]), (&json!("pending"), &json!("active")));
     assert_eq!(moved["reason"], "email_verified");
     let entries = shop.entries(&id).await;
-    for action in ["token.used", "customer.verified", "customer.status_changed", "sign_in.succeeded"] {
+    for action in
+        ["token.used", "customer.verified", "customer.status_changed", "sign_in.succeeded"]
+    {
         assert!(entries.iter().any(|entry| entry == action), "{action} is not in {entries:?}");
     }
     consumer.close().await;
@@ -187,7 +194,8 @@ async fn a8_void_used_expired_and_foreign_tokens_change_nothing() {
     verify(&node, &third).await.expect(200);
     verify(&node, &third).await.problem(422, "token_invalid");
     // Only hashes are stored.
-    let stored = shop.database.column("SELECT encode(token_hash, 'escape') FROM one_time_tokens").await;
+    let stored =
+        shop.database.column("SELECT encode(token_hash, 'escape') FROM one_time_tokens").await;
     assert!(stored.iter().all(|hash| !hash.contains(&third)));
     // Nothing to confirm, and nobody there: the same answer, and no mail.
     let known = resend(email.clone()).await.expect(202);
@@ -236,7 +244,9 @@ async fn a11_a_hanging_mail_server_delays_and_fails_nothing() {
     crate::harness::eventually("all mails are sent", Duration::from_secs(30), async || {
         let sent = "SELECT count(*) FROM mails WHERE sent_at IS NOT NULL";
         // A mail that was tried waits for its next try; its time is brought forward.
-        shop.database.execute("UPDATE mails SET due_at = now() WHERE sent_at IS NULL AND due_at > now()").await;
+        shop.database
+            .execute("UPDATE mails SET due_at = now() WHERE sent_at IS NULL AND due_at > now()")
+            .await;
         (shop.database.count(sent).await == 10).then_some(())
     })
     .await;

@@ -32,11 +32,13 @@ async fn a7_a_lost_answer_is_given_again_and_a_copy_ends_the_session() {
     let shop = Shop::configured(&[("SESSIONS__REUSE_GRACE_SECONDS", "2")]).await;
     let nodes = [shop.node().await, shop.node().await];
     let shopper = Shopper::new(&shop, &nodes[0]).await;
-    let first = Shopper::of(&shopper.email, &refresh(&nodes[0], &shopper.refresh).await.expect(200));
+    let first =
+        Shopper::of(&shopper.email, &refresh(&nodes[0], &shopper.refresh).await.expect(200));
     assert_eq!(first.session, shopper.session);
     assert_ne!(first.refresh, shopper.refresh);
     // The same parent gives the same child, on any node.
-    let again = Shopper::of(&shopper.email, &refresh(&nodes[1], &shopper.refresh).await.expect(200));
+    let again =
+        Shopper::of(&shopper.email, &refresh(&nodes[1], &shopper.refresh).await.expect(200));
     assert_eq!(again.refresh, first.refresh);
     let generation = "SELECT generation FROM sessions";
     assert_eq!(shop.database.count(generation).await, 1);
@@ -46,7 +48,10 @@ async fn a7_a_lost_answer_is_given_again_and_a_copy_ends_the_session() {
     refresh(&nodes[0], &shopper.refresh).await.problem(401, "refresh_reused");
     refresh(&nodes[0], &first.refresh).await.problem(401, "refresh_invalid");
     refused_within_a_second(&first, &nodes[1]).await;
-    let revoked = shop.database.one("SELECT data->>'reason' FROM outbox_events WHERE kind = 'customer.session_revoked'").await;
+    let revoked = shop
+        .database
+        .one("SELECT data->>'reason' FROM outbox_events WHERE kind = 'customer.session_revoked'")
+        .await;
     assert_eq!(revoked, "refresh_reused");
     assert!(shop.entries(&shopper.id).await.contains(&"session.revoked".to_owned()));
 }
@@ -152,7 +157,10 @@ async fn a7_a_session_ends_when_it_is_not_used_and_when_it_is_too_old() {
     let old = Shopper::new(&shop, &node).await;
     let past = "now() - interval '1 minute'";
     shop.database
-        .execute(&format!("UPDATE sessions SET expires_at = {past} WHERE id = '{}'", unused.session))
+        .execute(&format!(
+            "UPDATE sessions SET expires_at = {past} WHERE id = '{}'",
+            unused.session
+        ))
         .await;
     shop.database
         .execute(&format!(

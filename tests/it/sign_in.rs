@@ -128,7 +128,10 @@ async fn access_tokens_are_verified_by_the_published_keys() {
     let keys = node.get("/.well-known/jwks.json").send().await.expect(200);
     let keys = keys.json();
     let key = &keys["keys"][0];
-    assert_eq!((&key["kty"], &key["crv"], &key["alg"]), (&json!("OKP"), &json!("Ed25519"), &json!("EdDSA")));
+    assert_eq!(
+        (&key["kty"], &key["crv"], &key["alg"]),
+        (&json!("OKP"), &json!("Ed25519"), &json!("EdDSA"))
+    );
     let x = key["x"].as_str().unwrap();
     let decoding = jsonwebtoken::DecodingKey::from_ed_components(x).unwrap();
     let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::EdDSA);

@@ -45,22 +45,28 @@ async fn postgresql_gone_is_503_and_its_return_needs_no_restart() {
             shopper.patch(&node, "/v1/me", json!({ "first_name": "During" })),
             node.get("/v1/admin/customers").bearer(&shop.staff_key),
             node.post("/v1/auth/login", json!({ "email": shopper.email, "password": PASSWORD })),
-            node.post("/v1/auth/register", crate::harness::shopper::registration("new@shoppers.example")),
+            node.post(
+                "/v1/auth/register",
+                crate::harness::shopper::registration("new@shoppers.example"),
+            ),
         ] {
             let began = Instant::now();
             let answer = call.send().await.expect(503);
             answer.assert_problem();
-            assert!(began.elapsed() < Duration::from_secs(8), "answered after {:?}", began.elapsed());
+            assert!(
+                began.elapsed() < Duration::from_secs(8),
+                "answered after {:?}",
+                began.elapsed()
+            );
         }
     }
     node.get("/health/live").send().await.expect(200);
     node.get("/health/ready").send().await.expect(503);
 
     postgres.start_again();
-    let took = recovers("the service", async || {
-        rename(&shopper, &node, "After").await.status == 200
-    })
-    .await;
+    let took =
+        recovers("the service", async || rename(&shopper, &node, "After").await.status == 200)
+            .await;
     println!("recovered {} ms after PostgreSQL was back", took.as_millis());
     assert!(node.runs(), "without a restart");
     shopper.get(&node, "/v1/me").send().await.expect(200);
@@ -101,10 +107,9 @@ async fn postgresql_frozen_leaves_nobody_waiting_for_ever() {
         answer.expect(503).assert_problem();
     }
     freeze(&shop, "CONT").await;
-    let took = recovers("the service", async || {
-        rename(&shopper, &node, "After").await.status == 200
-    })
-    .await;
+    let took =
+        recovers("the service", async || rename(&shopper, &node, "After").await.status == 200)
+            .await;
     println!("recovered {} ms after PostgreSQL went on", took.as_millis());
 }
 
@@ -131,8 +136,7 @@ async fn m3_rabbitmq_gone_under_load_fails_no_write_and_the_order_holds() {
     let ended = Arc::new(AtomicBool::new(false));
     let mut writers = JoinSet::new();
     for number in 0..8 {
-        let (shopper, node, ended) =
-            (Shopper::new(&shop, &node).await, node.api(), ended.clone());
+        let (shopper, node, ended) = (Shopper::new(&shop, &node).await, node.api(), ended.clone());
         writers.spawn(async move {
             let mut acknowledged = Vec::new();
             while !ended.load(Ordering::Acquire) {
@@ -281,7 +285,8 @@ async fn a_panic_after_the_commit_leaves_one_effect_under_one_key() {
     let mut unknown = 0;
     for number in 0..30 {
         let (key, body) = (unique("key"), home(&format!("City {number}")));
-        let add = || shopper.post(&node, "/v1/me/addresses", body.clone()).idempotency_key(&key).send();
+        let add =
+            || shopper.post(&node, "/v1/me/addresses", body.clone()).idempotency_key(&key).send();
         let first = add().await;
         if first.status == 201 {
             continue;
@@ -301,10 +306,8 @@ async fn a_panic_after_the_commit_leaves_one_effect_under_one_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_that_fails_too_often_ends_the_service_with_a_reason() {
     let shop = Shop::new().await;
-    let settings = [
-        ("SHARDS__RESTART_INTENSITY", "3"),
-        ("FAILPOINTS", "batch.decide=12*off->panic"),
-    ];
+    let settings =
+        [("SHARDS__RESTART_INTENSITY", "3"), ("FAILPOINTS", "batch.decide=12*off->panic")];
     let mut node = shop.node_with(&settings).await;
     let api = node.api();
     let hammer = tokio::spawn(async move {

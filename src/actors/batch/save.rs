@@ -211,7 +211,9 @@ impl Plan {
 
 /// The affected rows of statements that were sent together. Of several errors the one that tells
 /// the cause: once a statement fails, those behind it only say that the transaction is over.
-fn all_done<const N: usize>(results: [Result<usize, QueryError>; N]) -> Result<[usize; N], Failure> {
+fn all_done<const N: usize>(
+    results: [Result<usize, QueryError>; N],
+) -> Result<[usize; N], Failure> {
     let mut counts = [0; N];
     let mut consequence = None;
     for (count, result) in counts.iter_mut().zip(results) {

@@ -15,8 +15,9 @@ pub struct Acknowledged {
     pub version: i64,
 }
 
-/// What a check counted.
+/// What a check counted, to be printed.
 #[derive(Debug)]
+#[expect(dead_code, reason = "some counts are only printed")]
 pub struct Verdict {
     pub customers: usize,
     pub messages: usize,
@@ -156,10 +157,7 @@ async fn every_message_is_an_entry(database: &TestDatabase) {
     assert!(differing.is_empty(), "messages and audit entries differ: {differing:?}");
 }
 
-fn nothing_acknowledged_is_lost(
-    written: &HashMap<String, Message>,
-    acknowledged: &[Acknowledged],
-) {
+fn nothing_acknowledged_is_lost(written: &HashMap<String, Message>, acknowledged: &[Acknowledged]) {
     let mut found: Vec<Acknowledged> = written
         .values()
         .filter(|message| message.kind == "customer.updated")

@@ -119,11 +119,7 @@ async fn connect(url: &str, exchange: &str, queue: &str) -> lapin::Result<(Conne
     Ok((connection, channel))
 }
 
-async fn read(
-    channel: &Channel,
-    queue: &str,
-    received: &Mutex<Vec<Message>>,
-) -> lapin::Result<()> {
+async fn read(channel: &Channel, queue: &str, received: &Mutex<Vec<Message>>) -> lapin::Result<()> {
     channel.basic_qos(200, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
     let mut deliveries =

@@ -88,8 +88,14 @@ impl Shop {
         }
         let amqp = merged.iter().find(|(key, _)| key == "RABBIT__URL");
         let amqp_url = amqp.map(|(_, value)| value.clone()).unwrap_or_default();
-        let mut shop =
-            Self { database, exchange, amqp_url, folder, settings: merged, staff_key: String::new() };
+        let mut shop = Self {
+            database,
+            exchange,
+            amqp_url,
+            folder,
+            settings: merged,
+            staff_key: String::new(),
+        };
         shop.staff_key = shop.key(ALL_SCOPES).1;
         shop
     }
