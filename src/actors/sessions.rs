@@ -12,7 +12,6 @@ use crate::domain::outcome::{Outcome, Rejection, SignedIn};
 use crate::domain::session::{Client, Device, Session, SessionPolicy};
 use crate::domain::{Actor, Command, CustomerId, DeviceId, SessionId, Submission};
 use crate::security::tokens::{RefreshTokens, Token, device_token};
-use chrono::TimeDelta;
 use futures_util::FutureExt;
 use std::sync::Arc;
 use zeroize::Zeroizing;

@@ -10,6 +10,12 @@ use diesel_async::{AnsiTransactionManager, TransactionManager};
 /// What a statement fails with.
 pub type QueryError = diesel::result::Error;
 
+/// Whether a statement failed only because one before it in the transaction did.
+pub fn is_consequence(error: &QueryError) -> bool {
+    matches!(error, QueryError::DatabaseError(_, told)
+        if told.message().starts_with("current transaction is aborted"))
+}
+
 /// # Errors
 /// Those of the statement; nothing has begun then.
 pub async fn begin(connection: &mut Connection) -> Result<(), QueryError> {

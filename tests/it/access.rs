@@ -89,7 +89,9 @@ async fn every_route_that_is_not_public_asks_who_is_there() {
     let id = "0190b4a0-0000-7000-8000-000000000000";
     for operation in operations(&node).await {
         let (name, path) = (operation.name(), operation.path(id));
-        let public = PUBLIC.iter().any(|prefix| operation.template.starts_with(prefix));
+        // The supervision page is empty until it is given a key.
+        let public = operation.template == "/ops"
+            || PUBLIC.iter().any(|prefix| operation.template.starts_with(prefix));
         assert_eq!(public, operation.security.is_empty(), "{name}: {:?}", operation.security);
         if public {
             continue;

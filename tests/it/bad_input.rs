@@ -242,10 +242,14 @@ async fn queries_are_read_as_strictly_as_bodies() {
             }
         }
     }
-    for query in ["status=gone", "expand=stats", "created_from=yesterday", "email=%00", "q=%00"] {
+    for query in ["status=gone", "expand=stats", "created_from=yesterday", "email=x"] {
         let answer = stage.node.get(&format!("{customers}?{query}")).bearer(staff).send().await;
         let told = format!("{query}: {} {}", answer.status, answer.text());
         assert!(matches!(answer.status, 200 | 422), "{told}");
+    }
+    for query in ["email=%00", "q=%00"] {
+        let answer = stage.node.get(&format!("{customers}?{query}")).bearer(staff).send().await;
+        answer.problem(400, "malformed_query");
     }
     let long = format!("{customers}?q={}", "x".repeat(5000));
     stage.node.get(&long).bearer(staff).send().await.problem(414, "uri_too_long");

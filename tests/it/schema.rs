@@ -20,8 +20,8 @@ async fn schema(database: &TestDatabase) -> Vec<String> {
             || a.attnotnull || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || coalesce(col_description(c.oid, a.attnum), '-')
          FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
          LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-         WHERE c.relnamespace = 'public'::regnamespace AND c.relname <> '__diesel_schema_migrations'",
-        "SELECT 'relation ' || relkind || ' ' || relname || ' ' || coalesce(reloptions::text, '') || coalesce(pg_get_expr(relpartbound, oid), '')
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE '\\_\\_diesel%'",
+        "SELECT 'relation ' || relkind::text || ' ' || relname || ' ' || coalesce(reloptions::text, '') || coalesce(pg_get_expr(relpartbound, oid), '')
             || coalesce(obj_description(oid, 'pg_class'), '-')
          FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE '\\_\\_diesel%'",
         "SELECT 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
@@ -146,9 +146,10 @@ fn diesel_type(postgres: &str) -> &'static str {
     }
 }
 
-/// Tables of a few rows, for ever.
+/// Tables of a few rows, for ever, and sequences.
 const SMALL: &[&str] = &[
     "customer_groups",
+    "outbox_hours",
     "outbox_cursors",
     "signing_keys",
     "staff_keys",

@@ -56,7 +56,7 @@ pub struct Batches {
 enum Failure {
     /// The database refused something that one of the commands asked for.
     Refused(Rejection),
-    /// Another node carries out, or carried out, a request with one of the keys.
+    /// Another node carried out a request with this idempotency key a moment ago.
     KeyTaken,
     /// Nothing was committed; the database is not there or gave up.
     NotDone(db::Error),
@@ -121,21 +121,50 @@ impl Batches {
     async fn answers(&self, submissions: &[Submission], committing: &AtomicBool) -> Vec<Answer> {
         match self.attempt(submissions, committing).await {
             Ok(answers) => answers,
-            Err(failure) if !failure.concerns_one(submissions.len()) => {
+            Err(failure) if !failure.concerns_one() => {
                 vec![Err(failure.into_error()); submissions.len()]
             }
-            Err(_) => {
+            Err(failure) => {
+                if let [submission] = submissions {
+                    return vec![self.settle(submission, failure, committing).await];
+                }
                 metrics::counter!("batch_split_total").increment(1);
                 let mut answers = Vec::with_capacity(submissions.len());
                 for submission in submissions {
-                    let one = self.attempt(std::slice::from_ref(submission), committing).await;
-                    answers.push(match one {
-                        Ok(mut answer) => answer.pop().unwrap_or(Err(SubmitError::Unknown)),
-                        Err(failure) => Err(failure.into_error()),
+                    answers.push(match self.alone(submission, committing).await {
+                        Ok(answer) => answer,
+                        Err(failure) => self.settle(submission, failure, committing).await,
                     });
                 }
                 answers
             }
+        }
+    }
+
+    async fn alone(
+        &self,
+        submission: &Submission,
+        committing: &AtomicBool,
+    ) -> Result<Answer, Failure> {
+        let mut answers = self.attempt(std::slice::from_ref(submission), committing).await?;
+        Ok(answers.pop().unwrap_or(Err(SubmitError::Unknown)))
+    }
+
+    /// What to answer to a command that failed alone.
+    async fn settle(
+        &self,
+        submission: &Submission,
+        failure: Failure,
+        committing: &AtomicBool,
+    ) -> Answer {
+        match failure {
+            // Its twin has committed: run again, it finds what that one was answered. And what a
+            // deadlock or a lock limit kept from happening may happen now.
+            Failure::KeyTaken | Failure::NotDone(db::Error::Transient(_)) => {
+                let again = self.alone(submission, committing).await;
+                again.unwrap_or_else(|failure| Err(failure.into_error()))
+            }
+            failure => Err(failure.into_error()),
         }
     }
 
@@ -211,15 +240,14 @@ impl Batches {
 }
 
 impl Failure {
-    /// Whether running the commands of a batch of `size` one by one may help some of them.
-    fn concerns_one(&self, size: usize) -> bool {
+    /// Whether running the commands one by one may help some of them.
+    fn concerns_one(&self) -> bool {
         match self {
-            // Run again, the command finds what the request before it was told.
-            Self::KeyTaken => true,
-            // What a deadlock or a lock limit kept from happening may happen now.
-            Self::NotDone(db::Error::Transient(_)) => true,
-            Self::Refused(_) | Self::NotDone(db::Error::Internal(_)) => size > 1,
-            Self::NotDone(_) | Self::Unknown(_) => false,
+            Self::Refused(_) | Self::KeyTaken => true,
+            Self::NotDone(error) => {
+                matches!(error, db::Error::Transient(_) | db::Error::Internal(_))
+            }
+            Self::Unknown(_) => false,
         }
     }
 

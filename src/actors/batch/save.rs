@@ -5,6 +5,7 @@ use super::Failure;
 use super::fold::Folded;
 use crate::db::Connection;
 use crate::db::statements::*;
+use crate::db::transactions::{QueryError, is_consequence};
 use crate::domain::outcome::Rejection;
 use crate::domain::{CustomerId, SessionId, State};
 use chrono::{DateTime, Utc};
@@ -173,39 +174,38 @@ impl Plan {
 
     async fn execute(&self, connection: &Connection) -> Result<(), Failure> {
         // The locks of uniqueness first, so that who comes too late has written nothing else.
-        let (identifiers, keys) =
-            tokio::try_join!(self.identifiers.execute(connection), self.keys.execute(connection))?;
-        if identifiers < self.identifiers.len() {
-            return Err(Failure::Refused(Rejection::EmailTaken));
-        }
+        let (keys, identifiers) =
+            tokio::join!(self.keys.execute(connection), self.identifiers.execute(connection));
+        let [keys, identifiers] = all_done([keys, identifiers])?;
+        // Before the addresses: who lost both to the same request of another node is told what
+        // that one was told, not that its own address is taken.
         if keys < self.keys.len() {
             return Err(Failure::KeyTaken);
         }
-        // All are awaited, and then the first failure in the order of sending counts: what comes
-        // after it reports no more than that the transaction was given up.
-        let sent = tokio::join!(
-            self.new_customers.execute(connection),
+        if identifiers < self.identifiers.len() {
+            return Err(Failure::Refused(Rejection::EmailTaken));
+        }
+        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q) = tokio::join!(
             self.customers.execute(connection),
             self.touched.execute(connection),
-            self.new_profiles.execute(connection),
             self.profiles.execute(connection),
-            self.new_preferences.execute(connection),
             self.preferences.execute(connection),
-            self.passwords.execute(connection),
             self.deleted_addresses.execute(connection),
+            self.tokens.execute(connection),
+            self.new_customers.execute(connection),
+            self.new_profiles.execute(connection),
+            self.new_preferences.execute(connection),
+            self.passwords.execute(connection),
             self.addresses.execute(connection),
             self.deleted_devices.execute(connection),
             self.devices.execute(connection),
             self.sessions.execute(connection),
-            self.tokens.execute(connection),
             self.throttles.execute(connection),
             self.mails.execute(connection),
             self.entries.execute(connection),
         );
-        let (_, customers, touched, _) = (sent.0?, sent.1?, sent.2?, sent.3?);
-        let (profiles, _, preferences, _) = (sent.4?, sent.5?, sent.6?, sent.7?);
-        let (deleted, _, _, _) = (sent.8?, sent.9?, sent.10?, sent.11?);
-        let (_, tokens, _, _, _) = (sent.12?, sent.13?, sent.14?, sent.15?, sent.16?);
+        let [customers, touched, profiles, preferences, deleted, tokens, ..] =
+            all_done([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q])?;
         let complete = customers == self.customers.len()
             && touched == self.touched.len()
             && profiles == self.profiles.len()
@@ -219,4 +219,21 @@ impl Plan {
         self.outbox.execute(connection).await?;
         Ok(())
     }
+}
+
+/// The affected rows of statements that were sent together. Of several errors the one that tells
+/// the cause: once a statement fails, those behind it only say that the transaction is over.
+fn all_done<const N: usize>(
+    results: [Result<usize, QueryError>; N],
+) -> Result<[usize; N], Failure> {
+    let mut counts = [0; N];
+    let mut consequence = None;
+    for (count, result) in counts.iter_mut().zip(results) {
+        match result {
+            Ok(rows) => *count = rows,
+            Err(error) if is_consequence(&error) => consequence = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    consequence.map_or(Ok(counts), |error| Err(error.into()))
 }

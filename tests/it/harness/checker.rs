@@ -15,8 +15,9 @@ pub struct Acknowledged {
     pub version: i64,
 }
 
-/// What a check counted.
+/// What a check counted, to be printed.
 #[derive(Debug)]
+#[expect(dead_code, reason = "some counts are only printed")]
 pub struct Verdict {
     pub customers: usize,
     pub messages: usize,
