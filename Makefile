@@ -5,7 +5,7 @@ help:
 	@echo "make run         build and serve on this machine, with private servers under .local"
 	@echo "make demo        play the whole story against the running service"
 	@echo "make test        format check, lints, and all tests against real servers"
-	@echo "make bench       the ratios of the benchmark"
+	@echo "make bench       the service beside its peers, as ratios; ROW=a one row, QUICK=1 a short look"
 	@echo "make stop        stop what make run started; the data stays"
 	@echo "make clean-data  stop, and delete the data"
 	@echo

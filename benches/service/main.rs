@@ -1,0 +1,100 @@
+//! `make bench`: the whole service beside its peers, on real durable servers, each figure a ratio
+//! of two things measured in turns in one run. The service, its servers and the load share the
+//! machine: what the load generator and the broker use, the service has not.
+//!
+//! ```text
+//! make bench            every row, and target/bench/service.json
+//! make bench ROW=a      one row (a to f; several as ROW=a,c)
+//! make bench QUICK=1    two short rounds instead of five: to see that it runs, not to judge by
+//! ```
+//!
+//! dev/bench starts the servers and gives their addresses: BENCH_DATABASE_URL, BENCH_REDIS_URL,
+//! BENCH_AMQP_URL (the latter two may be empty), and BENCH_PGBENCH. The service runs as a process of
+//! its own, from the binary that cargo builds beside this one, with the default configuration
+//! apart from limits that one client address would meet.
+
+mod broker;
+mod database;
+mod load;
+mod machine;
+mod peer;
+mod pgbench;
+mod rows;
+mod service;
+mod setup;
+mod stats;
+
+use anyhow::Result;
+use rows::Bench;
+use serde_json::json;
+use stats::{Row, table};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let outcome = if std::env::args().nth(1).as_deref() == Some(peer::ARGUMENT) {
+        peer::serve()
+    } else {
+        run()
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    // lapin asks for the process's provider of TLS; nothing has installed another one before
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // One thread: the generator must not take more of the machine than it needs.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let bench = setup::prepare().await?;
+        println!("{}", bench.machine);
+        let mut rows: Vec<Row> = Vec::new();
+        let outcome = measure(&bench, &mut rows).await;
+        bench.clean().await;
+        report(&bench, &rows)?;
+        outcome
+    })
+}
+
+/// Runs the chosen rows; what was measured before one failed is kept.
+async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
+    if bench.wants("a") {
+        rows.extend(rows::changes::measure(bench).await?);
+    }
+    if bench.wants("b") {
+        rows.extend(rows::alone::measure(bench).await?);
+    }
+    if bench.wants("c") {
+        rows.extend(rows::reads::measure(bench).await?);
+    }
+    if bench.wants("d") {
+        rows.extend(rows::sign_ins::measure(bench).await?);
+    }
+    if bench.wants("e") {
+        rows.extend(rows::delivery::measure(bench).await?);
+    }
+    if bench.wants("f") {
+        rows.extend(rows::memory::measure(bench).await?);
+    }
+    Ok(())
+}
+
+fn report(bench: &Bench, rows: &[Row]) -> Result<()> {
+    let path = bench.folder.join("service.json");
+    let document = json!({
+        "machine": bench.machine, "quick": bench.quick,
+        "rows": rows.iter().map(Row::to_json).collect::<Vec<_>>(),
+    });
+    std::fs::write(&path, serde_json::to_vec_pretty(&document)?)?;
+    println!("\n{}\n{}", bench.machine, table(rows));
+    if bench.quick {
+        println!("QUICK=1: too short to judge by.");
+    }
+    println!("details: {}", path.display());
+    Ok(())
+}
