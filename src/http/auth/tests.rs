@@ -1,3 +1,5 @@
+//! The bodies of the sign-in routes: what they accept, what they refuse and with which codes.
+
 use super::*;
 use crate::actors::allowance::{Quota, Standing};
 use actix_web::http::StatusCode;
