@@ -1,10 +1,11 @@
 # The commands of this repository. Each is one script in dev/, which says in its first lines what it does.
-.PHONY: help run demo test bench stop clean-data
+.PHONY: help run demo test soak bench stop clean-data
 
 help:
 	@echo "make run         build and serve on this machine, with private servers under .local"
 	@echo "make demo        play the whole story against the running service"
 	@echo "make test        format check, lints, and all tests against real servers"
+	@echo "make soak        kill the service and its broker under load; nothing may be lost"
 	@echo "make bench       the service beside its peers, as ratios; ROW=a one row, QUICK=1 a short look"
 	@echo "make stop        stop what make run started; the data stays"
 	@echo "make clean-data  stop, and delete the data"
@@ -21,6 +22,9 @@ demo:
 
 test:
 	@dev/test
+
+soak:
+	@dev/soak
 
 bench:
 	@dev/bench

@@ -113,7 +113,9 @@ impl Drop for TestDatabase {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
-                let Ok((client, connection)) = tokio_postgres::connect(&admin, NoTls).await else {
+                let connecting = tokio_postgres::connect(&admin, NoTls);
+                let connected = tokio::time::timeout(Duration::from_secs(5), connecting).await;
+                let Ok(Ok((client, connection))) = connected else {
                     return; // the test's own server has ended, and the database with it
                 };
                 tokio::spawn(connection);

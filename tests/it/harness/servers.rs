@@ -76,7 +76,8 @@ impl PrivateServer {
     fn servers(&self, command: &str) -> String {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/dev/servers");
         let mut servers = Command::new(script);
-        servers.arg(command).arg(&self.state).env("DURABLE", "0");
+        // Durable, unlike the shared one: what it acknowledged must survive its end.
+        servers.arg(command).arg(&self.state).env("DURABLE", "1");
         // Whatever is named counts as somebody else's, so only ours is started.
         for variable in ["DATABASE_URL", "REDIS_URL", "AMQP_URL"] {
             servers.env(variable, "elsewhere://");

@@ -109,5 +109,9 @@ pub async fn sign_in(api: &Api, email: &str, password: &str) -> Answer {
 }
 
 pub async fn refresh(api: &Api, token: &str) -> Answer {
-    api.post("/v1/auth/refresh", json!({ "refresh_token": token })).send().await
+    refresh_call(api, token).send().await
+}
+
+pub fn refresh_call(api: &Api, token: &str) -> Call {
+    api.post("/v1/auth/refresh", json!({ "refresh_token": token }))
 }
