@@ -10,10 +10,10 @@ use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
 use crate::actors::sign_in::{SignInGate, SignInParts, SignInSettings};
 use crate::actors::worker::Workers;
-use crate::actors::workers::janitor::Janitor;
-use crate::actors::workers::mailer::Mailer;
-use crate::actors::workers::outbox_relay::{Dirty, OutboxRelay};
-use crate::actors::workers::revocation_watch::RevocationWatch;
+use crate::actors::workers::janitor::{self, Janitor};
+use crate::actors::workers::mailer::{self, Mailer};
+use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
+use crate::actors::workers::revocation_watch::{self, RevocationWatch};
 use crate::brokers::limits::Limiter;
 use crate::brokers::rabbit::Rabbit;
 use crate::brokers::redis::Redis;
@@ -202,6 +202,10 @@ fn start_workers(
     parts: &Parts,
     runtime: &Runtime,
 ) -> anyhow::Result<(Workers, AfterCommit)> {
+    janitor::describe_metrics();
+    mailer::describe_metrics();
+    outbox_relay::describe_metrics();
+    revocation_watch::describe_metrics();
     let mut workers = Workers::new();
     let outbox = Dirty::new();
     // Without a broker the messages wait in the outbox.
