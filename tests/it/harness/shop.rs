@@ -30,6 +30,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("REDIS__TIMEOUT_MS", "3000"),
     ("SHARDS__ACTORS", "2"),
     ("SHARDS__CALL_TIMEOUT_MS", "9000"),
+    // Within a second or refused: more chances where a busy machine delays one look.
+    ("SESSIONS__REVOCATION_POLL_MS", "100"),
     ("OUTBOX__POLL_MS", "100"),
     ("HASHING__MEMORY_KIB", "256"),
     ("HASHING__PASSES", "1"),
