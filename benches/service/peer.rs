@@ -46,10 +46,10 @@ pub fn serve() -> Result<()> {
 }
 
 async fn customer(pool: Connections, id: web::Path<Uuid>) -> HttpResponse {
-    let Ok(mut connection) = pool.get().await else {
+    let Ok(connection) = pool.get().await else {
         return HttpResponse::ServiceUnavailable().finish();
     };
-    match db::customers::find(&mut connection, CustomerId(*id)).await {
+    match db::customers::find(&connection, CustomerId(*id)).await {
         Ok(Some(found)) => HttpResponse::Ok().json(json!({
             "id": found.id,
             "email": found.email.as_str(),

@@ -129,7 +129,6 @@ fn world(more: &[(&str, &str)]) -> World {
         customers.clone(),
         shared.clone(),
         RefreshTokens::new(&root),
-        revoked.clone(),
         SessionSettings::from(&*config),
     ));
     let sign_in = SignInParts {
