@@ -34,7 +34,7 @@ port_of() { # NAME
 # Picks a free port, beginning with the remembered one, and remembers it.
 claim_port() { # NAME FIRST_CHOICE
   local port
-  port=$(port_of "$1") || port=$2
+  port=$(port_of "$1") || port=$(($2 + ${PORT_OFFSET:-0}))
   while port_taken "$port"; do port=$((port + 1)); done
   printf '%s\n' "$port" >"$place/ports/$1"
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use customer_service::clock::{Clock, SystemClock};
+
 use super::unique;
 
 /// One private server of a kind; the tests' shared servers stand in for the others.
@@ -11,6 +13,8 @@ pub struct PrivateServer {
     /// `postgres`, `redis` or `rabbitmq`.
     name: &'static str,
     state: PathBuf,
+    /// A range of ports of its own: while it is stopped, nobody else shall take its place.
+    port_offset: u16,
     /// How clients reach it.
     pub url: String,
 }
@@ -20,7 +24,10 @@ impl PrivateServer {
     pub fn start(name: &'static str) -> Self {
         let state = std::env::temp_dir().join(unique("it-servers"));
         std::fs::create_dir_all(&state).unwrap();
-        let mut server = Self { name, state, url: String::new() };
+        // Below 32768, where the kernel hands out ports to outgoing connections.
+        let slot = SystemClock.new_id().as_bytes()[15] % 110;
+        let port_offset = 500 + 100 * u16::from(slot);
+        let mut server = Self { name, state, port_offset, url: String::new() };
         server.servers("up");
         let told = server.servers("env");
         let prefix = format!("export {}=", server.variable());
@@ -78,6 +85,7 @@ impl PrivateServer {
         let mut servers = Command::new(script);
         // Durable, unlike the shared one: what it acknowledged must survive its end.
         servers.arg(command).arg(&self.state).env("DURABLE", "1");
+        servers.env("PORT_OFFSET", self.port_offset.to_string());
         // Whatever is named counts as somebody else's, so only ours is started.
         for variable in ["DATABASE_URL", "REDIS_URL", "AMQP_URL"] {
             servers.env(variable, "elsewhere://");
