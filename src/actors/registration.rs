@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{self, Database};
 use crate::domain::command::{Register, Subject};
+use crate::domain::credential;
 use crate::domain::customer::{CustomerType, GroupCode};
 use crate::domain::email::EmailAddress;
 use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
@@ -222,7 +223,11 @@ impl Inner {
                 None => self.creation(&applicant, &hash),
                 Some(owner) if may_remind.retry_after.is_none() => (
                     Subject::Customer(owner),
-                    Command::RemindOfAccount { mail_id: self.mail_id(), token: self.token() },
+                    Command::RemindOfAccount {
+                        mail_id: self.mail_id(),
+                        token: self.token(),
+                        password_hash: credential::PasswordHash::new(hash.as_str()),
+                    },
                 ),
                 Some(_) => self.decoy(&applicant.email),
             };

@@ -196,6 +196,31 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     })
 }
 
+/// Reads the revoked sessions once, before anybody is served.
+///
+/// # Errors
+/// Those of the read.
+pub async fn know_revocations(
+    config: &Config,
+    parts: &Parts,
+    database: &Handle,
+) -> anyhow::Result<()> {
+    let watch = revocation_watch(config, parts)();
+    database.spawn(async move { watch.refresh().await }).await??;
+    Ok(())
+}
+
+fn revocation_watch(
+    config: &Config,
+    parts: &Parts,
+) -> impl Fn() -> RevocationWatch + Send + Sync + 'static {
+    let (database, clock, revoked) =
+        (parts.database.clone(), parts.clock.clone(), parts.revoked.clone());
+    let life = config.sessions.access_token_minutes.delta();
+    let period = config.sessions.revocation_poll_ms.duration();
+    move || RevocationWatch::new(database.clone(), clock.clone(), revoked.clone(), life, period)
+}
+
 /// Starts the workers, and says whom a commit wakes.
 fn start_workers(
     config: &Config,
@@ -246,12 +271,7 @@ fn start_workers(
         runtime
             .spawn_worker(move || Janitor::new(database.clone(), clock.clone(), settings.clone())),
     );
-    let (database, clock, revoked) =
-        (parts.database.clone(), parts.clock.clone(), parts.revoked.clone());
-    let period = config.sessions.revocation_poll_ms.duration();
-    workers.add(runtime.spawn_worker(move || {
-        RevocationWatch::new(database.clone(), clock.clone(), revoked.clone(), life, period)
-    }));
+    workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
     Ok((workers, after))
 }
 

@@ -72,6 +72,8 @@ fn database_runtime() -> anyhow::Result<Runtime> {
 }
 
 async fn run(config: Arc<Config>, parts: Parts, database: Handle) -> anyhow::Result<ExitCode> {
+    // Else the first signed-in requests would find no answer to whether their session lives.
+    compose::know_revocations(&config, &parts, &database).await?;
     let running = compose::start(&config, parts, database)?;
     let servers = listen(&config, &running)?;
     tracing::info!(address = %config.http.bind, "serving");

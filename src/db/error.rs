@@ -49,8 +49,10 @@ impl From<DieselError> for Error {
     }
 }
 
-/// Diesel passes most server errors on as text only. These are the ones worth telling apart; their
-/// texts are PostgreSQL's own, in English, because every connection sets `lc_messages` to C.
+/// Diesel passes most server errors on as text only. These are the ones worth telling apart, by
+/// PostgreSQL's own texts. A server that speaks another language (`lc_messages`, which only a
+/// superuser may set) loses the distinction, and with it one retry: such errors are then
+/// [`Error::Internal`], after which nothing was changed either.
 fn by_message(message: &str) -> Error {
     const TRANSIENT: [&str; 4] = [
         "deadlock detected",

@@ -18,6 +18,7 @@ struct Row {
     token_hash: Vec<u8>,
     customer_id: Uuid,
     purpose: String,
+    password_hash: Option<String>,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     used_at: Option<DateTime<Utc>>,
@@ -34,6 +35,7 @@ impl TryFrom<Row> for (CustomerId, OneTimeToken) {
         let token = OneTimeToken {
             hash: secret_hash(row.token_hash)?,
             purpose,
+            password_hash: row.password_hash,
             created_at: row.created_at,
             expires_at: row.expires_at,
             used_at: row.used_at,
@@ -80,6 +82,7 @@ impl SaveTokens {
         self.token_hash.push(token.hash.to_vec());
         self.customer_id.push(customer.0);
         self.purpose.push(token.purpose.as_str().to_owned());
+        self.password_hash.push(token.password_hash.clone());
         self.created_at.push(token.created_at);
         self.expires_at.push(token.expires_at);
         self.used_at.push(token.used_at);

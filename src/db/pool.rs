@@ -159,7 +159,7 @@ async fn establish(
         .map_err(|_| bad("database.url is not a PostgreSQL address".to_owned()))?;
     config.connect_timeout(settings.connect_timeout).application_name(application_name).options(format!(
         "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=5000 \
-         -c lc_messages=C -c timezone=UTC",
+         -c timezone=UTC",
         settings.statement_timeout.as_millis(),
         settings.lock_timeout.as_millis(),
     ));

@@ -251,13 +251,15 @@ diesel::table! {
 
 diesel::table! {
     /// Single-use tokens from mails, found by the hash of the token (rule A8).
-    one_time_tokens (token_hash) {
+    one_time_tokens (customer_id, token_hash) {
         /// SHA-256 of the token.
         token_hash -> Bytea,
         /// Whose.
         customer_id -> Uuid,
         /// What it may be used for.
         purpose -> Text,
+        /// The password of the registration that sent it; confirming makes it the account's.
+        password_hash -> Nullable<Text>,
         /// Issue.
         created_at -> Timestamptz,
         /// End of its life.
@@ -332,6 +334,8 @@ diesel::table! {
         id -> Uuid,
         /// Whose.
         customer_id -> Uuid,
+        /// How its owner proved who it is.
+        method -> Text,
         /// The known device it was opened from.
         device_id -> Nullable<Uuid>,
         /// As the client named it.

@@ -3,7 +3,7 @@
 use super::Connection;
 use super::schema::sessions;
 use super::statements::SaveSessions;
-use crate::domain::session::{Client, SecretHash, Session};
+use crate::domain::session::{Client, SecretHash, Session, SignInMethod};
 use crate::domain::{CustomerId, DeviceId, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 struct Row {
     id: Uuid,
     customer_id: Uuid,
+    method: String,
     device_id: Option<Uuid>,
     device_name: Option<String>,
     user_agent: Option<String>,
@@ -44,6 +45,9 @@ impl TryFrom<Row> for (CustomerId, Session) {
     fn try_from(row: Row) -> Result<Self, Self::Error> {
         let session = Session {
             id: SessionId(row.id),
+            method: SignInMethod::parse(&row.method).ok_or_else(|| {
+                diesel::result::Error::DeserializationError("unknown sessions.method".into())
+            })?,
             client: Client {
                 device_name: row.device_name,
                 user_agent: row.user_agent,
@@ -124,6 +128,7 @@ impl SaveSessions {
     pub fn push(&mut self, customer: CustomerId, session: &Session) {
         self.id.push(session.id.0);
         self.customer_id.push(customer.0);
+        self.method.push(session.method.as_str().to_owned());
         self.device_id.push(session.device_id.map(|id| id.0));
         self.device_name.push(session.client.device_name.clone());
         self.user_agent.push(session.client.user_agent.clone());

@@ -278,7 +278,7 @@ bulk! {
     }
 
     SaveSessions [
-        "INSERT INTO sessions (id, customer_id, device_id, device_name, user_agent, client_address, refresh_hash, \
+        "INSERT INTO sessions (id, customer_id, method, device_id, device_name, user_agent, client_address, refresh_hash, \
          generation, previous_hash, rotated_at, created_at, last_seen_at, expires_at, absolute_expires_at, revoked_at) \
          SELECT * FROM unnest(",
         ") ON CONFLICT (customer_id, id) DO UPDATE SET refresh_hash = excluded.refresh_hash, \
@@ -287,6 +287,7 @@ bulk! {
     ] {
         id: SqlUuid = Uuid,
         customer_id: SqlUuid = Uuid,
+        method: Text = String,
         device_id: Nullable<SqlUuid> = Option<Uuid>,
         device_name: Nullable<Text> = Option<String>,
         user_agent: Nullable<Text> = Option<String>,
@@ -323,14 +324,15 @@ bulk! {
 
     /// A token that was used or voided meanwhile is not touched: the count of rows tells.
     SaveTokens [
-        "INSERT INTO one_time_tokens AS t (token_hash, customer_id, purpose, created_at, expires_at, used_at, \
+        "INSERT INTO one_time_tokens AS t (token_hash, customer_id, purpose, password_hash, created_at, expires_at, used_at, \
          voided_at) SELECT * FROM unnest(",
-        ") ON CONFLICT (token_hash) DO UPDATE SET used_at = excluded.used_at, voided_at = excluded.voided_at \
+        ") ON CONFLICT (customer_id, token_hash) DO UPDATE SET used_at = excluded.used_at, voided_at = excluded.voided_at \
          WHERE t.used_at IS NULL AND t.voided_at IS NULL"
     ] {
         token_hash: Bytea = Vec<u8>,
         customer_id: SqlUuid = Uuid,
         purpose: Text = String,
+        password_hash: Nullable<Text> = Option<String>,
         created_at: Timestamptz = DateTime<Utc>,
         expires_at: Timestamptz = DateTime<Utc>,
         used_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,

@@ -4,6 +4,7 @@
 //! nonces and policies are made before it is submitted, so that deciding stays pure.
 
 use super::address::{AddressFields, AddressKind};
+use super::credential::PasswordHash;
 use super::customer::{CustomerType, GroupCode, Tags};
 use super::email::EmailAddress;
 use super::fault::Fault;
@@ -11,6 +12,7 @@ use super::ids::*;
 use super::phone::PhoneNumber;
 use super::place::{Currency, Locale, TimeZone};
 use super::preferences::Topics;
+pub use super::session::SignInMethod;
 use super::session::{Client, Device, SecretHash, SessionPolicy};
 use super::status::{ReasonCode, Status};
 use super::text::{Label, Line, PersonName, never_printed};
@@ -95,22 +97,6 @@ impl<T: Clone> Change<T> {
     }
 }
 
-/// How the owner of a session proved who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SignInMethod {
-    Password,
-    EmailVerification,
-}
-
-impl SignInMethod {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::EmailVerification => "email_verification",
-        }
-    }
-}
-
 /// The parts of a session that are made before it is decided on.
 #[derive(Debug, Clone)]
 pub struct FreshSession {
@@ -135,6 +121,9 @@ pub enum Command {
     RemindOfAccount {
         mail_id: MailId,
         token: FreshToken,
+        /// Of the password that came with this registration: confirming by this very link makes it
+        /// the account's.
+        password_hash: PasswordHash,
     },
     CreateByStaff(Box<CreateByStaff>),
     VerifyEmail {

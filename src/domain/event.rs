@@ -5,6 +5,7 @@
 
 use super::address::{Address, AddressKind};
 use super::command::SignInMethod;
+use super::credential::PasswordHash;
 use super::customer::{Customer, GroupCode};
 use super::ids::*;
 use super::mail::Mail;
@@ -83,7 +84,11 @@ pub enum Event {
         refusal: SignInRefusal,
     },
     PasswordRehashed {
-        hash: String,
+        hash: PasswordHash,
+    },
+    /// The password of the registration whose link was confirmed.
+    PasswordChosen {
+        hash: PasswordHash,
     },
     DeviceRemembered(Box<Device>),
     DeviceForgotten {
@@ -234,6 +239,7 @@ impl Event {
             | Self::AttemptSucceeded { .. }
             | Self::SignInRefused { .. }
             | Self::PasswordRehashed { .. }
+            | Self::PasswordChosen { .. }
             | Self::DeviceRemembered(_)
             | Self::DeviceForgotten { .. }
             | Self::SessionRefreshed { .. }
@@ -286,6 +292,7 @@ impl Event {
                 trace("sign_in.refused", json!({ "reason": refusal }))
             }
             Self::PasswordRehashed { .. } => trace("password.rehashed", json!({})),
+            Self::PasswordChosen { .. } => trace("password.chosen", json!({})),
             Self::DeviceRemembered(device) => {
                 trace("device.remembered", json!({ "device_id": device.id }))
             }

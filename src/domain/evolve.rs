@@ -53,7 +53,9 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::AttemptReleased { throttle }
         | Event::AttemptSucceeded { throttle } => state.throttle = throttle.clone(),
         Event::Unlocked => state.throttle = state.throttle.unlocked(),
-        Event::PasswordRehashed { hash } => state.password_hash = Some(hash.clone()),
+        Event::PasswordRehashed { hash } | Event::PasswordChosen { hash } => {
+            state.password_hash = Some(hash.as_str().to_owned())
+        }
         Event::DeviceRemembered(device) => {
             state.devices.insert(device.id, (**device).clone());
         }

@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod command;
+pub mod credential;
 pub mod customer;
 pub mod decide;
 pub mod email;

@@ -41,9 +41,31 @@ impl std::fmt::Debug for Client {
     }
 }
 
+/// How the owner of a session proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInMethod {
+    Password,
+    EmailVerification,
+}
+
+impl SignInMethod {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::EmailVerification => "email_verification",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Password, Self::EmailVerification].into_iter().find(|method| method.as_str() == text)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     pub id: SessionId,
+    pub method: SignInMethod,
     pub client: Client,
     pub device_id: Option<DeviceId>,
     /// Hash of the refresh token that is good now.

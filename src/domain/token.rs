@@ -25,14 +25,29 @@ impl Purpose {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct OneTimeToken {
     pub hash: SecretHash,
     pub purpose: Purpose,
+    /// The password that came with the registration which sent this token: whoever confirms by it
+    /// gets the password of that registration, not of somebody else's earlier one.
+    pub password_hash: Option<String>,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub used_at: Option<DateTime<Utc>>,
     pub voided_at: Option<DateTime<Utc>>,
+}
+
+/// Holds a secret: printed without it.
+impl std::fmt::Debug for OneTimeToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OneTimeToken")
+            .field("purpose", &self.purpose)
+            .field("expires_at", &self.expires_at)
+            .field("used_at", &self.used_at)
+            .field("voided_at", &self.voided_at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl OneTimeToken {

@@ -11,7 +11,7 @@ use super::problem::{Problem, ProblemDocument};
 use super::rate_limit::{tell, tell_refused};
 use super::request_id::RequestIdentity;
 use super::services::Services;
-use super::token_pair::{Shown, TokenPair};
+use super::token_pair::TokenPair;
 use super::values::parsed;
 use crate::actors::allowance::Counted;
 use crate::actors::origin::{Origin, Trouble};
@@ -291,7 +291,7 @@ async fn verify_email(
     let client = client(&request, address, None);
     let origin = origin(&identity, address);
     let opened = services.registration.verify(token, client, &origin).await?;
-    let tokens = TokenPair::opened(&services, &opened, Shown::NothingNamed);
+    let tokens = TokenPair::opened(&services, &opened);
     Ok(HttpResponse::Ok().json(FirstSession { tokens, customer: opened.customer.into() }))
 }
 
@@ -326,7 +326,7 @@ async fn login(
     let opened = result.map_err(|error| tell_refused(error.into(), standing.as_ref()))?;
     let mut response = HttpResponse::Ok();
     tell(&mut response, standing.as_ref());
-    Ok(response.json(TokenPair::opened(&services, &opened, Shown::Password)))
+    Ok(response.json(TokenPair::opened(&services, &opened)))
 }
 
 /// Exchanges a refresh token for the next token pair. A second use within 10 seconds, of a reply

@@ -3,7 +3,7 @@
 use super::services::Services;
 use crate::actors::sessions::{Opened, Refreshed};
 use crate::domain::CustomerId;
-use crate::domain::session::Session;
+use crate::domain::session::{Session, SignInMethod};
 use crate::security::access::Access;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -34,38 +34,29 @@ pub struct TokenPair {
     customer_id: Uuid,
 }
 
-/// What was shown at the sign-in, in the names of RFC 8176.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    Password,
-    /// A link from a mail, which RFC 8176 has no name for; or, at a refresh, nothing new.
-    NothingNamed,
-}
-
-impl Shown {
-    fn methods(self) -> Vec<String> {
-        match self {
-            Self::Password => vec!["pwd".to_owned()],
-            Self::NothingNamed => Vec::new(),
-        }
+/// What was shown at the sign-in, in the names of RFC 8176, which has none for a link from a mail.
+fn methods(method: SignInMethod) -> Vec<String> {
+    match method {
+        SignInMethod::Password => vec!["pwd".to_owned()],
+        SignInMethod::EmailVerification => Vec::new(),
     }
 }
 
 impl TokenPair {
     /// Of a session just opened.
-    pub fn opened(services: &Services, opened: &Opened, shown: Shown) -> TokenPair {
+    pub fn opened(services: &Services, opened: &Opened) -> TokenPair {
         let device_token = Some(opened.device_token.as_str().to_owned());
         let refresh_token = opened.refresh_token.as_str();
         TokenPair {
             device_token,
-            ..pair(services, opened.customer.id, &opened.session, refresh_token, shown)
+            ..pair(services, opened.customer.id, &opened.session, refresh_token)
         }
     }
 
     /// Of a session that goes on.
     pub fn refreshed(services: &Services, refreshed: &Refreshed) -> TokenPair {
         let Refreshed { customer_id, session, refresh_token } = refreshed;
-        pair(services, *customer_id, session, refresh_token.as_str(), Shown::NothingNamed)
+        pair(services, *customer_id, session, refresh_token.as_str())
     }
 }
 
@@ -74,14 +65,13 @@ fn pair(
     customer_id: CustomerId,
     session: &Session,
     refresh_token: &str,
-    shown: Shown,
 ) -> TokenPair {
     let now = services.clock.now();
     let access = Access {
         customer_id: customer_id.0,
         session_id: session.id.0,
         aal: 1,
-        amr: shown.methods(),
+        amr: methods(session.method),
         auth_time: session.created_at,
         token_id: Some(services.clock.new_id()),
     };

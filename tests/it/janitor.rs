@@ -125,7 +125,7 @@ async fn rows_that_had_their_day_are_deleted_and_no_others() {
             &client,
             &format!(
                 "INSERT INTO one_time_tokens VALUES (sha256('{token}'), '{customer}', 'verify_email', \
-                 now() - interval '9 days', now() - interval '{age} days', {used}, NULL)"
+                 NULL, now() - interval '9 days', now() - interval '{age} days', {used}, NULL)"
             ),
         )
         .await;
@@ -184,9 +184,9 @@ async fn many_sessions_are_walked_through_piece_by_piece() {
     run(
         &client,
         &format!(
-            "INSERT INTO sessions (id, customer_id, refresh_hash, generation, created_at, \
+            "INSERT INTO sessions (id, customer_id, method, refresh_hash, generation, created_at, \
              last_seen_at, expires_at, absolute_expires_at) SELECT gen_random_uuid(), '{customer}', \
-             sha256('x'), 0, now(), now(), e, e FROM (SELECT now() + ((n % 2) * 80 - 40) \
+             'password', sha256('x'), 0, now(), now(), e, e FROM (SELECT now() + ((n % 2) * 80 - 40) \
              * interval '1 day' AS e FROM generate_series(1, 2600) AS n) AS ends"
         ),
     )

@@ -90,8 +90,8 @@ impl Answer {
 pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
     match command {
         Command::Register(register) => registration::register(state, register, context),
-        Command::RemindOfAccount { mail_id, token } => {
-            registration::remind(state, *mail_id, token, context)
+        Command::RemindOfAccount { mail_id, token, password_hash } => {
+            registration::remind(state, *mail_id, token, password_hash, context)
         }
         Command::CreateByStaff(create) => registration::create_by_staff(state, create, context),
         Command::VerifyEmail { token_hash, session } => {

@@ -3,6 +3,7 @@
 
 use super::{Answer, Decision, decided, sign_in};
 use crate::domain::command::{Context, CreateByStaff, FreshSession, Register, SignInMethod};
+use crate::domain::credential::PasswordHash;
 use crate::domain::customer::{Customer, Tags};
 use crate::domain::event::{Created, Event, Source};
 use crate::domain::ids::{CustomerId, MailId};
@@ -60,6 +61,7 @@ pub fn register(state: &State, register: &Register, context: &Context) -> Decisi
         id,
         register.mail_id,
         &register.token,
+        None,
         body,
         &register.locale,
         context,
@@ -110,15 +112,23 @@ pub fn create_by_staff(state: &State, create: &CreateByStaff, context: &Context)
 }
 
 /// Tells the owner of an account that somebody registered its address again. An account that still
-/// waits for its confirmation gets a fresh link with it.
-pub fn remind(state: &State, mail_id: MailId, token: &FreshToken, context: &Context) -> Decision {
+/// waits for its confirmation gets a fresh link with it, which brings the password of this
+/// registration: else a stranger who registered the address first would keep one that works.
+pub fn remind(
+    state: &State,
+    mail_id: MailId,
+    token: &FreshToken,
+    password_hash: &PasswordHash,
+    context: &Context,
+) -> Decision {
     let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
     let locale = locale(state);
     let events = if customer.email_verified_at.is_none()
         && matches!(customer.status, Status::Pending | Status::Active)
     {
         let body = MailBody::AlreadyRegisteredPending { nonce: token.nonce };
-        verification(customer.id, mail_id, token, body, &locale, context)
+        let password = Some(password_hash.as_str().to_owned());
+        verification(customer.id, mail_id, token, password, body, &locale, context)
     } else {
         let mail = Mail {
             id: mail_id,
@@ -140,7 +150,10 @@ pub fn resend(state: &State, mail_id: MailId, token: &FreshToken, context: &Cont
         return decided(Vec::new(), Answer::Now(Outcome::Done));
     }
     let body = MailBody::VerifyEmail { nonce: token.nonce };
-    let events = verification(customer.id, mail_id, token, body, &locale(state), context);
+    // The link that is void now hands on the password it would have brought.
+    let password = state.tokens.values().find_map(|older| older.password_hash.clone());
+    let locale = locale(state);
+    let events = verification(customer.id, mail_id, token, password, body, &locale, context);
     decided(events, Answer::Now(Outcome::Done))
 }
 
@@ -166,6 +179,9 @@ pub fn verify_email(
     let mut events = vec![Event::TokenUsed { hash: *hash, at: context.now }];
     if customer.email_verified_at.is_none() {
         events.push(Event::EmailVerified { at: context.now });
+        if let Some(hash) = &token.password_hash {
+            events.push(Event::PasswordChosen { hash: PasswordHash::new(hash) });
+        }
     }
     let status = if customer.status == Status::Pending {
         events.push(Event::StatusChanged {
@@ -208,6 +224,7 @@ fn verification(
     customer_id: CustomerId,
     mail_id: MailId,
     token: &FreshToken,
+    password_hash: Option<String>,
     body: MailBody,
     locale: &Locale,
     context: &Context,
@@ -215,6 +232,7 @@ fn verification(
     let issued = OneTimeToken {
         hash: token.hash,
         purpose: Purpose::VerifyEmail,
+        password_hash,
         created_at: context.now,
         expires_at: token.expires_at,
         used_at: None,

@@ -2,6 +2,7 @@
 
 use super::{Answer, Decided, Decision, decided};
 use crate::domain::command::{Context, FreshSession, SessionDevice, SignIn, SignInMethod};
+use crate::domain::credential::PasswordHash;
 use crate::domain::event::Event;
 use crate::domain::ids::ClaimId;
 use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
@@ -67,7 +68,7 @@ pub fn sign_in(state: &State, sign_in: &SignIn, context: &Context) -> Decision {
         return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
     }
     if let Some(hash) = &sign_in.rehash {
-        events.push(Event::PasswordRehashed { hash: hash.clone() });
+        events.push(Event::PasswordRehashed { hash: PasswordHash::new(hash) });
     }
     let answer =
         open_session(state, &sign_in.session, SignInMethod::Password, context, &mut events);
@@ -110,6 +111,7 @@ pub fn open_session(
     let absolute_expires_at = context.now + fresh.policy.absolute;
     let session = Session {
         id: fresh.id,
+        method,
         client: fresh.client.clone(),
         device_id,
         refresh_hash: fresh.refresh_hash,

@@ -254,9 +254,9 @@ pub async fn insert_customer(client: &Client, id: Uuid, email: &str) {
 pub async fn insert_session(client: &Client, customer: Uuid, id: Uuid, ends: &str) {
     client
         .batch_execute(&format!(
-            "INSERT INTO sessions (id, customer_id, refresh_hash, generation, created_at, \
+            "INSERT INTO sessions (id, customer_id, method, refresh_hash, generation, created_at, \
              last_seen_at, expires_at, absolute_expires_at, revoked_at) \
-             SELECT '{id}', '{customer}', sha256('x'), 0, now() - interval '200 days', \
+             SELECT '{id}', '{customer}', 'password', sha256('x'), 0, now() - interval '200 days', \
              now() - interval '200 days', e, e + interval '150 days', r FROM (VALUES ({ends})) \
              AS ends (e, r)"
         ))

@@ -171,7 +171,11 @@ fn l7_resending_is_for_addresses_that_still_wait() {
 
 #[test]
 fn l5_the_owner_of_a_registered_address_is_told() {
-    let remind = || Command::RemindOfAccount { mail_id: mail_id(9), token: token(9, 1_000) };
+    let remind = || Command::RemindOfAccount {
+        mail_id: mail_id(9),
+        token: token(9, 1_000),
+        password_hash: crate::domain::credential::PasswordHash::new("$argon2id$Zsecond"),
+    };
     let then = given(pending()).by(Actor::Anonymous).when(remind());
     let then = then.happens(&["TokenIssued", "MailQueued"]).tells(&[]);
     let Event::MailQueued(mail) = &then.events()[1] else { panic!("a mail") };
@@ -184,4 +188,28 @@ fn l5_the_owner_of_a_registered_address_is_told() {
         assert_eq!(mail.body, MailBody::AlreadyRegistered, "{status:?}");
         assert_eq!(then.outcome(), Outcome::Done);
     }
+}
+
+#[test]
+fn a_link_brings_the_password_of_the_registration_that_sent_it() {
+    // A stranger registered the address first; then its owner does, and confirms by their own link.
+    let stranger = given(State::default()).by(Actor::Anonymous).when(register()).after;
+    let owner = Command::RemindOfAccount {
+        mail_id: mail_id(9),
+        token: token(9, 1_000),
+        password_hash: crate::domain::credential::PasswordHash::new("$argon2id$Zowner"),
+    };
+    let reminded = given(stranger.clone()).by(Actor::Anonymous).at(1_000).when(owner).after;
+    assert_ne!(reminded.password_hash.as_deref(), Some("$argon2id$Zowner"));
+    let confirmed = given(reminded.clone()).by(Actor::Anonymous).at(1_001).when(verify(9, 1)).after;
+    assert_eq!(confirmed.password_hash.as_deref(), Some("$argon2id$Zowner"));
+    // A link that was sent again hands it on.
+    let resend = Command::ResendVerification { mail_id: mail_id(10), token: token(10, 1_002) };
+    let resent = given(reminded).by(Actor::Anonymous).at(1_002).when(resend).after;
+    let confirmed = given(resent).by(Actor::Anonymous).at(1_003).when(verify(10, 1)).after;
+    assert_eq!(confirmed.password_hash.as_deref(), Some("$argon2id$Zowner"));
+    // The first link alone keeps the password that the account was made with.
+    let before = stranger.password_hash.clone();
+    let confirmed = given(stranger).by(Actor::Anonymous).at(1_000).when(verify(1, 1)).after;
+    assert_eq!(confirmed.password_hash, before);
 }

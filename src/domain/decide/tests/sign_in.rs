@@ -141,7 +141,7 @@ fn a6_a_password_that_changed_meanwhile_does_not_sign_in() {
         let then = given(state).by(Actor::Anonymous).when(sign_in(1, 5));
         let refusal = SignInRefusal::PasswordChanged;
         assert_eq!(then.outcome(), Outcome::SignInRefused(refusal));
-        let then = then.happens(&["AttemptSucceeded", "SignInRefused"]);
+        let then = then.happens(&["AttemptReleased", "SignInRefused"]);
         assert!(then.after.throttle.claims.is_empty());
     }
 }
