@@ -1,6 +1,9 @@
 //! The order of the end: not ready → stop accepting → finish requests → drain shards → stop workers
 //! (the relay flushes its cursor) → stop arbiters → close connections. A deadline ends it; a second
 //! signal ends it at once.
+//!
+//! The deadline is one for everything, known before the first step, so that an orchestrator's grace
+//! period can be set by it.
 
 use super::compose::Running;
 use crate::actors::runtime::Escalated;
@@ -10,7 +13,7 @@ use futures_util::future::join_all;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Why the service ends.
 pub enum End {
@@ -61,10 +64,18 @@ pub async fn carry_out(
 }
 
 async fn in_order(config: &Config, servers: Vec<ServerHandle>, running: Running) -> Vec<String> {
+    let delay = config.http.drain_delay_ms.duration();
+    let time = config.http.shutdown_timeout_seconds.duration();
+    let deadline = Instant::now() + delay + time;
     // The balancer needs a moment to see that this node is not ready.
-    sleep(config.http.drain_delay_ms.duration()).await;
-    join_all(servers.iter().map(|server| server.stop(true))).await;
-    let deadline = Instant::now() + config.http.shutdown_timeout_seconds.duration();
+    sleep(delay).await;
+    // A connection that never ends must not use up the time of what was accepted. Nothing
+    // accepted is lost by going on: the draining shards answer the handlers that still run.
+    let requests_deadline = deadline - time / 4;
+    let stopped = join_all(servers.iter().map(|server| server.stop(true)));
+    if timeout_at(requests_deadline, stopped).await.is_err() {
+        tracing::warn!("connections are still open");
+    }
     // Handlers are done; what they left behind in the shards is finished first, then the workers
     // pass on what that wrote.
     let mut late = running.shards.drain(deadline).await;
@@ -75,11 +86,12 @@ async fn in_order(config: &Config, servers: Vec<ServerHandle>, running: Running)
     let hashing = running.hashing;
     // Joins threads: not on this one, which still has to see a second signal.
     let joined = tokio::task::spawn_blocking(move || hashing.shutdown());
-    if tokio::time::timeout_at(deadline, joined).await.is_err() {
+    if timeout_at(deadline, joined).await.is_err() {
         late.push("hashing".to_owned());
     }
     if let Some(rabbit) = running.rabbit {
-        rabbit.close().await;
+        // A broker that does not say good-bye loses nothing: all that it has is confirmed.
+        drop(timeout_at(deadline, rabbit.close()).await);
     }
     late
 }

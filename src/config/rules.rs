@@ -106,9 +106,6 @@ fn database(database: &DatabaseConfig, shards: &ShardsConfig, faults: &mut Vec<F
     } else {
         postgres("database.url", &database.url, faults);
     }
-    if let Some(url) = &database.read_url {
-        postgres("database.read_url", url, faults);
-    }
     // lossless: the range of pool_size ends at 1000
     let pool_size = database.pool_size as usize;
     let least = shards.actors.saturating_add(CONNECTIONS_BESIDE_SHARDS + 1);

@@ -137,8 +137,6 @@ section! {
     /// PostgreSQL, where all state lives.
     DatabaseConfig {
         url: ServerUrl,
-        /// `None`: every read goes to `url`.
-        read_url: Option<ServerUrl>,
         pool_size: u32 [6..=1_000],
         acquire_timeout_ms: Millis [50..=60_000],
         connect_timeout_ms: Millis [50..=60_000],
@@ -236,7 +234,7 @@ section! {
         refresh_days: Days [1..=365],
         absolute_days: Days [1..=730],
         reuse_grace_seconds: Seconds [0..=60],
-        revocation_poll_ms: Millis [50..=900],
+        revocation_poll_ms: Millis [50..=500],
         on_revocation_unknown: OnRevocationUnknown,
     }
 }

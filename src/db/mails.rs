@@ -120,6 +120,23 @@ pub async fn put_off(
         .map(|_| ())
 }
 
+/// Moves a mail that could not be tried: the server was away, which costs no try.
+///
+/// # Errors
+/// Those of the query.
+pub async fn postpone(
+    mut conn: &Connection,
+    id: Uuid,
+    due_at: DateTime<Utc>,
+    error: &str,
+) -> QueryResult<()> {
+    diesel::update(mails::table.filter(mails::id.eq(id).and(mails::sent_at.is_null())))
+        .set((mails::due_at.eq(due_at), mails::last_error.eq(error)))
+        .execute(&mut conn)
+        .await
+        .map(|_| ())
+}
+
 /// Notes that the mail will not be tried again.
 ///
 /// # Errors

@@ -369,15 +369,6 @@ impl Command {
             _ => None,
         }
     }
-
-    /// The address a command lays claim to among living customers (rule L5).
-    pub fn claims_email(&self) -> Option<&EmailAddress> {
-        match self {
-            Self::Register(register) => Some(&register.email),
-            Self::CreateByStaff(create) => Some(&create.email),
-            _ => None,
-        }
-    }
 }
 
 /// A postal code checked against the country it goes with.

@@ -450,7 +450,7 @@ async fn unlock(
 }
 
 /// The buckets in which a customer's sign-ins are counted: that of its e-mail address, and those
-/// of its phone number and its known devices (rules A3, A4).
+/// of its verified phone number and its known devices (rules A3, A4).
 async fn buckets(services: &Services, id: CustomerId) -> Result<(Bucket, Vec<Bucket>), Problem> {
     let read = services.database.read(move |connection| {
         Box::pin(async move {
@@ -461,7 +461,9 @@ async fn buckets(services: &Services, id: CustomerId) -> Result<(Bucket, Vec<Buc
     let (customer, devices) = read.await?;
     let customer = customer.ok_or(Rejection::NotFound)?;
     let keys = &services.throttle_keys;
-    let phone = customer.phone.map(|phone| keys.bucket("phone", phone.as_str()));
+    // Only a verified number is the customer's own.
+    let phone = customer.phone.filter(|_| customer.phone_verified_at.is_some());
+    let phone = phone.map(|phone| keys.bucket("phone", phone.as_str()));
     let devices = devices.iter().map(|(_, device)| keys.bucket("device", &device.id.to_string()));
     Ok((
         keys.bucket("email", customer.email.canonical()),

@@ -4,7 +4,7 @@
 //! by which a wrong method is told from an unknown path. A resource file offers
 //! `pub fn routes(cfg: &mut utoipa_actix_web::service_config::ServiceConfig)`; the app is
 //! ```text
-//! docs::finish(App::new().wrap(..).into_utoipa_app().openapi(docs::root())
+//! docs::finish(App::new().wrap(..).into_utoipa_app().openapi(docs::root(public_url))
 //!     .configure(docs::routes).configure(catalogue::routes).configure(me::routes)…)
 //! ```
 
@@ -17,6 +17,7 @@ use actix_web::{
     http::header,
     web::{self, Data},
 };
+use url::Url;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -24,6 +25,7 @@ use utoipa::{
         path::{Operation, ParameterIn},
         schema::{Schema, SchemaType},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        server::Server,
     },
 };
 use utoipa_actix_web::{UtoipaApp, service_config::ServiceConfig};
@@ -48,9 +50,14 @@ const PAGE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
 )]
 struct Root;
 
-/// The document before any route is added.
-pub fn root() -> openapi::OpenApi {
-    Root::openapi()
+/// The document before any route is added, for clients that reach the API at `public_url`.
+pub fn root(public_url: &Url) -> openapi::OpenApi {
+    let mut document = Root::openapi();
+    // Paths begin with a slash and are appended to it.
+    let base = public_url.as_str().trim_end_matches('/');
+    // The second is for the reference page where it is opened under another address, as operators do.
+    document.servers = Some(vec![Server::new(base), Server::new("/")]);
+    document
 }
 
 struct Common;

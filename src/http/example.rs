@@ -187,7 +187,7 @@ macro_rules! app {
                 .wrap(RequestLayer::new($new_id, Duration::from_millis(300)))
                 .app_data(BodyLimits { bytes: 256, deadline: Duration::from_millis(100) })
                 .into_utoipa_app()
-                .openapi(docs::root())
+                .openapi(docs::root(&"http://127.0.0.1:8080".parse().unwrap()))
                 .configure(docs::routes)
                 .configure(catalogue::routes)
                 .configure(routes),

@@ -72,11 +72,6 @@ impl<T> Patch<T> {
             Patch::Set(value) => Some(value),
         }
     }
-
-    /// Whether the field is left alone.
-    pub fn is_keep(&self) -> bool {
-        matches!(self, Patch::Keep)
-    }
 }
 
 /// A value as it was sent, which is never `null`.

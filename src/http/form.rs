@@ -111,18 +111,6 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// A nested object that may be absent or `null`.
-    pub fn optional_object<T>(
-        &mut self,
-        name: &'static str,
-        read: impl FnOnce(&mut Form<'a>) -> Option<T>,
-    ) -> Option<T> {
-        match self.sent(name) {
-            Patch::Set(value) => self.descend(name, value, read),
-            _ => None,
-        }
-    }
-
     /// A nested object of a merge patch; its fields are patches themselves.
     pub fn patch_object<T>(
         &mut self,

@@ -100,6 +100,7 @@ pub fn app(
     let limits =
         BodyLimits { bytes: http.body_limit_bytes, deadline: http.body_timeout_ms.duration() };
     let proxies = TrustedProxies::new(http.trusted_proxies.clone());
+    let public_url = http.public_url.clone();
     let clock = services.clock.clone();
     let layer = RequestLayer::new(move || clock.new_id(), http.request_timeout_ms.duration());
     let app = App::new()
@@ -109,7 +110,7 @@ pub fn app(
         .app_data(Data::new(proxies))
         .app_data(Data::new(services))
         .into_utoipa_app()
-        .openapi(docs::root())
+        .openapi(docs::root(&public_url))
         .configure(|cfg| configure(cfg, surface));
     docs::finish(app)
 }

@@ -80,7 +80,11 @@ impl fmt::Debug for Mail {
 /// Why a mail was not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MailFault {
-    /// Worth another try later.
+    /// Who should take it is away or takes no mail at all: this mail has not been judged, so it
+    /// has spent no try.
+    #[error("the mail was not sent yet: {0}")]
+    Unreachable(String),
+    /// Refused for now, worth another try later.
     #[error("the mail was not sent yet: {0}")]
     Transient(String),
     /// This mail can never be sent as it is.

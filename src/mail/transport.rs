@@ -79,7 +79,8 @@ impl Transport {
     /// Sends one mail; sending the same mail again is harmless.
     ///
     /// # Errors
-    /// [`MailFault::Transient`] to try later, [`MailFault::Permanent`] to give up.
+    /// [`MailFault::Unreachable`] and [`MailFault::Transient`] to try later, where only the latter
+    /// counts as a try; [`MailFault::Permanent`] to give up.
     pub async fn send(&self, mail: &Mail) -> Result<(), MailFault> {
         match &self.way {
             Way::Files(folder) => write_file(folder, mail, &self.compose(mail)?.formatted()).await,
@@ -187,13 +188,16 @@ impl SmtpServer {
         let error = match tokio::time::timeout(self.timeout, sending).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(error)) => error,
-            Err(_) => return Err(MailFault::Transient("the mail server is too slow".to_owned())),
+            Err(_) => return Err(MailFault::Unreachable("the mail server is too slow".to_owned())),
         };
         let text = describe(&error);
-        if error.is_permanent() && self.accepts_us().await {
-            return Err(MailFault::Permanent(text));
-        }
-        Err(MailFault::Transient(text))
+        Err(if error.is_client() || error.is_transient() {
+            MailFault::Transient(text)
+        } else if error.is_permanent() && self.accepts_us().await {
+            MailFault::Permanent(text)
+        } else {
+            MailFault::Unreachable(text)
+        })
     }
 
     /// A 5xx also comes from a server that is closed or dislikes our password: that is trouble
@@ -240,6 +244,6 @@ async fn hand_over(rabbit: &Rabbit, mail: &Mail) -> Result<(), MailFault> {
     };
     rabbit.publish_one(message).await.map_err(|fault: PublishFault| match fault.class() {
         FaultClass::Message => MailFault::Permanent(fault.to_string()),
-        FaultClass::Broker | FaultClass::Topology => MailFault::Transient(fault.to_string()),
+        FaultClass::Broker | FaultClass::Topology => MailFault::Unreachable(fault.to_string()),
     })
 }

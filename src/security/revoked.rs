@@ -81,12 +81,6 @@ impl RevokedSessions {
             _ => Liveness::Unknown,
         }
     }
-
-    /// The instant of the last snapshot, for readiness and metrics.
-    #[must_use]
-    pub fn as_of(&self) -> Option<DateTime<Utc>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).as_of
-    }
 }
 
 #[cfg(test)]
@@ -115,7 +109,6 @@ mod tests {
             assert_eq!(revoked.check(id(1), at(now)), expected, "{now}");
             assert_eq!(revoked.check(id(2), at(now)), Liveness::Revoked, "{now}");
         }
-        assert_eq!(revoked.as_of(), Some(at(0)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use customer_service::actors::worker::Worker;
@@ -38,7 +39,10 @@ impl Post {
     }
 
     fn mailer(&self, folder: PathBuf) -> Mailer {
-        let settings = mail::Settings::Files { folder };
+        self.mailer_by(mail::Settings::Files { folder })
+    }
+
+    fn mailer_by(&self, settings: mail::Settings) -> Mailer {
         let transport = Transport::new(settings, "Shop <no-reply@shop.example>", None).unwrap();
         let root = RootSecret::new([1; 32]);
         let links = defaults().mail.links;
@@ -151,6 +155,47 @@ async fn a11_a_failing_server_delays_a_mail_ever_longer_and_gives_it_up_at_last(
     let (sent, given_up, tries, error, _) = post.state(id).await;
     assert_eq!((sent, given_up, tries, error.is_some()), (false, true, 3, true));
     std::fs::remove_file(&post.folder).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a11_a_server_that_is_away_delays_a_mail_and_costs_it_no_try() {
+    let post = Post::new().await;
+    let timeout = Duration::from_secs(1);
+    let nobody = mail::Settings::Smtp { url: "smtp://127.0.0.1:1".into(), timeout };
+    let mut mailer = post.mailer_by(nobody);
+    let id = post.write("already_registered", "en", None).await;
+    for rest in [30, 30, 60, 120, 240, 300, 300] {
+        assert_eq!(mailer.run_once().await.unwrap().handled, 1);
+        let (sent, given_up, tries, error, due) = post.state(id).await;
+        assert_eq!((sent, given_up, tries, due), (false, false, 0, rest));
+        assert_eq!(error.as_deref(), Some("the mail server cannot be reached"));
+        post.clock.advance(TimeDelta::seconds(rest));
+    }
+    post.mailer(post.folder.clone()).run_once().await.unwrap();
+    assert!(post.state(id).await.0, "it leaves once the server is back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_mail_tells_the_hours_that_remain_and_never_carries_a_dead_link() {
+    let post = Post::new().await;
+    let mut mailer = post.mailer(post.folder.clone());
+    let [late, later] = [
+        post.write("verify_email", "en", Some(NONCE)).await,
+        post.write("already_registered_pending", "en", Some([8; 32])).await,
+    ];
+    let hold = format!("UPDATE mails SET due_at = due_at + interval '1 day' WHERE id = '{later}'");
+    post.client.batch_execute(&hold).await.unwrap();
+    post.clock.advance(TimeDelta::minutes(20 * 60 + 30));
+    mailer.run_once().await.unwrap();
+    assert!(post.state(late).await.0);
+    assert!(post.files()[0].contains(" 3 hours"), "{}", post.files()[0]);
+
+    post.clock.advance(TimeDelta::minutes(3 * 60 + 30));
+    mailer.run_once().await.unwrap();
+    let (sent, given_up, _, error, _) = post.state(later).await;
+    assert_eq!((sent, given_up), (false, true));
+    assert_eq!(error.as_deref(), Some("its link has expired"));
+    assert_eq!(post.files().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -193,16 +193,19 @@ async fn a_refused_recipient_is_permanent_and_not_named() {
 }
 
 #[tokio::test]
-async fn a11_trouble_of_the_server_is_transient() {
-    for manner in [Manner::Defers, Manner::Closed, Manner::Hangs] {
+async fn a11_only_a_refusal_of_the_mail_counts_as_a_try() {
+    let server = Server::start(Manner::Defers).await;
+    let fault = server.transport().send(&mail("en")).await.unwrap_err();
+    assert_eq!(fault, MailFault::Transient("the mail server answered 451".to_owned()));
+    for manner in [Manner::Closed, Manner::Hangs] {
         let server = Server::start(manner).await;
         let fault = server.transport().send(&mail("en")).await.unwrap_err();
-        assert!(matches!(fault, MailFault::Transient(_)), "{fault}");
+        assert!(matches!(fault, MailFault::Unreachable(_)), "{fault:?}");
     }
     let settings =
         Settings::Smtp { url: "smtp://127.0.0.1:1".into(), timeout: Duration::from_secs(1) };
     let nobody = Transport::new(settings, FROM, None).unwrap();
-    assert!(matches!(nobody.send(&mail("en")).await, Err(MailFault::Transient(_))));
+    assert!(matches!(nobody.send(&mail("en")).await, Err(MailFault::Unreachable(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,7 +214,7 @@ async fn a_handed_over_mail_waits_for_its_reader() {
     let transport = Transport::new(Settings::Message, FROM, Some(rabbit.clone())).unwrap();
     let mail = mail("vi");
     let fault = transport.send(&mail).await.unwrap_err();
-    assert!(matches!(fault, MailFault::Transient(_)), "{fault}");
+    assert!(matches!(fault, MailFault::Unreachable(_)), "{fault:?}");
 
     let mut reader = Reader::bind(rabbit.notifications_exchange(), COMMAND).await;
     transport.send(&mail).await.unwrap();

@@ -15,6 +15,8 @@ async fn health_metrics_and_documents_are_served() {
     for path in ["/health/live", "/livez", "/health/ready", "/readyz", "/docs/", "/problems"] {
         node.get(path).send().await.expect(200);
     }
+    let document = node.get("/openapi.json").send().await.expect(200).json();
+    assert_eq!(document["servers"][0]["url"], "http://127.0.0.1:8080", "the public address");
     let ready = node.get("/health/ready").send().await.expect(200).json();
     for dependency in ["database", "redis", "rabbitmq", "actors"] {
         let found = ready["dependencies"].as_object().unwrap();

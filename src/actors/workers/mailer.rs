@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use serde_json::json;
@@ -33,6 +33,12 @@ const RUN_TIME_MAX: Duration = Duration::from_secs(20);
 const RETRY_FIRST: TimeDelta = TimeDelta::seconds(30);
 const RETRY_MAX: TimeDelta = TimeDelta::minutes(60);
 
+/// Longest rest while the server is away: so much later than its return do mails leave.
+const OUTAGE_REST_MAX: TimeDelta = TimeDelta::minutes(5);
+
+/// The moments from the decision to the sending do not cost a whole hour in the mail's text.
+const HOURS_SLACK: TimeDelta = TimeDelta::minutes(5);
+
 /// The net under the nudges: retries become due, and other nodes' mails are sent if they die.
 const PERIOD: Duration = Duration::from_secs(5);
 
@@ -45,7 +51,7 @@ pub struct Settings {
     pub tries_max: u32,
     /// Where the link of a confirmation leads.
     pub verify_email: LinkTemplate,
-    /// How long that link is good, in hours, for the mail's text.
+    /// How long that link is good from the decision on the mail, in hours.
     pub verify_email_hours: u64,
     /// Where one signs in.
     pub sign_in: Url,
@@ -89,7 +95,7 @@ impl Mailer {
 
     /// Sends one leased mail and writes down what came of it.
     async fn deliver(&self, due: DueMail) -> Result<(), db::Error> {
-        let sent = match self.compose(&due) {
+        let sent = match self.compose(&due, self.clock.now()) {
             Ok(mail) => self.transport.send(&mail).await,
             Err(fault) => Err(fault),
         };
@@ -102,6 +108,12 @@ impl Mailer {
                 let delay = (now - due.created_at).max(TimeDelta::zero());
                 histogram!("mail_delay_seconds").record(delay.as_seconds_f64());
                 "sent"
+            }
+            Err(MailFault::Unreachable(cause)) => {
+                tracing::warn!(mail.id = %due.id, mail.kind = due.kind, cause, "a mail waits");
+                let due_at = now + outage_rest(now - due.created_at);
+                db::mails::postpone(&connection, due.id, due_at, &cause).await?;
+                "put_off"
             }
             Err(MailFault::Transient(cause)) if !self.is_last(&due) => {
                 tracing::warn!(mail.id = %due.id, mail.kind = due.kind, cause, "a mail was put off");
@@ -123,13 +135,16 @@ impl Mailer {
         u32::try_from(due.tries).unwrap_or(0).saturating_add(1) >= self.settings.tries_max
     }
 
-    fn compose(&self, due: &DueMail) -> Result<Mail, MailFault> {
+    fn compose(&self, due: &DueMail, now: DateTime<Utc>) -> Result<Mail, MailFault> {
         let permanent = |cause: &str| MailFault::Permanent(cause.to_owned());
         let kind = MailKind::parse(&due.kind).ok_or_else(|| permanent("the kind is not known"))?;
         let to = due.to.clone().ok_or_else(|| permanent("the customer is gone"))?;
         let mut values = Values::new();
         match kind {
             MailKind::VerifyEmail | MailKind::AlreadyRegisteredPending => {
+                let hours = self
+                    .valid_hours(due.created_at, now)
+                    .ok_or_else(|| permanent("its link has expired"))?;
                 let nonce: [u8; 32] = due
                     .nonce
                     .as_deref()
@@ -138,7 +153,7 @@ impl Mailer {
                 let issued = self.tokens.issue(Purpose::VerifyEmail.as_str(), nonce);
                 let link = self.settings.verify_email.with_token(issued.token.as_str());
                 values.insert("link".to_owned(), json!(link));
-                values.insert("valid_hours".to_owned(), json!(self.settings.verify_email_hours));
+                values.insert("valid_hours".to_owned(), json!(hours));
             }
             MailKind::AlreadyRegistered => {
                 values.insert("link".to_owned(), json!(self.settings.sign_in.as_str()));
@@ -146,6 +161,14 @@ impl Mailer {
         }
         let (locale, created_at) = (due.locale.clone(), due.created_at);
         Ok(Mail { id: due.id, to, kind, locale, values, created_at })
+    }
+
+    /// Whole hours that a link decided on at `created_at` is still good, at least one; `None` when
+    /// it is not.
+    fn valid_hours(&self, created_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<i64> {
+        let life = TimeDelta::try_hours(i64::try_from(self.settings.verify_email_hours).ok()?)?;
+        let left = life - (now - created_at);
+        (left > TimeDelta::zero()).then(|| (left + HOURS_SLACK).min(life).num_hours().max(1))
     }
 
     async fn claim(&self, limit: usize) -> Result<Vec<DueMail>, db::Error> {
@@ -192,6 +215,11 @@ fn retry_time(failed_before: i32) -> TimeDelta {
     RETRY_FIRST.checked_mul(1 << doublings).unwrap_or(RETRY_MAX).min(RETRY_MAX)
 }
 
+/// As long as the mail has waited, so that the rests double without a count of them.
+fn outage_rest(age: TimeDelta) -> TimeDelta {
+    age.clamp(RETRY_FIRST, OUTAGE_REST_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,5 +230,12 @@ mod tests {
         assert_eq!(seconds, [30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
         assert_eq!(retry_time(i32::MAX), RETRY_MAX);
         assert_eq!(retry_time(-1), RETRY_FIRST);
+    }
+
+    #[test]
+    fn a11_an_outage_rests_for_as_long_as_the_mail_has_waited_within_bounds() {
+        let seconds = [-9, 0, 30, 60, 120, 299, 301, i64::from(u32::MAX)];
+        let rests = seconds.map(|age| outage_rest(TimeDelta::seconds(age)).num_seconds());
+        assert_eq!(rests, [30, 30, 30, 60, 120, 299, 300, 300]);
     }
 }

@@ -47,18 +47,6 @@ fn l1_an_id_that_is_taken_creates_nothing() {
 }
 
 #[test]
-fn l5_commands_that_create_claim_their_address() {
-    for (command, claims) in [
-        (register(), Some("zmail@example.org")),
-        (create_by_staff(), Some("zmail@example.org")),
-        (verify(1, 1), None),
-        (update_customer(CustomerChange::default()), None),
-    ] {
-        assert_eq!(command.claims_email().map(EmailAddress::canonical), claims, "{command:?}");
-    }
-}
-
-#[test]
 fn l7_verifying_consumes_the_token_and_activates() {
     let then = given(pending()).by(Actor::Anonymous).at(10).when(verify(1, 1));
     let then = then
