@@ -134,6 +134,15 @@ impl HashingPool {
         self.submit("verify", move |engine| Ok(engine.verify(&password, &reference)?)).await
     }
 
+    /// Whether a call would find room now. For who would otherwise spend work on a call that is
+    /// going to be refused; the call itself may still be, when others come first.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] when the queue is full.
+    pub fn check_room(&self) -> Result<(), HashError> {
+        locked(&self.shared.queue).check_room(Instant::now())
+    }
+
     /// How many verifications were computed since the start, dummy ones included. The same number
     /// as the metric `password_verifications_total`.
     #[must_use]
@@ -232,15 +241,20 @@ impl Queue {
         if self.closing {
             return Err(HashError::Closed);
         }
+        self.check_room(job.since)?;
+        self.jobs.push_back(job);
+        self.show_depth();
+        Ok(())
+    }
+
+    fn check_room(&mut self, now: Instant) -> Result<(), HashError> {
         if self.jobs.len() >= self.max {
-            self.sweep(job.since);
+            self.sweep(now);
         }
         if self.jobs.len() >= self.max {
             counter!("password_hash_shed_total", "reason" => "full").increment(1);
             return Err(self.overloaded());
         }
-        self.jobs.push_back(job);
-        self.show_depth();
         Ok(())
     }
 
