@@ -112,7 +112,8 @@ struct Tally {
     done: Cell<u64>,
     /// Of those, in microseconds.
     latencies: RefCell<Vec<u32>>,
-    /// Other answers while recording, by status; 0 for none.
+    /// Other answers while recording, by status; under 0, clients whose connection was closed at
+    /// whatever time.
     refused: RefCell<BTreeMap<u16, u64>>,
 }
 
@@ -128,6 +129,10 @@ impl Tally {
         } else {
             *self.refused.borrow_mut().entry(status).or_default() += 1;
         }
+    }
+
+    fn note_end(&self) {
+        *self.refused.borrow_mut().entry(0).or_default() += 1;
     }
 }
 
@@ -158,7 +163,7 @@ impl Load {
                     let since = Instant::now();
                     let status = match connection.exchange(request).await {
                         Ok(answer) => answer.status,
-                        Err(_) => return tally.note(0, since),
+                        Err(_) => return tally.note_end(),
                     };
                     tally.note(status, since);
                     if tally.stopping.get() {
@@ -189,7 +194,7 @@ impl Load {
                     }
                     let status = match connection.exchange(request).await {
                         Ok(answer) => answer.status,
-                        Err(_) => return tally.note(0, due),
+                        Err(_) => return tally.note_end(),
                     };
                     tally.note(status, due);
                 }

@@ -91,6 +91,7 @@ pub async fn prepare() -> Result<Bench> {
         machine,
         rows: rows.collect(),
         quick,
+        loads: Default::default(),
     })
 }
 

@@ -214,12 +214,19 @@ impl SignInGate {
                     Some(retry_after) => {
                         (Some(standing), Err(SignInError::RateLimited { retry_after }))
                     }
-                    None => (Some(standing), self.rounds(Arc::new(attempt)).await),
+                    None => (Some(standing), self.pass(attempt).await),
                 },
             };
         let outcome = result.as_ref().map_or_else(|error| error.label(), |_| "signed_in");
         counter!("sign_in_attempts_total", "outcome" => outcome).increment(1);
         Counted { standing, result }
+    }
+
+    /// In a storm most attempts find the hashing queue full: they end here, before each has cost a
+    /// read and two transactions, one to claim a try and one to give it back.
+    async fn pass(&self, attempt: Attempt) -> Result<Opened, SignInError> {
+        self.0.parts.hashing.check_room().map_err(hashing_trouble)?;
+        self.rounds(Arc::new(attempt)).await
     }
 
     /// Mostly one round: another follows only when the password changed during its verification.

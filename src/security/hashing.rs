@@ -17,6 +17,13 @@ use super::argon::{ArgonError, Engine};
 pub use super::argon::{Cost, CostError, PasswordHash, Reference, Verdict};
 use super::passwords::Password;
 
+/// How far the hashing threads stand back behind everything else on the machine (the nice value,
+/// 0 to 19). One hash takes a core for tens of milliseconds; without this, whoever wakes meanwhile
+/// for half a millisecond's work (a read, a commit) waits for the scheduler to get round to it.
+/// Sign-ins lose nothing by it while a core has time to spare.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
 /// How the pool is built.
 #[derive(Clone, Copy, Debug)]
 pub struct HashingSettings {
@@ -107,7 +114,10 @@ impl HashingPool {
             let shared = Arc::clone(&pool.shared);
             let thread = thread::Builder::new()
                 .name(format!("hashing-{index}"))
-                .spawn(move || shared.work())
+                .spawn(move || {
+                    stand_back();
+                    shared.work();
+                })
                 .map_err(StartError::Thread)?;
             locked(&pool.threads).push(thread);
         }
@@ -132,6 +142,15 @@ impl HashingPool {
         reference: Reference,
     ) -> Result<Verdict, HashError> {
         self.submit("verify", move |engine| Ok(engine.verify(&password, &reference)?)).await
+    }
+
+    /// Whether a call would find room now. For who would otherwise spend work on a call that is
+    /// going to be refused; the call itself may still be, when others come first.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] when the queue is full.
+    pub fn check_room(&self) -> Result<(), HashError> {
+        locked(&self.shared.queue).check_room(Instant::now())
     }
 
     /// How many verifications were computed since the start, dummy ones included. The same number
@@ -232,15 +251,20 @@ impl Queue {
         if self.closing {
             return Err(HashError::Closed);
         }
+        self.check_room(job.since)?;
+        self.jobs.push_back(job);
+        self.show_depth();
+        Ok(())
+    }
+
+    fn check_room(&mut self, now: Instant) -> Result<(), HashError> {
         if self.jobs.len() >= self.max {
-            self.sweep(job.since);
+            self.sweep(now);
         }
         if self.jobs.len() >= self.max {
             counter!("password_hash_shed_total", "reason" => "full").increment(1);
             return Err(self.overloaded());
         }
-        self.jobs.push_back(job);
-        self.show_depth();
         Ok(())
     }
 
@@ -331,6 +355,15 @@ impl<T, F: FnOnce(&Engine) -> Result<T, HashError>> Task for Pending<T, F> {
             Err(HashError::Failed)
         });
         let _ = reply.send(answer);
+    }
+}
+
+/// Lowers the rank of the calling thread. Linux alone counts it by thread; elsewhere it would
+/// lower the whole service's.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::info!(%error, "hashing threads keep the rank of all others");
     }
 }
 

@@ -14,6 +14,7 @@ use super::machine;
 use super::pgbench::Pgbench;
 use super::service::{Program, Running};
 use anyhow::{Result, ensure};
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ pub struct Bench {
     pub machine: String,
     pub rows: Vec<String>,
     pub quick: bool,
+    /// Loads made so far: each changes to texts of its own, so that its first request is a change too.
+    pub loads: Cell<u32>,
 }
 
 /// Before anything counts: connections open, plans cached, batches at their size.
@@ -67,13 +70,17 @@ impl Bench {
     /// What the first `count` holders send when they change their profile over and over: two texts
     /// in turn, so that each is a change.
     pub fn changes(&self, count: usize) -> Vec<Cycle> {
-        let texts = ["A few lines about oneself, 1", "A few lines about oneself, 2"];
+        self.loads.set(self.loads.get() + 1);
+        let texts = ["odd", "even"]
+            .map(|turn| format!("A few lines about oneself, {} {turn}", self.loads.get()));
         let change = |token: &str, text: &str| {
             let body = format!("{{\"bio\":\"{text}\"}}");
             request("PATCH", "/v1/me/profile", Some(token), Some(&body))
         };
         let spread = self.holders.iter().step_by((self.holders.len() / count).max(1)).take(count);
-        spread.map(|holder| texts.map(|text| change(&holder.token, text)).to_vec()).collect()
+        spread
+            .map(|holder| texts.iter().map(|text| change(&holder.token, text)).collect())
+            .collect()
     }
 
     /// What the first `count` holders send when they read themselves.

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 /// Few enough that none waits beyond the deadline of the hashing queue.
 const CLIENTS: usize = 16;
-/// More than the hashing queue takes: what it refuses is part of the storm.
-const STORM_CLIENTS: usize = 128;
+/// A storm: this many times what hashing can do, at a steady rate. More clients than the hashing
+/// queue takes; what is refused is part of the storm.
+const STORM_FACTOR: f64 = 10.0;
+const STORM_CLIENTS: usize = 256;
 const SECONDS: u64 = 6;
 const READERS: usize = 16;
 const READS_PER_SECOND: f64 = 200.0;
@@ -47,7 +49,8 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
         let stretch = Stretch::of(reads, bench, running.pid(), seconds).await?.all_well()?;
         calm.push(percentile_ms(&stretch.seen.latencies, 0.99));
 
-        let sign_ins = Load::closed(running.address, sign_ins(STORM_CLIENTS)).await?;
+        let offered = alone.last().copied().unwrap_or_default() * STORM_FACTOR;
+        let sign_ins = Load::paced(running.address, sign_ins(STORM_CLIENTS), offered).await?;
         sign_ins.record();
         let since = Instant::now();
         let reads = Load::paced(running.address, bench.reads(READERS), READS_PER_SECOND).await?;

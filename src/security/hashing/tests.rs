@@ -226,3 +226,16 @@ fn an_impossible_cost_does_not_start() {
     };
     assert!(matches!(HashingPool::start(settings), Err(StartError::Cost(_))));
 }
+
+#[tokio::test]
+async fn a2_room_is_told_before_a_call_is_made() {
+    let pool = pool(1, LONG);
+    let release = hold(&pool).await;
+    assert_eq!(pool.check_room(), Ok(()));
+    let waiting = note(&pool, 1, &Arc::default());
+    until_waiting(&pool, 1).await;
+    assert!(matches!(pool.check_room(), Err(HashError::Overloaded { .. })));
+    drop(release);
+    waiting.await.unwrap().unwrap();
+    assert_eq!(pool.check_room(), Ok(()));
+}
