@@ -8,21 +8,7 @@ use futures_util::FutureExt;
 use std::sync::Arc;
 
 pub fn all(parts: &Parts, registry: Arc<Registry>) -> Vec<Probe> {
-    vec![database(parts), revocations(parts), redis(parts), rabbit(parts), Probe::actors(registry)]
-}
-
-/// Until the first list of revoked sessions has been read, every access token answers 503: the
-/// first request of a process that called itself ready would be refused. That the list grows old
-/// later on means that the database cannot be read, which has a probe of its own.
-fn revocations(parts: &Parts) -> Probe {
-    let revoked = parts.revoked.clone();
-    Probe::needed("revocations", move || {
-        let found = match revoked.as_of() {
-            Some(_) => Found::Up,
-            None => Found::Down("not read yet".to_owned()),
-        };
-        async move { found }.boxed()
-    })
+    vec![database(parts), redis(parts), rabbit(parts), Probe::actors(registry)]
 }
 
 fn database(parts: &Parts) -> Probe {
