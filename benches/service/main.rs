@@ -11,7 +11,8 @@
 //! dev/bench starts the servers and gives their addresses: BENCH_DATABASE_URL, BENCH_REDIS_URL,
 //! BENCH_AMQP_URL (the latter two may be empty), and BENCH_PGBENCH. The service runs as a process of
 //! its own, from the binary that cargo builds beside this one, with the default configuration
-//! apart from limits that one client address would meet.
+//! apart from limits that one client address would meet; settings in the environment are passed
+//! on, to try others (CUSTOMER_SERVICE__HASHING__THREADS=1 make bench ROW=d).
 
 mod broker;
 mod database;

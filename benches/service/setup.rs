@@ -27,10 +27,18 @@ pub const PGBENCH_CLIENTS: usize = 32;
 pub const FULL_COST: (u32, u32) = (19_456, 2);
 const CHEAP_COST: (u32, u32) = (8, 1);
 
+/// Hashing threads that the service is told to have; 0 leaves it to the number of cores.
+fn threads() -> Result<usize> {
+    match std::env::var("CUSTOMER_SERVICE__HASHING__THREADS") {
+        Ok(text) => text.parse().context("CUSTOMER_SERVICE__HASHING__THREADS"),
+        Err(_) => Ok(0),
+    }
+}
+
 /// Hashing as the service does it, in this process.
 pub fn hashing(cost: (u32, u32)) -> Result<HashingPool> {
     Ok(HashingPool::start(HashingSettings {
-        threads: 0,
+        threads: threads()?,
         queue_max: 64,
         deadline: Duration::from_secs(10),
         memory_kib: cost.0,
@@ -128,7 +136,12 @@ fn environment(server: &Server, with_broker: bool) -> Result<Vec<(String, String
         settings.push(("RABBIT__NOTIFICATIONS_EXCHANGE", NOTIFICATIONS.to_owned()));
     }
     let prefixed = |(name, value)| (format!("CUSTOMER_SERVICE__{name}"), value);
-    Ok(settings.into_iter().map(prefixed).collect())
+    let mut environment: Vec<(String, String)> = settings.into_iter().map(prefixed).collect();
+    // To try other settings: the caller's own, which come last and win.
+    let given =
+        |name: &str| name.starts_with("CUSTOMER_SERVICE__") || name.starts_with("MIMALLOC_");
+    environment.extend(std::env::vars().filter(|(name, _)| given(name)));
+    Ok(environment)
 }
 
 /// Signs customers in over HTTP, at a service whose hashing costs next to nothing.

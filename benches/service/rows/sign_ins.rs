@@ -36,13 +36,14 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
         "\nd: sign-ins, {CLIENTS} clients; then {READS_PER_SECOND} reads/s without and with a storm"
     );
     let seconds = bench.seconds(SECONDS);
-    let (mut service, mut alone) = (Vec::new(), Vec::new());
+    let (mut service, mut alone, mut micros) = (Vec::new(), Vec::new(), Vec::new());
     let (mut calm, mut storm, mut storm_rates) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.rounds() {
         let running = bench.serve(&[]).await?;
         let load = Load::closed(running.address, sign_ins(CLIENTS)).await?;
         let stretch = Stretch::of(load, bench, running.pid(), seconds).await?.all_well()?;
         service.push(stretch.per_second());
+        micros.push(stretch.micros_each());
         alone.push(hashing_alone(seconds).await?);
 
         let reads = Load::paced(running.address, bench.reads(READERS), READS_PER_SECOND).await?;
@@ -62,7 +63,16 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
         storm_rates.push((seen.done as f64 / lasted, refused as f64 / lasted));
         running.stop().await?;
     }
-    println!("  sign-ins {}/s; hashing alone {}/s", spread(&service, 1), spread(&alone, 1));
+    let each = |whose: usize| median(&micros.iter().map(|m| m[whose]).collect::<Vec<_>>()) / 1000.0;
+    println!(
+        "  sign-ins {}/s, CPU ms each: database {:.1}, service {:.1}, generator {:.1}, others {:.1}; hashing alone {}/s",
+        spread(&service, 1),
+        each(0),
+        each(1),
+        each(2),
+        each(3),
+        spread(&alone, 1)
+    );
     let (signed_in, refused) = storm_rates.iter().copied().unzip::<f64, f64, Vec<_>, Vec<_>>();
     println!(
         "  p99 of reads {} ms; in a storm of {}/s accepted and {}/s refused: {} ms",
@@ -78,7 +88,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Row>> {
             figure: median(&service) / median(&alone),
             unit: "×",
             target: Target::AtLeast(0.9),
-            details: json!({ "service": service, "hashing_alone": alone }),
+            details: json!({ "service": service, "hashing_alone": alone, "cpu_micros_each": micros }),
         },
         Row {
             name: "d2",
