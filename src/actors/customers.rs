@@ -69,7 +69,7 @@ impl Customers {
         };
         let shard = match submission.subject {
             Subject::Customer(id) => shard::of_customer(id),
-            Subject::Bucket(bucket) => shard::of_bytes(&bucket),
+            Subject::Nobody(key) => shard::of_bytes(&key),
         };
         let deadline = Instant::now() + self.timeout;
         match self.shards.owner(u64::from(shard)).call(submission, deadline).await {

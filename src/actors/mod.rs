@@ -3,12 +3,12 @@
 pub mod allowance;
 pub mod batch;
 pub mod customers;
+pub mod gate;
 pub mod origin;
 pub mod registration;
 pub mod runtime;
 pub mod sessions;
 pub mod shard;
-pub mod sign_in;
 pub mod turns;
 pub mod worker;
 pub mod workers;

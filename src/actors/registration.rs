@@ -4,9 +4,9 @@
 
 use super::allowance::{Allowance, Counted, Quota, Standing};
 use super::customers::{Customers, SubmitError};
+use super::gate::{GateError, hashing_trouble};
 use super::origin::{Origin, Trouble, unexpected};
 use super::sessions::{Opened, Sessions};
-use super::sign_in::hashing_trouble;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{self, Database};
@@ -14,7 +14,7 @@ use crate::domain::command::{Register, Subject};
 use crate::domain::credential;
 use crate::domain::customer::{CustomerType, GroupCode};
 use crate::domain::email::EmailAddress;
-use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
+use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::phone::PhoneNumber;
 use crate::domain::place::{Currency, Locale, TimeZone};
 use crate::domain::session::Client;
@@ -107,19 +107,6 @@ pub enum RegistrationError {
     Trouble(#[from] Trouble),
 }
 
-/// Why a verification link did not open a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum VerifyError {
-    /// Unknown, used, void or expired.
-    #[error("the token is not valid")]
-    TokenInvalid,
-    /// The address is verified now, but the account may not sign in.
-    #[error("refused")]
-    Refused(SignInRefusal),
-    #[error(transparent)]
-    Trouble(#[from] Trouble),
-}
-
 /// What registration works with.
 pub struct RegistrationParts {
     pub database: Database,
@@ -179,29 +166,28 @@ impl Registration {
     /// Verifies the address that a mailed token belongs to, and signs its owner in.
     ///
     /// # Errors
-    /// See [`VerifyError`]; a token that is unknown and one that was used are not told apart.
+    /// See [`GateError`]; a token that is unknown and one that was used are not told apart.
     pub async fn verify(
         &self,
         token: &str,
         client: Client,
         origin: &Origin,
-    ) -> Result<Opened, VerifyError> {
+    ) -> Result<Opened, GateError> {
         let Inner { parts, .. } = &*self.0;
-        let token_hash = OneTimeTokens::token_hash(token).ok_or(VerifyError::TokenInvalid)?;
+        let invalid = GateError::Rejected(Rejection::TokenInvalid);
+        let token_hash = OneTimeTokens::token_hash(token).ok_or_else(|| invalid.clone())?;
         let owner = parts
             .database
             .read(move |c| async move { db::one_time_tokens::owner(c, &token_hash).await }.boxed())
             .await
             .map_err(Trouble::from)?
-            .ok_or(VerifyError::TokenInvalid)?;
+            .ok_or(invalid)?;
         let (session, secrets) = parts.sessions.prepare(client, None);
         let command = Command::VerifyEmail { token_hash, session: Box::new(session) };
-        match self.0.submit(Subject::Customer(owner), command, origin).await {
-            Ok(Outcome::SignedIn(signed_in)) => Ok(Sessions::opened(*signed_in, secrets)),
-            Ok(Outcome::SignInRefused(refusal)) => Err(VerifyError::Refused(refusal)),
-            Ok(_) => Err(unexpected("verify_email").into()),
-            Err(SubmitError::Rejected(Rejection::TokenInvalid)) => Err(VerifyError::TokenInvalid),
-            Err(error) => Err(Trouble::from(error).into()),
+        match self.0.submit(Subject::Customer(owner), command, origin).await? {
+            Outcome::SignedIn(signed_in) => Ok(Sessions::opened(*signed_in, secrets)),
+            Outcome::SignInRefused(refusal) => Err(GateError::Refused(refusal)),
+            _ => Err(unexpected("verify_email").into()),
         }
     }
 
@@ -289,7 +275,7 @@ impl Inner {
     fn decoy(&self, email: &EmailAddress) -> (Subject, Command) {
         let bucket = self.parts.keys.bucket("email", email.canonical());
         let claim = ClaimId(self.parts.clock.new_id());
-        (Subject::Bucket(bucket), Command::ReleaseAttempt { bucket, claim })
+        (Subject::Nobody(bucket), Command::ReleaseAttempt { bucket, claim })
     }
 
     fn mail_id(&self) -> MailId {

@@ -4,11 +4,11 @@ use super::{probes, settings};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
+use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
-use crate::actors::sign_in::{SignInGate, SignInParts, SignInSettings};
 use crate::actors::worker::Workers;
 use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
@@ -291,7 +291,7 @@ fn services(
         RefreshTokens::new(&parts.root),
         SessionSettings::from(&**config),
     ));
-    let sign_in = SignInParts {
+    let gate = GateParts {
         database: parts.database.clone(),
         customers: customers.clone(),
         sessions: sessions.clone(),
@@ -312,7 +312,7 @@ fn services(
     };
     Services {
         customers,
-        sign_in: SignInGate::new(sign_in, SignInSettings::from(&**config)),
+        gate: Gate::new(gate, GateSettings::from(&**config)),
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
         database: parts.database.clone(),

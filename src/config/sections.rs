@@ -216,6 +216,7 @@ section! {
         lock_max_hours: Hours [1..=720],
         claim_timeout_seconds: Seconds [1..=600],
         wait_ms: Millis [0..=30_000],
+        recent_minutes: Minutes [1..=1_440],
     }
 }
 

@@ -11,6 +11,7 @@ impl InsertMails {
     pub fn push(&mut self, mail: &Mail, created_at: DateTime<Utc>) {
         self.id.push(mail.id.0);
         self.customer_id.push(mail.customer_id.0);
+        self.address.push(mail.to.as_ref().map(|address| address.as_str().to_owned()));
         self.kind.push(mail.body.kind().to_owned());
         self.locale.push(mail.locale.as_str().to_owned());
         self.nonce.push(mail.body.nonce().map(|nonce| nonce.to_vec()));

@@ -3,12 +3,13 @@
 use super::Connection;
 use super::schema::{customer_identifiers, customer_preferences, customer_profiles, customers};
 use super::statements::{
-    ClaimIdentifiers, InsertCustomers, InsertPreferences, InsertProfiles, TouchCustomers,
-    UpdateCustomers, UpdatePreferences, UpdateProfiles,
+    InsertCustomers, InsertPreferences, InsertProfiles, TouchCustomers, UpdateCustomers,
+    UpdatePreferences, UpdateProfiles,
 };
 use crate::domain::CustomerId;
 use crate::domain::customer::{Customer, CustomerType, GroupCode, Tags};
 use crate::domain::email::EmailAddress;
+use crate::domain::handle::{Handle, HandleKind};
 use crate::domain::phone::PhoneNumber;
 use crate::domain::place::{Currency, Locale, TimeZone};
 use crate::domain::preferences::{Channels, Preferences, Topics};
@@ -234,6 +235,8 @@ impl InsertCustomers {
 impl UpdateCustomers {
     pub fn push(&mut self, customer: &Customer) {
         self.id.push(customer.id.0);
+        self.email.push(customer.email.as_str().to_owned());
+        self.email_canonical.push(customer.email.canonical().to_owned());
         self.email_verified_at.push(customer.email_verified_at);
         self.phone.push(customer.phone.as_ref().map(|phone| phone.as_str().to_owned()));
         self.phone_verified_at.push(customer.phone_verified_at);
@@ -272,14 +275,6 @@ impl TouchCustomers {
         self.updated_at.push(customer.updated_at);
         self.version.push(customer.version);
         self.sequence.push(customer.sequence);
-    }
-}
-
-impl ClaimIdentifiers {
-    pub fn push_email(&mut self, email: &EmailAddress, owner: CustomerId) {
-        self.kind.push("email".to_owned());
-        self.value.push(email.canonical().to_owned());
-        self.customer_id.push(owner.0);
     }
 }
 
@@ -343,22 +338,9 @@ pub async fn find(mut conn: &Connection, id: CustomerId) -> QueryResult<Option<C
 ///
 /// # Errors
 /// Those of the query.
-pub async fn owner_of_email(
-    mut conn: &Connection,
-    canonical: &str,
-) -> QueryResult<Option<CustomerId>> {
-    owner("email", canonical, &mut conn).await
-}
-
-async fn owner(kind: &str, value: &str, conn: &mut &Connection) -> QueryResult<Option<CustomerId>> {
-    let id: Option<Uuid> = customer_identifiers::table
-        .filter(customer_identifiers::kind.eq(kind))
-        .filter(customer_identifiers::value.eq(value))
-        .select(customer_identifiers::customer_id)
-        .first(conn)
-        .await
-        .optional()?;
-    Ok(id.map(CustomerId))
+pub async fn owner_of_email(conn: &Connection, canonical: &str) -> QueryResult<Option<CustomerId>> {
+    let handle = Handle { kind: HandleKind::Email, value: canonical.to_owned() };
+    super::handles::owner(conn, &handle).await
 }
 
 /// What verifying a password needs: whose it is, and its hash.
@@ -384,6 +366,7 @@ pub async fn credential(
         )
         .filter(customer_identifiers::kind.eq(kind))
         .filter(customer_identifiers::value.eq(value))
+        .filter(customer_identifiers::held_until.is_null())
         .select((customer_identifiers::customer_id, passwords::hash.nullable()))
         .first(&mut conn)
         .await

@@ -25,7 +25,7 @@ pub struct DueMail {
     pub created_at: DateTime<Utc>,
     /// Failed tries so far.
     pub tries: i32,
-    /// The customer's address as it is now; `None` when the customer is gone.
+    /// Its own address, or the customer's as it is now; `None` when the customer is gone.
     pub to: Option<String>,
 }
 
@@ -62,7 +62,7 @@ impl QueryFragment<Pg> for Claim {
         out.push_sql(
             " FOR UPDATE SKIP LOCKED) AS due WHERE m.id = due.id \
              RETURNING m.id, m.kind, m.locale, m.nonce, m.created_at, m.tries, \
-             (SELECT c.email FROM customers AS c WHERE c.id = m.customer_id \
+             (SELECT coalesce(m.address, c.email) FROM customers AS c WHERE c.id = m.customer_id \
              AND c.deleted_at IS NULL AND c.status <> 'erased')",
         );
         Ok(())
@@ -93,7 +93,7 @@ pub async fn claim(
 pub async fn mark_sent(mut conn: &Connection, id: Uuid, at: DateTime<Utc>) -> QueryResult<()> {
     // A mail at a time, so a cached text would save little (also below).
     diesel::update(mails::table.filter(mails::id.eq(id).and(mails::given_up_at.is_null())))
-        .set(mails::sent_at.eq(at))
+        .set((mails::sent_at.eq(at), mails::address.eq(None::<String>)))
         .execute(&mut conn)
         .await
         .map(|_| ())
@@ -150,6 +150,7 @@ pub async fn give_up(
     diesel::update(mails::table.filter(mails::id.eq(id).and(mails::sent_at.is_null())))
         .set((
             mails::given_up_at.eq(at),
+            mails::address.eq(None::<String>),
             mails::tries.eq(mails::tries + 1),
             mails::last_error.eq(error),
         ))

@@ -5,6 +5,7 @@ use super::schema::one_time_tokens;
 use super::sessions::secret_hash;
 use super::statements::SaveTokens;
 use crate::domain::CustomerId;
+use crate::domain::email::EmailAddress;
 use crate::domain::session::SecretHash;
 use crate::domain::token::{OneTimeToken, Purpose};
 use chrono::{DateTime, Utc};
@@ -19,6 +20,7 @@ struct Row {
     customer_id: Uuid,
     purpose: String,
     password_hash: Option<String>,
+    email: Option<String>,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     used_at: Option<DateTime<Utc>>,
@@ -36,6 +38,9 @@ impl TryFrom<Row> for (CustomerId, OneTimeToken) {
             hash: secret_hash(row.token_hash)?,
             purpose,
             password_hash: row.password_hash,
+            email: row.email.map(|text| EmailAddress::parse(&text)).transpose().map_err(|_| {
+                diesel::result::Error::DeserializationError("one_time_tokens.email".into())
+            })?,
             created_at: row.created_at,
             expires_at: row.expires_at,
             used_at: row.used_at,
@@ -83,6 +88,7 @@ impl SaveTokens {
         self.customer_id.push(customer.0);
         self.purpose.push(token.purpose.as_str().to_owned());
         self.password_hash.push(token.password_hash.clone());
+        self.email.push(token.email.as_ref().map(|email| email.as_str().to_owned()));
         self.created_at.push(token.created_at);
         self.expires_at.push(token.expires_at);
         self.used_at.push(token.used_at);

@@ -25,6 +25,19 @@ pub async fn of_customers(
     Ok(rows.into_iter().map(|(id, hash)| (CustomerId(id), hash)).collect())
 }
 
+/// A customer's password hash, if it has one.
+///
+/// # Errors
+/// Those of the query.
+pub async fn find(mut conn: &Connection, customer: CustomerId) -> QueryResult<Option<String>> {
+    passwords::table
+        .filter(passwords::customer_id.eq(customer.0))
+        .select(passwords::hash)
+        .first(&mut conn)
+        .await
+        .optional()
+}
+
 impl SavePasswords {
     pub fn push(&mut self, customer: CustomerId, hash: &str, changed_at: DateTime<Utc>) {
         self.customer_id.push(customer.0);

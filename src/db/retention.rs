@@ -22,11 +22,21 @@ pub enum Perishable {
     Throttles,
     /// Mails that were sent or given up, by that moment.
     Mails,
+    /// Flows, by their expiry.
+    Flows,
+    /// Addresses that were given up, by the end of their keeping.
+    HeldIdentifiers,
 }
 
 impl Perishable {
-    pub const ALL: [Self; 4] =
-        [Self::IdempotencyKeys, Self::OneTimeTokens, Self::Throttles, Self::Mails];
+    pub const ALL: [Self; 6] = [
+        Self::IdempotencyKeys,
+        Self::OneTimeTokens,
+        Self::Throttles,
+        Self::Mails,
+        Self::Flows,
+        Self::HeldIdentifiers,
+    ];
 
     /// The table's name, for logs and metrics.
     pub fn table(self) -> &'static str {
@@ -35,13 +45,16 @@ impl Perishable {
             Self::OneTimeTokens => "one_time_tokens",
             Self::Throttles => "sign_in_throttles",
             Self::Mails => "mails",
+            Self::Flows => "sign_in_flows",
+            Self::HeldIdentifiers => "customer_identifiers",
         }
     }
 
     fn over(self) -> &'static str {
         match self {
             Self::IdempotencyKeys => "created_at < $1",
-            Self::OneTimeTokens => "expires_at < $1",
+            Self::OneTimeTokens | Self::Flows => "expires_at < $1",
+            Self::HeldIdentifiers => "held_until < $1",
             Self::Throttles => "updated_at < $1 AND (locked_until IS NULL OR locked_until < $1)",
             // The first is implied and has the index.
             Self::Mails => "created_at < $1 AND (sent_at < $1 OR given_up_at < $1)",

@@ -82,12 +82,14 @@ diesel::table! {
 diesel::table! {
     /// Who owns an address or a number among living customers: keyed by the identifier, so that uniqueness survives distribution.
     customer_identifiers (kind, value) {
-        /// email or phone.
+        /// email, phone, or social: and the name of an identity provider.
         kind -> Text,
-        /// Canonical e-mail address, or E.164 number.
+        /// Canonical e-mail address, E.164 number, or the provider's name for the person.
         value -> Text,
         /// Its owner.
         customer_id -> Uuid,
+        /// Given up, but kept for its owner until then; nobody signs in by it.
+        held_until -> Nullable<Timestamptz>,
     }
 }
 
@@ -246,6 +248,8 @@ diesel::table! {
         sent_at -> Nullable<Timestamptz>,
         /// When it was given up.
         given_up_at -> Nullable<Timestamptz>,
+        /// Where to, when not to the customer's own address; forgotten once the mail is sent or given up.
+        address -> Nullable<Text>,
     }
 }
 
@@ -268,6 +272,8 @@ diesel::table! {
         used_at -> Nullable<Timestamptz>,
         /// When a newer one took its place.
         voided_at -> Nullable<Timestamptz>,
+        /// The address it is about: the new one to confirm, or the old one to bring back.
+        email -> Nullable<Text>,
     }
 }
 
@@ -362,6 +368,30 @@ diesel::table! {
         absolute_expires_at -> Timestamptz,
         /// When it was ended before its time.
         revoked_at -> Nullable<Timestamptz>,
+        /// What was shown after the first factor, where one was asked for.
+        second_factor -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    /// Ceremonies that a client begins here and finishes later, once.
+    sign_in_flows (token_hash) {
+        /// SHA-256 of the token that its holder finishes it with.
+        token_hash -> Bytea,
+        /// What it may be finished as.
+        kind -> Text,
+        /// Whose, where that is known from the beginning.
+        customer_id -> Nullable<Uuid>,
+        /// What the service needs to finish it, sealed.
+        payload -> Bytea,
+        /// When it was begun.
+        created_at -> Timestamptz,
+        /// From when on it cannot be finished.
+        expires_at -> Timestamptz,
+        /// Wrong tries to finish it.
+        failures -> Int4,
+        /// When it was finished or given up.
+        used_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -429,6 +459,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     outbox_events,
     passwords,
     sessions,
+    sign_in_flows,
     sign_in_throttles,
     signing_keys,
     staff_keys,

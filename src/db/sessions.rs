@@ -3,7 +3,7 @@
 use super::Connection;
 use super::schema::sessions;
 use super::statements::SaveSessions;
-use crate::domain::session::{Client, SecretHash, Session, SignInMethod};
+use crate::domain::session::{Client, SecondFactor, SecretHash, Session, SignInMethod};
 use crate::domain::{CustomerId, DeviceId, SessionId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -17,6 +17,7 @@ struct Row {
     id: Uuid,
     customer_id: Uuid,
     method: String,
+    second_factor: Option<String>,
     device_id: Option<Uuid>,
     device_name: Option<String>,
     user_agent: Option<String>,
@@ -48,6 +49,16 @@ impl TryFrom<Row> for (CustomerId, Session) {
             method: SignInMethod::parse(&row.method).ok_or_else(|| {
                 diesel::result::Error::DeserializationError("unknown sessions.method".into())
             })?,
+            second_factor: row
+                .second_factor
+                .map(|name| {
+                    SecondFactor::parse(&name).ok_or_else(|| {
+                        diesel::result::Error::DeserializationError(
+                            "unknown sessions.second_factor".into(),
+                        )
+                    })
+                })
+                .transpose()?,
             client: Client {
                 device_name: row.device_name,
                 user_agent: row.user_agent,
@@ -129,6 +140,7 @@ impl SaveSessions {
         self.id.push(session.id.0);
         self.customer_id.push(customer.0);
         self.method.push(session.method.as_str().to_owned());
+        self.second_factor.push(session.second_factor.map(|factor| factor.as_str().to_owned()));
         self.device_id.push(session.device_id.map(|id| id.0));
         self.device_name.push(session.client.device_name.clone());
         self.user_agent.push(session.client.user_agent.clone());

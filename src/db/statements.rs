@@ -104,18 +104,21 @@ bulk! {
 
     /// Every column that may change; identity and creation do not.
     UpdateCustomers [
-        "UPDATE customers AS t SET email_verified_at = u.email_verified_at, phone = u.phone, \
+        "UPDATE customers AS t SET email = u.email, email_canonical = u.email_canonical, \
+         email_verified_at = u.email_verified_at, phone = u.phone, \
          phone_verified_at = u.phone_verified_at, first_name = u.first_name, last_name = u.last_name, \
          customer_type = u.customer_type, group_code = u.group_code, status = u.status, \
          status_before_deletion = u.status_before_deletion, \
          tags = ARRAY(SELECT jsonb_array_elements_text(u.tags)), accepts_marketing = u.accepts_marketing, \
          last_sign_in_at = u.last_sign_in_at, updated_at = u.updated_at, version = u.version, \
          sequence = u.sequence FROM unnest(",
-        ") AS u (id, email_verified_at, phone, phone_verified_at, first_name, last_name, customer_type, group_code, \
-         status, status_before_deletion, tags, accepts_marketing, last_sign_in_at, updated_at, version, sequence) \
+        ") AS u (id, email, email_canonical, email_verified_at, phone, phone_verified_at, first_name, last_name, \
+         customer_type, group_code, status, status_before_deletion, tags, accepts_marketing, last_sign_in_at, updated_at, version, sequence) \
          WHERE t.id = u.id"
     ] {
         id: SqlUuid = Uuid,
+        email: Text = String,
+        email_canonical: Text = String,
         email_verified_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
         phone: Nullable<Text> = Option<String>,
         phone_verified_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
@@ -146,10 +149,34 @@ bulk! {
         sequence: BigInt = i64,
     }
 
-    /// Lays claim to identifiers; fewer rows than asked for means that somebody else has one.
+    /// Lays claim to identifiers and returns those that were had: one that is missing is somebody
+    /// else's. One that was given up is its owner's to take back, and everybody's in the end.
     ClaimIdentifiers [
-        "INSERT INTO customer_identifiers (kind, value, customer_id) SELECT * FROM unnest(",
-        ") AS u (kind, value, customer_id) ORDER BY kind, value ON CONFLICT DO NOTHING"
+        "INSERT INTO customer_identifiers AS t (kind, value, customer_id) SELECT * FROM unnest(",
+        ") AS u (kind, value, customer_id) ORDER BY kind, value ON CONFLICT (kind, value) DO UPDATE \
+         SET customer_id = excluded.customer_id, held_until = NULL WHERE t.held_until IS NOT NULL \
+         AND (t.customer_id = excluded.customer_id OR t.held_until <= now()) RETURNING t.kind, t.value"
+    ] {
+        kind: Text = String,
+        value: Text = String,
+        customer_id: SqlUuid = Uuid,
+    }
+
+    HoldIdentifiers [
+        "UPDATE customer_identifiers AS t SET held_until = u.held_until FROM unnest(",
+        ") AS u (kind, value, customer_id, held_until) \
+         WHERE t.kind = u.kind AND t.value = u.value AND t.customer_id = u.customer_id"
+    ] {
+        kind: Text = String,
+        value: Text = String,
+        customer_id: SqlUuid = Uuid,
+        held_until: Timestamptz = DateTime<Utc>,
+    }
+
+    ReleaseIdentifiers [
+        "DELETE FROM customer_identifiers AS t USING unnest(",
+        ") AS u (kind, value, customer_id) \
+         WHERE t.kind = u.kind AND t.value = u.value AND t.customer_id = u.customer_id"
     ] {
         kind: Text = String,
         value: Text = String,
@@ -278,7 +305,7 @@ bulk! {
     }
 
     SaveSessions [
-        "INSERT INTO sessions (id, customer_id, method, device_id, device_name, user_agent, client_address, refresh_hash, \
+        "INSERT INTO sessions (id, customer_id, method, second_factor, device_id, device_name, user_agent, client_address, refresh_hash, \
          generation, previous_hash, rotated_at, created_at, last_seen_at, expires_at, absolute_expires_at, revoked_at) \
          SELECT * FROM unnest(",
         ") ON CONFLICT (customer_id, id) DO UPDATE SET refresh_hash = excluded.refresh_hash, \
@@ -288,6 +315,7 @@ bulk! {
         id: SqlUuid = Uuid,
         customer_id: SqlUuid = Uuid,
         method: Text = String,
+        second_factor: Nullable<Text> = Option<String>,
         device_id: Nullable<SqlUuid> = Option<Uuid>,
         device_name: Nullable<Text> = Option<String>,
         user_agent: Nullable<Text> = Option<String>,
@@ -324,8 +352,8 @@ bulk! {
 
     /// A token that was used or voided meanwhile is not touched: the count of rows tells.
     SaveTokens [
-        "INSERT INTO one_time_tokens AS t (token_hash, customer_id, purpose, password_hash, created_at, expires_at, used_at, \
-         voided_at) SELECT * FROM unnest(",
+        "INSERT INTO one_time_tokens AS t (token_hash, customer_id, purpose, password_hash, email, \
+         created_at, expires_at, used_at, voided_at) SELECT * FROM unnest(",
         ") ON CONFLICT (customer_id, token_hash) DO UPDATE SET used_at = excluded.used_at, voided_at = excluded.voided_at \
          WHERE t.used_at IS NULL AND t.voided_at IS NULL"
     ] {
@@ -333,10 +361,28 @@ bulk! {
         customer_id: SqlUuid = Uuid,
         purpose: Text = String,
         password_hash: Nullable<Text> = Option<String>,
+        email: Nullable<Text> = Option<String>,
         created_at: Timestamptz = DateTime<Utc>,
         expires_at: Timestamptz = DateTime<Utc>,
         used_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
         voided_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+    }
+
+    /// A flow that was finished meanwhile is not touched: the count of rows tells.
+    SaveFlows [
+        "INSERT INTO sign_in_flows AS t (token_hash, kind, customer_id, payload, created_at, expires_at, failures, \
+         used_at) SELECT * FROM unnest(",
+        ") ON CONFLICT (token_hash) DO UPDATE SET failures = excluded.failures, used_at = excluded.used_at \
+         WHERE t.used_at IS NULL"
+    ] {
+        token_hash: Bytea = Vec<u8>,
+        kind: Text = String,
+        customer_id: Nullable<SqlUuid> = Option<Uuid>,
+        payload: Bytea = Vec<u8>,
+        created_at: Timestamptz = DateTime<Utc>,
+        expires_at: Timestamptz = DateTime<Utc>,
+        failures: Integer = i32,
+        used_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
     }
 
     /// Gives every bucket a row where it has none, locks the rows in the order of their keys, and
@@ -363,12 +409,13 @@ bulk! {
     }
 
     InsertMails [
-        "INSERT INTO mails (id, customer_id, kind, locale, nonce, created_at, due_at) \
-         SELECT id, customer_id, kind, locale, nonce, created_at, created_at FROM unnest(",
-        ") AS u (id, customer_id, kind, locale, nonce, created_at)"
+        "INSERT INTO mails (id, customer_id, address, kind, locale, nonce, created_at, due_at) \
+         SELECT id, customer_id, address, kind, locale, nonce, created_at, created_at FROM unnest(",
+        ") AS u (id, customer_id, address, kind, locale, nonce, created_at)"
     ] {
         id: SqlUuid = Uuid,
         customer_id: SqlUuid = Uuid,
+        address: Nullable<Text> = Option<String>,
         kind: Text = String,
         locale: Text = String,
         nonce: Nullable<Bytea> = Option<Vec<u8>>,
@@ -458,6 +505,10 @@ impl QueryFragment<Pg> for InsertIdempotencyKeys {
         self.rows.walk_ast(out.reborrow())?;
         out.push_bind_param::<Timestamptz, DateTime<Utc>>(&self.since)
     }
+}
+
+impl diesel::query_builder::Query for ClaimIdentifiers {
+    type SqlType = (Text, Text);
 }
 
 impl diesel::query_builder::Query for LockThrottles {

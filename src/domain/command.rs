@@ -8,15 +8,17 @@ use super::credential::PasswordHash;
 use super::customer::{CustomerType, GroupCode, Tags};
 use super::email::EmailAddress;
 use super::fault::Fault;
+use super::flow::{Flow, FlowKind};
 use super::ids::*;
 use super::phone::PhoneNumber;
 use super::place::{Currency, Locale, TimeZone};
 use super::preferences::Topics;
+use super::proof::Proof;
 pub use super::session::SignInMethod;
 use super::session::{Client, Device, SecretHash, SessionPolicy};
 use super::status::{ReasonCode, Status};
 use super::text::{Label, Line, PersonName, never_printed};
-use super::throttle::{Bucket, ThrottlePolicy};
+use super::throttle::{Bucket, Guard};
 use super::token::FreshToken;
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -24,8 +26,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
     Customer(CustomerId),
-    /// A sign-in bucket whose customer is unknown, or does not matter yet.
-    Bucket(Bucket),
+    /// A sign-in bucket or a flow, by its key, whose customer is unknown or does not matter yet.
+    Nobody([u8; 32]),
 }
 
 /// Who asks.
@@ -53,7 +55,7 @@ impl Submission {
     pub fn customer_id(&self) -> Option<CustomerId> {
         match self.subject {
             Subject::Customer(id) => Some(id),
-            Subject::Bucket(_) => None,
+            Subject::Nobody(_) => None,
         }
     }
 }
@@ -135,15 +137,13 @@ pub enum Command {
         token: FreshToken,
     },
     ClaimAttempt {
-        bucket: Bucket,
+        guard: Guard,
         claim: ClaimId,
-        policy: ThrottlePolicy,
     },
     /// A claimed attempt was wrong.
     FailAttempt {
-        bucket: Bucket,
+        guard: Guard,
         claim: ClaimId,
-        policy: ThrottlePolicy,
     },
     /// A claimed attempt whose secret was never verified: it counts for nothing.
     ReleaseAttempt {
@@ -151,6 +151,15 @@ pub enum Command {
         claim: ClaimId,
     },
     SignIn(Box<SignIn>),
+    /// Begins a ceremony that its holder finishes later.
+    OpenFlow {
+        flow: Box<Flow>,
+    },
+    /// Finishes a flow whose remaining work is done outside: whoever takes it is the only one.
+    TakeFlow {
+        hash: SecretHash,
+        kind: FlowKind,
+    },
     Refresh {
         session_id: SessionId,
         presented: SecretHash,
@@ -202,9 +211,9 @@ pub enum Command {
         to: Status,
         reason: ReasonCode,
     },
-    /// Lifts the locks on the customer's identifiers, given as their buckets.
+    /// Lifts the locks on the customer's identifiers, devices and factors, given as their buckets.
     Unlock {
-        bucket: Bucket,
+        buckets: Vec<Bucket>,
     },
 }
 
@@ -247,12 +256,10 @@ pub struct CreateByStaff {
 /// A sign-in whose password was right; status and verification are still to be looked at.
 #[derive(Clone)]
 pub struct SignIn {
-    pub bucket: Bucket,
-    pub claim: ClaimId,
-    /// The hash that was verified: should it have changed since, the sign-in is void.
-    pub verified_hash: String,
+    /// Of the password: should it have changed since it was verified, the sign-in is void.
+    pub proof: Proof,
     /// A hash of today's cost, when the verified one was of another.
-    pub rehash: Option<String>,
+    pub rehash: Option<PasswordHash>,
     pub session: FreshSession,
 }
 
@@ -324,6 +331,24 @@ pub struct Needs {
     pub sessions: bool,
     pub devices: bool,
     pub tokens: bool,
+    pub handles: bool,
+}
+
+impl Needs {
+    /// What either needs.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            profile: self.profile || other.profile,
+            preferences: self.preferences || other.preferences,
+            password: self.password || other.password,
+            addresses: self.addresses || other.addresses,
+            sessions: self.sessions || other.sessions,
+            devices: self.devices || other.devices,
+            tokens: self.tokens || other.tokens,
+            handles: self.handles || other.handles,
+        }
+    }
 }
 
 impl Command {
@@ -335,6 +360,8 @@ impl Command {
             Self::ClaimAttempt { .. }
             | Self::FailAttempt { .. }
             | Self::ReleaseAttempt { .. }
+            | Self::OpenFlow { .. }
+            | Self::TakeFlow { .. }
             | Self::Unlock { .. } => none,
             Self::UpdateCustomer { .. } => none,
             Self::RemindOfAccount { .. } | Self::ResendVerification { .. } => {
@@ -343,7 +370,9 @@ impl Command {
             Self::VerifyEmail { .. } => {
                 Needs { tokens: true, sessions: true, devices: true, ..none }
             }
-            Self::SignIn(_) => Needs { password: true, sessions: true, devices: true, ..none },
+            Self::SignIn(sign_in) => {
+                Needs { sessions: true, devices: true, ..none }.and(sign_in.proof.needs())
+            }
             Self::Refresh { .. }
             | Self::SignOut { .. }
             | Self::RevokeSession { .. }
@@ -358,14 +387,24 @@ impl Command {
         }
     }
 
-    /// The sign-in bucket whose row must be locked with the customer.
-    pub fn bucket(&self) -> Option<Bucket> {
+    /// The buckets whose rows must be locked with the customer.
+    pub fn buckets(&self) -> Vec<Bucket> {
         match self {
-            Self::ClaimAttempt { bucket, .. }
-            | Self::FailAttempt { bucket, .. }
-            | Self::ReleaseAttempt { bucket, .. }
-            | Self::Unlock { bucket } => Some(*bucket),
-            Self::SignIn(sign_in) => Some(sign_in.bucket),
+            Self::ClaimAttempt { guard, .. } | Self::FailAttempt { guard, .. } => {
+                vec![guard.bucket]
+            }
+            Self::ReleaseAttempt { bucket, .. } => vec![*bucket],
+            Self::Unlock { buckets } => buckets.clone(),
+            Self::SignIn(sign_in) => sign_in.proof.bucket().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The flow whose row must be locked with the customer.
+    pub fn flow(&self) -> Option<SecretHash> {
+        match self {
+            Self::OpenFlow { flow } => Some(flow.hash),
+            Self::TakeFlow { hash, .. } => Some(*hash),
             _ => None,
         }
     }

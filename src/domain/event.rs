@@ -4,9 +4,9 @@
 //! Messages and entries hold ids, names of fields and non-personal values only (rule M6).
 
 use super::address::{Address, AddressKind};
-use super::command::SignInMethod;
 use super::credential::PasswordHash;
 use super::customer::{Customer, GroupCode};
+use super::flow::Flow;
 use super::ids::*;
 use super::mail::Mail;
 use super::outcome::SignInRefusal;
@@ -14,7 +14,7 @@ use super::preferences::Preferences;
 use super::profile::Profile;
 use super::session::{Device, RevocationReason, SecretHash, Session};
 use super::status::{ReasonCode, Status};
-use super::throttle::Throttle;
+use super::throttle::{Bucket, Factor, Throttle};
 use super::token::OneTimeToken;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -64,22 +64,35 @@ pub enum Event {
     },
     MailQueued(Box<Mail>),
     AttemptClaimed {
+        bucket: Bucket,
         throttle: Throttle,
     },
     AttemptFailed {
+        bucket: Bucket,
+        factor: Factor,
         throttle: Throttle,
     },
     /// A claim given back unverified.
     AttemptReleased {
+        bucket: Bucket,
         throttle: Throttle,
     },
     SignInLocked {
+        factor: Factor,
         until: DateTime<Utc>,
     },
     /// A right password: the bucket as it is without the claim and its failures.
     AttemptSucceeded {
+        bucket: Bucket,
         throttle: Throttle,
     },
+    FlowOpened(Box<Flow>),
+    /// Finished, or given up: nobody finishes it any more.
+    FlowUsed {
+        at: DateTime<Utc>,
+    },
+    /// A wrong try to finish it.
+    FlowFailed,
     SignInRefused {
         refusal: SignInRefusal,
     },
@@ -96,7 +109,6 @@ pub enum Event {
     },
     SignedIn {
         session: Box<Session>,
-        method: SignInMethod,
     },
     SessionRefreshed {
         session: Box<Session>,
@@ -122,7 +134,9 @@ pub enum Event {
         to: AddressId,
         at: DateTime<Utc>,
     },
-    Unlocked,
+    Unlocked {
+        buckets: Vec<Bucket>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -203,13 +217,15 @@ impl Event {
             Self::EmailVerified { .. } => {
                 message("customer.verified", json!({ "customer_id": id, "channel": "email" }))
             }
-            Self::SignedIn { session, method } => message(
+            Self::SignedIn { session } => message(
                 "customer.signed_in",
-                json!({ "customer_id": id, "session_id": session.id, "method": method.as_str() }),
+                json!({ "customer_id": id, "session_id": session.id, "method": session.method,
+                        "second_factor": session.second_factor }),
             ),
-            Self::SignInLocked { until } => {
-                message("customer.sign_in_locked", json!({ "customer_id": id, "until": until }))
-            }
+            Self::SignInLocked { factor, until } => message(
+                "customer.sign_in_locked",
+                json!({ "customer_id": id, "factor": factor, "until": until }),
+            ),
             Self::SessionRevoked { id: session_id, reason, .. } => message(
                 "customer.session_revoked",
                 json!({ "customer_id": id, "session_id": session_id, "reason": reason }),
@@ -237,18 +253,22 @@ impl Event {
             | Self::AttemptFailed { .. }
             | Self::AttemptReleased { .. }
             | Self::AttemptSucceeded { .. }
+            | Self::FlowOpened(_)
+            | Self::FlowUsed { .. }
+            | Self::FlowFailed
             | Self::SignInRefused { .. }
             | Self::PasswordRehashed { .. }
             | Self::PasswordChosen { .. }
             | Self::DeviceRemembered(_)
             | Self::DeviceForgotten { .. }
             | Self::SessionRefreshed { .. }
-            | Self::Unlocked => None,
+            | Self::Unlocked { .. } => None,
         }
     }
 
-    /// The audit entry of this event. `None` only for an attempt's claim and its giving back: they
-    /// change nobody's account, and their settlement (failed, refused, signed in) is an entry.
+    /// The audit entry of this event. `None` only for an attempt's claim and its giving back, and for
+    /// flows: they change nobody's account, and what they come to (failed, refused, signed in) is an
+    /// entry.
     pub fn trace(&self) -> Option<Trace> {
         let trace = |action, data| Some(Trace { action, data });
         match self {
@@ -286,8 +306,12 @@ impl Event {
             Self::MailQueued(mail) => {
                 trace("mail.queued", json!({ "mail_id": mail.id, "kind": mail.body.kind() }))
             }
-            Self::AttemptFailed { .. } => trace("sign_in.failed", json!({})),
-            Self::SignInLocked { until } => trace("sign_in.locked", json!({ "until": until })),
+            Self::AttemptFailed { factor, .. } => {
+                trace("sign_in.failed", json!({ "factor": factor }))
+            }
+            Self::SignInLocked { factor, until } => {
+                trace("sign_in.locked", json!({ "factor": factor, "until": until }))
+            }
             Self::SignInRefused { refusal } => {
                 trace("sign_in.refused", json!({ "reason": refusal }))
             }
@@ -297,9 +321,10 @@ impl Event {
                 trace("device.remembered", json!({ "device_id": device.id }))
             }
             Self::DeviceForgotten { id } => trace("device.forgotten", json!({ "device_id": id })),
-            Self::SignedIn { session, method } => trace(
+            Self::SignedIn { session } => trace(
                 "sign_in.succeeded",
-                json!({ "session_id": session.id, "method": method.as_str() }),
+                json!({ "session_id": session.id, "method": session.method,
+                        "second_factor": session.second_factor }),
             ),
             Self::SessionRefreshed { session } => trace(
                 "session.refreshed",
@@ -320,10 +345,13 @@ impl Event {
             Self::DefaultAddressChanged { kind, from, to, .. } => {
                 trace("address.default_changed", json!({ "kind": kind, "from": from, "to": to }))
             }
-            Self::Unlocked => trace("sign_in.unlocked", json!({})),
+            Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }
-            | Self::AttemptSucceeded { .. } => None,
+            | Self::AttemptSucceeded { .. }
+            | Self::FlowOpened(_)
+            | Self::FlowUsed { .. }
+            | Self::FlowFailed => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The state after an event. Total: an event that was decided always applies.
 
 use super::event::Event;
+use super::handle::Handle;
 use super::ids::AddressId;
 use super::state::State;
 use super::status::Status;
@@ -10,6 +11,7 @@ use chrono::{DateTime, Utc};
 pub fn evolve(state: &mut State, event: &Event) {
     match event {
         Event::Created(created) => {
+            state.handles.insert(Handle::email(&created.customer.email), None);
             state.customer = Some(created.customer.clone());
             state.profile = Some(created.profile.clone());
             state.preferences = Some(created.preferences.clone());
@@ -48,11 +50,29 @@ pub fn evolve(state: &mut State, event: &Event) {
                 token.used_at = Some(*at);
             }
         }
-        Event::AttemptClaimed { throttle }
-        | Event::AttemptFailed { throttle }
-        | Event::AttemptReleased { throttle }
-        | Event::AttemptSucceeded { throttle } => state.throttle = throttle.clone(),
-        Event::Unlocked => state.throttle = state.throttle.unlocked(),
+        Event::AttemptClaimed { bucket, throttle }
+        | Event::AttemptFailed { bucket, throttle, .. }
+        | Event::AttemptReleased { bucket, throttle }
+        | Event::AttemptSucceeded { bucket, throttle } => {
+            state.throttles.insert(*bucket, throttle.clone());
+        }
+        Event::Unlocked { buckets } => {
+            for bucket in buckets {
+                let unlocked = state.throttle(bucket).unlocked();
+                state.throttles.insert(*bucket, unlocked);
+            }
+        }
+        Event::FlowOpened(flow) => state.flow = Some((**flow).clone()),
+        Event::FlowUsed { at } => {
+            if let Some(flow) = &mut state.flow {
+                flow.used_at = Some(*at);
+            }
+        }
+        Event::FlowFailed => {
+            if let Some(flow) = &mut state.flow {
+                flow.failures += 1;
+            }
+        }
         Event::PasswordRehashed { hash } | Event::PasswordChosen { hash } => {
             state.password_hash = Some(hash.as_str().to_owned())
         }

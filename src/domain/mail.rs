@@ -1,6 +1,8 @@
 //! A mail as a decision: what to say to whom. It is a row of the transaction (rule A11); a worker
-//! renders and sends it. It names no address: the customer's own is read when it is sent.
+//! renders and sends it. It names no address where the customer's own is meant: that is read when
+//! it is sent.
 
+use super::email::EmailAddress;
 use super::ids::{CustomerId, MailId};
 use super::place::Locale;
 
@@ -38,6 +40,8 @@ impl MailBody {
 pub struct Mail {
     pub id: MailId,
     pub customer_id: CustomerId,
+    /// An address other than the customer's own of the time of sending.
+    pub to: Option<EmailAddress>,
     pub body: MailBody,
     pub locale: Locale,
 }

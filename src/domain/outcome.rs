@@ -3,9 +3,10 @@
 use super::address::Address;
 use super::customer::Customer;
 use super::fault::Fault;
-use super::ids::SessionId;
+use super::ids::{CustomerId, SessionId};
 use super::preferences::Preferences;
 use super::profile::Profile;
+use super::proof::ProofRefusal;
 use super::session::Session;
 use super::status::Status;
 use super::throttle::Admission;
@@ -29,6 +30,12 @@ pub enum Outcome {
     SignedIn(Box<SignedIn>),
     /// The password was right, but the account may not sign in.
     SignInRefused(SignInRefusal),
+    /// What was shown proves nothing; nothing else was done.
+    ProofRefused(ProofRefusal),
+    FlowTaken {
+        customer_id: Option<CustomerId>,
+        payload: Vec<u8>,
+    },
     Refreshed {
         session: Box<Session>,
         status: Status,
@@ -68,6 +75,10 @@ pub enum Rejection {
     /// No such customer, address or session, or another customer's.
     NotFound,
     EmailTaken,
+    /// A number that another customer has verified.
+    PhoneTaken,
+    /// An account at an identity provider that is linked to another customer.
+    IdentityTaken,
     /// `If-Match` named another version.
     VersionMismatch,
     TransitionNotAllowed {
@@ -82,6 +93,8 @@ pub enum Rejection {
     NotActive(Status),
     /// A one-time token that is unknown, used, void, expired or for another purpose.
     TokenInvalid,
+    /// A flow that is unknown, finished, expired or of another kind.
+    FlowInvalid,
     /// A refresh token of no live session.
     RefreshInvalid,
     UnknownGroup,

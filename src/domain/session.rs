@@ -47,25 +47,68 @@ impl std::fmt::Debug for Client {
 pub enum SignInMethod {
     Password,
     EmailVerification,
+    /// A passkey that verified its user: two factors in one.
+    Passkey,
+    /// An identity provider's word.
+    Social,
 }
 
 impl SignInMethod {
+    pub const ALL: [Self; 4] =
+        [Self::Password, Self::EmailVerification, Self::Passkey, Self::Social];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::EmailVerification => "email_verification",
+            Self::Passkey => "passkey",
+            Self::Social => "social",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Password, Self::EmailVerification].into_iter().find(|method| method.as_str() == text)
+        Self::ALL.into_iter().find(|method| method.as_str() == text)
     }
+}
+
+/// What was shown after the first factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondFactor {
+    Totp,
+    BackupCode,
+    Passkey,
+}
+
+impl SecondFactor {
+    pub const ALL: [Self; 3] = [Self::Totp, Self::BackupCode, Self::Passkey];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::BackupCode => "backup_code",
+            Self::Passkey => "passkey",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|factor| factor.as_str() == text)
+    }
+}
+
+/// All that was shown to open a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedInBy {
+    pub method: SignInMethod,
+    pub second_factor: Option<SecondFactor>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     pub id: SessionId,
     pub method: SignInMethod,
+    #[serde(default)]
+    pub second_factor: Option<SecondFactor>,
     pub client: Client,
     pub device_id: Option<DeviceId>,
     /// Hash of the refresh token that is good now.
@@ -83,6 +126,15 @@ pub struct Session {
 }
 
 impl Session {
+    /// How many kinds of factor were shown to open it: 1 or 2. A passkey that verified its user is
+    /// something held and something known or grown.
+    pub fn assurance(&self) -> u8 {
+        match (self.method, self.second_factor) {
+            (SignInMethod::Passkey, _) | (_, Some(_)) => 2,
+            _ => 1,
+        }
+    }
+
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
         self.revoked_at.is_none() && now < self.expires_at && now < self.absolute_expires_at
     }
@@ -98,6 +150,9 @@ pub enum RevocationReason {
     RefreshReused,
     StatusChanged,
     TooManySessions,
+    PasswordChanged,
+    EmailChanged,
+    FactorsReset,
 }
 
 impl RevocationReason {
@@ -109,6 +164,9 @@ impl RevocationReason {
             Self::RefreshReused => "refresh_reused",
             Self::StatusChanged => "status_changed",
             Self::TooManySessions => "too_many_sessions",
+            Self::PasswordChanged => "password_changed",
+            Self::EmailChanged => "email_changed",
+            Self::FactorsReset => "factors_reset",
         }
     }
 }

@@ -2,12 +2,15 @@
 
 use super::address::Address;
 use super::customer::Customer;
+use super::flow::Flow;
+use super::handle::Handle;
 use super::ids::{AddressId, DeviceId, SessionId};
 use super::preferences::Preferences;
 use super::profile::Profile;
 use super::session::{Device, SecretHash, Session};
-use super::throttle::Throttle;
+use super::throttle::{Bucket, Throttle};
 use super::token::OneTimeToken;
+use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
 /// What `decide` looks at and `evolve` changes. A part that no command of the batch needs is
@@ -24,7 +27,18 @@ pub struct State {
     pub sessions: BTreeMap<SessionId, Session>,
     pub devices: BTreeMap<DeviceId, Device>,
     pub tokens: BTreeMap<SecretHash, OneTimeToken>,
-    /// The sign-in bucket that the command at hand names; several customers' commands may name
-    /// one bucket, so the batch lends it to each in turn.
-    pub throttle: Throttle,
+    /// What the customer is found by; with an instant: given up, and kept for it until then.
+    pub handles: BTreeMap<Handle, Option<DateTime<Utc>>>,
+    /// The buckets that the command at hand names; several customers' commands may name one
+    /// bucket, so the batch lends them to each in turn.
+    pub throttles: BTreeMap<Bucket, Throttle>,
+    /// The flow that the command at hand names, or begins; lent likewise.
+    pub flow: Option<Flow>,
+}
+
+impl State {
+    /// A bucket as it is; one that was never counted in is empty.
+    pub fn throttle(&self, bucket: &Bucket) -> Throttle {
+        self.throttles.get(bucket).cloned().unwrap_or_default()
+    }
 }

@@ -10,6 +10,49 @@ use serde::{Deserialize, Serialize};
 /// The key of a bucket: a keyed hash, so that the table tells nobody's address.
 pub type Bucket = [u8; 32];
 
+/// What a bucket counts failures of; each has counters of its own, so that guessing at one locks
+/// no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Factor {
+    /// The password at sign-in.
+    Password,
+    /// The password, asked again of somebody who is signed in.
+    Reauthentication,
+}
+
+impl Factor {
+    pub const ALL: [Self; 2] = [Self::Password, Self::Reauthentication];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Reauthentication => "reauthentication",
+        }
+    }
+}
+
+/// The counter that guards a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guard {
+    pub bucket: Bucket,
+    pub factor: Factor,
+    pub policy: ThrottlePolicy,
+}
+
+/// What an attempt without a claim came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    Right,
+    Wrong {
+        newly_locked: Option<DateTime<Utc>>,
+    },
+    /// Not looked at; no try before this instant.
+    Locked {
+        until: DateTime<Utc>,
+    },
+}
+
 /// When to lock and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThrottlePolicy {
@@ -93,6 +136,23 @@ impl Throttle {
         let before = self.claims.len();
         self.claims.retain(|(claim, _)| *claim != id);
         self.claims.len() < before
+    }
+
+    /// One attempt whose verification took no time, judged and counted at once. The caller knows
+    /// whether it was right; under a lock nobody learns.
+    pub fn attempt(&mut self, right: bool, now: DateTime<Utc>, policy: &ThrottlePolicy) -> Tried {
+        self.tidy(now, policy);
+        if let Some(until) = self.locked_until {
+            return Tried::Locked { until };
+        }
+        if right {
+            self.failures.clear();
+            self.locks = 0;
+            return Tried::Right;
+        }
+        self.failures.push(now);
+        self.tidy(now, policy);
+        Tried::Wrong { newly_locked: self.locked_until }
     }
 
     /// Without failures and locks. Tries being verified go on: should they be wrong, they count.

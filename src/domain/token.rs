@@ -1,5 +1,6 @@
 //! One-time tokens (rule A8): bound to a purpose, used once, void when a newer one is issued.
 
+use super::email::EmailAddress;
 use super::session::SecretHash;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,14 +10,23 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     VerifyEmail,
+    ResetPassword,
+    /// Confirms a new address, from a mail to it.
+    ChangeEmail,
+    /// Takes back a change of address, from a mail to the old one.
+    UndoEmailChange,
 }
 
 impl Purpose {
-    pub const ALL: [Purpose; 1] = [Self::VerifyEmail];
+    pub const ALL: [Purpose; 4] =
+        [Self::VerifyEmail, Self::ResetPassword, Self::ChangeEmail, Self::UndoEmailChange];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::VerifyEmail => "verify_email",
+            Self::ResetPassword => "reset_password",
+            Self::ChangeEmail => "change_email",
+            Self::UndoEmailChange => "undo_email_change",
         }
     }
 
@@ -32,6 +42,8 @@ pub struct OneTimeToken {
     /// The password that came with the registration which sent this token: whoever confirms by it
     /// gets the password of that registration, not of somebody else's earlier one.
     pub password_hash: Option<String>,
+    /// The address that it is about, where it is about one.
+    pub email: Option<EmailAddress>,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub used_at: Option<DateTime<Utc>>,

@@ -14,10 +14,10 @@ use super::services::Services;
 use super::token_pair::TokenPair;
 use super::values::parsed;
 use crate::actors::allowance::Counted;
+use crate::actors::gate::{Attempt, GateError, Identifier, Path};
 use crate::actors::origin::{Origin, Trouble};
-use crate::actors::registration::{Applicant, RegistrationError, VerifyError};
+use crate::actors::registration::{Applicant, RegistrationError};
 use crate::actors::sessions::RefreshError;
-use crate::actors::sign_in::{Attempt, Identifier, SignInError};
 use crate::domain::customer::CustomerType;
 use crate::domain::email::EmailAddress;
 use crate::domain::outcome::SignInRefusal;
@@ -30,7 +30,7 @@ use crate::security::passwords::{
 };
 use actix_web::http::header;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse, post};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, post};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -235,6 +235,17 @@ fn sent(counted: Counted<Result<(), RegistrationError>>) -> Result<HttpResponse,
     Ok(response.json(Sent { status: "verification_sent" }))
 }
 
+/// What passed the gate, and a 200 that tells how the caller's own quota stands; or the refusal.
+pub(super) fn passed_gate<T>(
+    counted: Counted<Result<T, GateError>>,
+) -> Result<(T, HttpResponseBuilder), Problem> {
+    let Counted { standing, result } = counted;
+    let passed = result.map_err(|error| tell_refused(error.into(), standing.as_ref()))?;
+    let mut response = HttpResponse::Ok();
+    tell(&mut response, standing.as_ref());
+    Ok((passed, response))
+}
+
 // --- handlers ---------------------------------------------------------------------------------
 
 /// Registers a customer. The answer is the same for an address that has an account, whose owner
@@ -290,9 +301,11 @@ async fn verify_email(
     let token = body.read(read_token)?;
     let client = client(&request, address, None);
     let origin = origin(&identity, address);
-    let opened = services.registration.verify(token, client, &origin).await?;
+    let verify = services.registration.verify(token, client, &origin);
+    let passed = services.gate.pass(Path::EmailVerification, &origin, verify).await;
+    let (opened, mut response) = passed_gate(passed)?;
     let tokens = TokenPair::opened(&services, &opened);
-    Ok(HttpResponse::Ok().json(FirstSession { tokens, customer: opened.customer.into() }))
+    Ok(response.json(FirstSession { tokens, customer: opened.customer.into() }))
 }
 
 /// Signs in with a password.
@@ -322,10 +335,7 @@ async fn login(
         client: client(&request, address, device_name),
         origin: origin(&identity, address),
     };
-    let Counted { standing, result } = services.sign_in.sign_in(attempt).await;
-    let opened = result.map_err(|error| tell_refused(error.into(), standing.as_ref()))?;
-    let mut response = HttpResponse::Ok();
-    tell(&mut response, standing.as_ref());
+    let (opened, mut response) = passed_gate(services.gate.sign_in(attempt).await)?;
     Ok(response.json(TokenPair::opened(&services, &opened)))
 }
 
@@ -416,29 +426,22 @@ impl From<RegistrationError> for Problem {
     }
 }
 
-impl From<VerifyError> for Problem {
-    fn from(error: VerifyError) -> Self {
+impl From<GateError> for Problem {
+    fn from(error: GateError) -> Self {
         match error {
-            VerifyError::TokenInvalid => Problem::new(Code::TokenInvalid),
-            VerifyError::Refused(refusal) => refusal.into(),
-            VerifyError::Trouble(trouble) => trouble.into(),
-        }
-    }
-}
-
-impl From<SignInError> for Problem {
-    fn from(error: SignInError) -> Self {
-        match error {
-            SignInError::RateLimited { retry_after } => {
+            GateError::RateLimited { retry_after } => {
                 Problem::new(Code::RateLimited).retry_after(retry_after)
             }
-            SignInError::LimiterUnavailable => Problem::new(Code::RateLimiterUnavailable),
-            SignInError::Locked { retry_after } => {
+            GateError::LimiterUnavailable => Problem::new(Code::RateLimiterUnavailable),
+            GateError::Locked { retry_after } => {
                 Problem::new(Code::LoginLocked).retry_after(retry_after)
             }
-            SignInError::InvalidCredentials => Problem::new(Code::InvalidCredentials),
-            SignInError::Refused(refusal) => refusal.into(),
-            SignInError::Trouble(trouble) => trouble.into(),
+            GateError::InvalidCredentials => Problem::new(Code::InvalidCredentials),
+            GateError::Refused(refusal) => refusal.into(),
+            GateError::InvalidProof => Problem::new(Code::ProofInvalid),
+            GateError::ProofNeeded => Problem::new(Code::ProofNeeded),
+            GateError::Rejected(rejection) => rejection.into(),
+            GateError::Trouble(trouble) => trouble.into(),
         }
     }
 }

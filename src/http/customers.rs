@@ -26,7 +26,7 @@ use crate::domain::phone::PhoneNumber;
 use crate::domain::place::{Currency, Locale, TimeZone};
 use crate::domain::status::{ReasonCode, Status};
 use crate::domain::text::{Label, PersonName, line};
-use crate::domain::throttle::Bucket;
+use crate::domain::throttle::{Bucket, Factor};
 use crate::domain::{CustomerId, Fault};
 use actix_web::http::header;
 use actix_web::web::{self, Data};
@@ -435,12 +435,7 @@ async fn unlock(
 ) -> Result<HttpResponse, Problem> {
     let id = CustomerId(id.0);
     let key = IdempotencyHeader::of(&request, &Sha256::digest([]).into())?;
-    let (first, others) = buckets(&services, id).await?;
-    // The key is kept with the last command: once it is known, all of them were carried out.
-    for bucket in others {
-        services.submit(&staff, &identity, id, Command::Unlock { bucket }, None).await?;
-    }
-    let command = Command::Unlock { bucket: first };
+    let command = Command::Unlock { buckets: buckets(&services, id).await? };
     let answered = services.submit(&staff, &identity, id, command, key).await?;
     let mut response = HttpResponse::NoContent();
     if answered.replayed {
@@ -450,8 +445,8 @@ async fn unlock(
 }
 
 /// The buckets in which a customer's sign-ins are counted: that of its e-mail address, and those
-/// of its verified phone number and its known devices (rules A3, A4).
-async fn buckets(services: &Services, id: CustomerId) -> Result<(Bucket, Vec<Bucket>), Problem> {
+/// of its verified phone number, its known devices and its factors (rules A3, A4).
+async fn buckets(services: &Services, id: CustomerId) -> Result<Vec<Bucket>, Problem> {
     let read = services.database.read(move |connection| {
         Box::pin(async move {
             let customer = db::customers::find(connection, id).await?;
@@ -465,10 +460,9 @@ async fn buckets(services: &Services, id: CustomerId) -> Result<(Bucket, Vec<Buc
     let phone = customer.phone.filter(|_| customer.phone_verified_at.is_some());
     let phone = phone.map(|phone| keys.bucket("phone", phone.as_str()));
     let devices = devices.iter().map(|(_, device)| keys.bucket("device", &device.id.to_string()));
-    Ok((
-        keys.bucket("email", customer.email.canonical()),
-        phone.into_iter().chain(devices).collect(),
-    ))
+    let factors = Factor::ALL.into_iter().map(|factor| services.gate.guard(factor, id).bucket);
+    let email = keys.bucket("email", customer.email.canonical());
+    Ok(std::iter::once(email).chain(phone).chain(devices).chain(factors).collect())
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ impl From<Rejection> for Problem {
         match rejection {
             Rejection::NotFound => Problem::new(Code::NotFound),
             Rejection::EmailTaken => Problem::new(Code::EmailTaken),
+            Rejection::PhoneTaken => Problem::new(Code::PhoneTaken),
+            Rejection::IdentityTaken => Problem::new(Code::IdentityTaken),
+            Rejection::FlowInvalid => Problem::new(Code::FlowInvalid),
             Rejection::VersionMismatch => Problem::new(Code::PreconditionFailed),
             Rejection::TransitionNotAllowed { from, to } => {
                 Problem::new(Code::TransitionNotAllowed).detail(format!(
@@ -126,6 +129,8 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::AttemptFailed { .. } => "attempt_failed",
         Outcome::SignedIn(_) => "signed_in",
         Outcome::SignInRefused(_) => "sign_in_refused",
+        Outcome::ProofRefused(_) => "proof_refused",
+        Outcome::FlowTaken { .. } => "flow_taken",
         Outcome::Refreshed { .. } => "refreshed",
         Outcome::RefreshReused { .. } => "refresh_reused",
         Outcome::Revoked { .. } => "revoked",

@@ -7,10 +7,10 @@ use super::readiness::Readiness;
 use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
 use crate::actors::customers::{Answered, Customers};
+use crate::actors::gate::Gate;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
 use crate::actors::sessions::Sessions;
-use crate::actors::sign_in::SignInGate;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Database;
@@ -29,7 +29,7 @@ pub struct Services {
     /// The only door for writes.
     pub customers: Customers,
     /// Where every attempt at a credential passes.
-    pub sign_in: SignInGate,
+    pub gate: Gate,
     pub registration: Registration,
     pub sessions: Arc<Sessions>,
     /// For reads.

@@ -11,11 +11,11 @@ use super::{addresses, auth, customers, me, preferences, profile};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
+use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::ShardSettings;
-use crate::actors::sign_in::{SignInGate, SignInParts, SignInSettings};
 use crate::brokers::limits::Limiter;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
@@ -131,7 +131,7 @@ fn world(more: &[(&str, &str)]) -> World {
         RefreshTokens::new(&root),
         SessionSettings::from(&*config),
     ));
-    let sign_in = SignInParts {
+    let gate = GateParts {
         database: database.clone(),
         customers: customers.clone(),
         sessions: sessions.clone(),
@@ -152,7 +152,7 @@ fn world(more: &[(&str, &str)]) -> World {
     };
     let services = Services {
         customers,
-        sign_in: SignInGate::new(sign_in, SignInSettings::from(&*config)),
+        gate: Gate::new(gate, GateSettings::from(&*config)),
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
         staff_keys: StaffKeys::new(database.clone()),

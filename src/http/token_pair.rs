@@ -3,7 +3,7 @@
 use super::services::Services;
 use crate::actors::sessions::{Opened, Refreshed};
 use crate::domain::CustomerId;
-use crate::domain::session::{Session, SignInMethod};
+use crate::domain::session::{SecondFactor, Session, SignInMethod};
 use crate::security::access::Access;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -35,11 +35,20 @@ pub struct TokenPair {
 }
 
 /// What was shown at the sign-in, in the names of RFC 8176, which has none for a link from a mail.
-fn methods(method: SignInMethod) -> Vec<String> {
-    match method {
-        SignInMethod::Password => vec!["pwd".to_owned()],
-        SignInMethod::EmailVerification => Vec::new(),
-    }
+fn methods(session: &Session) -> Vec<String> {
+    let first: &[&str] = match session.method {
+        SignInMethod::Password => &["pwd"],
+        SignInMethod::EmailVerification | SignInMethod::Social => &[],
+        // Proof of a key, and its holder verified to the device.
+        SignInMethod::Passkey => &["pop", "user"],
+    };
+    let second: &[&str] = match session.second_factor {
+        None => &[],
+        Some(SecondFactor::Totp | SecondFactor::BackupCode) => &["otp"],
+        Some(SecondFactor::Passkey) => &["pop"],
+    };
+    let both: &[&str] = if session.assurance() > 1 { &["mfa"] } else { &[] };
+    [first, second, both].concat().into_iter().map(str::to_owned).collect()
 }
 
 impl TokenPair {
@@ -70,8 +79,8 @@ fn pair(
     let access = Access {
         customer_id: customer_id.0,
         session_id: session.id.0,
-        aal: 1,
-        amr: methods(session.method),
+        aal: session.assurance(),
+        amr: methods(session),
         auth_time: session.created_at,
         token_id: Some(services.clock.new_id()),
     };

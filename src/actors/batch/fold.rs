@@ -10,8 +10,10 @@ use crate::domain::command::IdempotencyKey;
 use crate::domain::decide::decide;
 use crate::domain::event::{Message, Trace};
 use crate::domain::evolve::evolve;
+use crate::domain::flow::Flow;
 use crate::domain::mail::Mail;
 use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::session::SecretHash;
 use crate::domain::throttle::{Bucket, Throttle};
 use crate::domain::{Context, CustomerId, EntryId, Event, MessageId, State, Submission, shard};
 use chrono::{DateTime, Utc};
@@ -23,6 +25,7 @@ pub struct Folded<'a> {
     pub before: HashMap<CustomerId, State>,
     pub after: HashMap<CustomerId, State>,
     pub throttles: Vec<(Bucket, Throttle, DateTime<Utc>)>,
+    pub flows: Vec<Flow>,
     pub messages: Vec<Outgoing<'a>>,
     pub entries: Vec<Entry<'a>>,
     pub mails: Vec<(Mail, DateTime<Utc>)>,
@@ -56,6 +59,7 @@ pub fn fold<'a>(loaded: Loaded, submissions: &'a [Submission], clock: &dyn Clock
             ..Default::default()
         },
         throttles: loaded.throttles.into_iter().map(|(bucket, t)| (bucket, (t, None))).collect(),
+        flows: loaded.flows.into_iter().map(|(hash, flow)| (hash, (flow, false))).collect(),
         remembered: loaded.remembered,
         clock,
     };
@@ -66,6 +70,8 @@ pub fn fold<'a>(loaded: Loaded, submissions: &'a [Submission], clock: &dyn Clock
     let changed = fold.throttles.into_iter();
     fold.folded.throttles =
         changed.filter_map(|(bucket, (t, at))| at.map(|at| (bucket, t, at))).collect();
+    let flows = fold.flows.into_values();
+    fold.folded.flows = flows.filter_map(|(flow, changed)| changed.then_some(flow)).collect();
     fold.folded
 }
 
@@ -73,6 +79,8 @@ struct Fold<'a, 'c> {
     folded: Folded<'a>,
     /// Each bucket with the instant of its latest change in this batch.
     throttles: HashMap<Bucket, (Throttle, Option<DateTime<Utc>>)>,
+    /// Each flow, and whether this batch changed it.
+    flows: HashMap<SecretHash, (Flow, bool)>,
     remembered: Vec<Remembered>,
     clock: &'c dyn Clock,
 }
@@ -88,14 +96,17 @@ impl<'a> Fold<'a, '_> {
             Some(id) => self.folded.after.entry(id).or_default(),
             None => nobody,
         };
-        let bucket = submission.command.bucket();
-        if let Some(bucket) = bucket {
-            state.throttle = self.throttles.entry(bucket).or_default().0.clone();
+        for bucket in submission.command.buckets() {
+            let throttle = self.throttles.entry(bucket).or_default().0.clone();
+            state.throttles.insert(bucket, throttle);
         }
+        let flow = submission.command.flow().and_then(|hash| self.flows.get(&hash));
+        state.flow = flow.map(|(flow, _)| flow.clone());
         let decided = match decide(state, &submission.command, &submission.context) {
             Ok(decided) => decided,
             Err(rejection) => {
-                state.throttle = Throttle::default();
+                state.throttles.clear();
+                state.flow = None;
                 return Err(SubmitError::Rejected(rejection));
             }
         };
@@ -107,13 +118,18 @@ impl<'a> Fold<'a, '_> {
                 self.folded.mails.push((*mail, submission.context.now));
             }
         }
-        let throttle = std::mem::take(&mut state.throttle);
         let outcome = decided.answer.outcome(state);
-        if let Some(bucket) = bucket {
+        // What was lent goes back.
+        for (bucket, throttle) in std::mem::take(&mut state.throttles) {
             let kept = self.throttles.entry(bucket).or_default();
             if kept.0 != throttle {
                 *kept = (throttle, Some(submission.context.now));
             }
+        }
+        if let Some(flow) = state.flow.take()
+            && self.flows.get(&flow.hash).is_none_or(|(kept, _)| *kept != flow)
+        {
+            self.flows.insert(flow.hash, (flow, true));
         }
         if let Some(key) = &submission.idempotency {
             self.remember(key, customer_id, &outcome, submission.context.now);

@@ -1,11 +1,13 @@
 //! Step one: the rows that the commands declare they need, locked.
 //!
-//! Customers are locked before buckets, each in the order of their keys: batches of other nodes
+//! Customers are locked before buckets, those before flows, each in the order of their keys: batches of other nodes
 //! that want the same rows wait, they never deadlock.
 
 use super::Failure;
 use crate::db::{self, idempotency::Remembered};
 use crate::domain::command::Needs;
+use crate::domain::flow::Flow;
+use crate::domain::session::SecretHash;
 use crate::domain::throttle::{Bucket, Throttle};
 use crate::domain::{CustomerId, State, Submission};
 use chrono::{DateTime, Utc};
@@ -17,6 +19,7 @@ use uuid::Uuid;
 pub struct Loaded {
     pub states: HashMap<CustomerId, State>,
     pub throttles: HashMap<Bucket, Throttle>,
+    pub flows: HashMap<SecretHash, Flow>,
     pub remembered: Vec<Remembered>,
 }
 
@@ -31,7 +34,9 @@ struct Wanted {
     sessions: Vec<Uuid>,
     devices: Vec<Uuid>,
     tokens: Vec<Uuid>,
+    handles: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
+    flows: BTreeSet<SecretHash>,
 }
 
 impl Wanted {
@@ -42,15 +47,10 @@ impl Wanted {
             if let Some(id) = submission.customer_id() {
                 let need = submission.command.needs();
                 let all = needs.entry(id.0).or_default();
-                all.profile |= need.profile;
-                all.preferences |= need.preferences;
-                all.password |= need.password;
-                all.addresses |= need.addresses;
-                all.sessions |= need.sessions;
-                all.devices |= need.devices;
-                all.tokens |= need.tokens;
+                *all = all.and(need);
             }
-            wanted.buckets.extend(submission.command.bucket());
+            wanted.buckets.extend(submission.command.buckets());
+            wanted.flows.extend(submission.command.flow());
         }
         for (id, need) in needs {
             wanted.customers.insert(id);
@@ -62,6 +62,7 @@ impl Wanted {
                 (need.sessions, &mut wanted.sessions),
                 (need.devices, &mut wanted.devices),
                 (need.tokens, &mut wanted.tokens),
+                (need.handles, &mut wanted.handles),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -83,12 +84,24 @@ pub async fn load(
     let wanted = Wanted::of(submissions);
     let customers: Vec<Uuid> = wanted.customers.iter().copied().collect();
     let buckets: Vec<Vec<u8>> = wanted.buckets.iter().map(|bucket| bucket.to_vec()).collect();
+    let flows: Vec<Vec<u8>> = wanted.flows.iter().map(|hash| hash.to_vec()).collect();
     let keys: Vec<_> = submissions.iter().filter_map(|s| s.idempotency.as_ref()).collect();
     // First the locks, alone: what is read before them might be stale by the time they are had.
     let locked = unless_empty(&customers, db::customers::lock_many(connection, &customers)).await?;
     let throttles = db::throttles::lock_many(connection, &buckets, now).await?;
+    let flows = unless_empty(&flows, db::flows::lock_many(connection, &flows)).await?;
     // Then the parts, sent without waiting in between.
-    let (profiles, preferences, passwords, addresses, sessions, devices, tokens, remembered) = tokio::try_join!(
+    let (
+        profiles,
+        preferences,
+        passwords,
+        addresses,
+        sessions,
+        devices,
+        tokens,
+        handles,
+        remembered,
+    ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
         unless_empty(
             &wanted.preferences,
@@ -99,6 +112,7 @@ pub async fn load(
         unless_empty(&wanted.sessions, db::sessions::unrevoked(connection, &wanted.sessions)),
         unless_empty(&wanted.devices, db::devices::of_customers(connection, &wanted.devices)),
         unless_empty(&wanted.tokens, db::one_time_tokens::open(connection, &wanted.tokens)),
+        unless_empty(&wanted.handles, db::handles::of_customers(connection, &wanted.handles)),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -127,7 +141,15 @@ pub async fn load(
     for (id, token) in tokens {
         states.entry(id).or_default().tokens.insert(token.hash, token);
     }
-    Ok(Loaded { states, throttles: throttles.into_iter().collect(), remembered })
+    for (id, (handle, held_until)) in handles {
+        states.entry(id).or_default().handles.insert(handle, held_until);
+    }
+    Ok(Loaded {
+        states,
+        throttles: throttles.into_iter().collect(),
+        flows: flows.into_iter().map(|flow| (flow.hash, flow)).collect(),
+        remembered,
+    })
 }
 
 /// Runs a query only when there is something to ask for.

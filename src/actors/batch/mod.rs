@@ -83,7 +83,6 @@ impl From<QueryError> for Failure {
 fn rejection_of(constraint: Option<&str>) -> Rejection {
     match constraint {
         Some("customers_group_fkey") => Rejection::UnknownGroup,
-        Some("customer_identifiers_pkey") => Rejection::EmailTaken,
         _ => Rejection::Conflict,
     }
 }

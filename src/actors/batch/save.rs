@@ -6,6 +6,7 @@ use super::fold::Folded;
 use crate::db::Connection;
 use crate::db::statements::*;
 use crate::db::transactions::{QueryError, is_consequence};
+use crate::domain::handle::HandleKind;
 use crate::domain::outcome::Rejection;
 use crate::domain::{CustomerId, SessionId, State};
 use chrono::{DateTime, Utc};
@@ -23,6 +24,8 @@ pub struct Written {
 #[derive(Default)]
 struct Plan {
     identifiers: ClaimIdentifiers,
+    held_identifiers: HoldIdentifiers,
+    released_identifiers: ReleaseIdentifiers,
     new_customers: InsertCustomers,
     customers: UpdateCustomers,
     touched: TouchCustomers,
@@ -37,6 +40,7 @@ struct Plan {
     devices: SaveDevices,
     sessions: SaveSessions,
     tokens: SaveTokens,
+    flows: SaveFlows,
     throttles: SaveThrottles,
     mails: InsertMails,
     keys: InsertIdempotencyKeys,
@@ -76,7 +80,6 @@ impl Plan {
         let now = after.customer.as_ref().map(|customer| customer.updated_at);
         match (&before.customer, &after.customer) {
             (None, Some(customer)) => {
-                self.identifiers.push_email(&customer.email, id);
                 self.new_customers.push(customer);
             }
             (Some(old), Some(new)) if old != new => {
@@ -131,6 +134,17 @@ impl Plan {
                 self.revoked.extend(session.revoked_at.map(|at| (*key, at)));
             }
         }
+        for gone in before.handles.keys().filter(|key| !after.handles.contains_key(key)) {
+            self.released_identifiers.push(id, gone);
+        }
+        for (handle, held_until) in &after.handles {
+            if before.handles.get(handle) != Some(held_until) {
+                match held_until {
+                    None => self.identifiers.push(id, handle),
+                    Some(until) => self.held_identifiers.push(id, handle, *until),
+                }
+            }
+        }
         for (key, token) in &after.tokens {
             if before.tokens.get(key) != Some(token) {
                 self.tokens.push(id, token);
@@ -142,6 +156,9 @@ impl Plan {
     fn records(&mut self, folded: &Folded<'_>) -> BTreeSet<u16> {
         for (bucket, throttle, at) in &folded.throttles {
             self.throttles.push(bucket, throttle, *at);
+        }
+        for flow in &folded.flows {
+            self.flows.push(flow);
         }
         for (mail, at) in &folded.mails {
             self.mails.push(mail, *at);
@@ -175,23 +192,32 @@ impl Plan {
     async fn execute(&self, connection: &Connection) -> Result<(), Failure> {
         // The locks of uniqueness first, so that who comes too late has written nothing else.
         let (keys, identifiers) =
-            tokio::join!(self.keys.execute(connection), self.identifiers.execute(connection));
-        let [keys, identifiers] = all_done([keys, identifiers])?;
+            tokio::join!(self.keys.execute(connection), self.identifiers.claim(connection));
+        let (lost, identifiers) =
+            identifiers.map_or_else(|error| (None, Err(error)), |lost| (lost, Ok(0)));
+        let [keys, _] = all_done([keys, identifiers])?;
         // Before the addresses: who lost both to the same request of another node is told what
         // that one was told, not that its own address is taken.
         if keys < self.keys.len() {
             return Err(Failure::KeyTaken);
         }
-        if identifiers < self.identifiers.len() {
-            return Err(Failure::Refused(Rejection::EmailTaken));
+        if let Some(kind) = lost {
+            return Err(Failure::Refused(match kind {
+                HandleKind::Email => Rejection::EmailTaken,
+                HandleKind::Phone => Rejection::PhoneTaken,
+                HandleKind::Social(_) => Rejection::IdentityTaken,
+            }));
         }
-        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q) = tokio::join!(
+        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t) = tokio::join!(
             self.customers.execute(connection),
             self.touched.execute(connection),
             self.profiles.execute(connection),
             self.preferences.execute(connection),
             self.deleted_addresses.execute(connection),
             self.tokens.execute(connection),
+            self.flows.execute(connection),
+            self.held_identifiers.execute(connection),
+            self.released_identifiers.execute(connection),
             self.new_customers.execute(connection),
             self.new_profiles.execute(connection),
             self.new_preferences.execute(connection),
@@ -204,14 +230,17 @@ impl Plan {
             self.mails.execute(connection),
             self.entries.execute(connection),
         );
-        let [customers, touched, profiles, preferences, deleted, tokens, ..] =
-            all_done([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q])?;
+        let [customers, touched, profiles, preferences, deleted, tokens, flows, held, released, ..] =
+            all_done([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t])?;
         let complete = customers == self.customers.len()
             && touched == self.touched.len()
             && profiles == self.profiles.len()
             && preferences == self.preferences.len()
             && deleted == self.deleted_addresses.len()
-            && tokens == self.tokens.len();
+            && tokens == self.tokens.len()
+            && flows == self.flows.len()
+            && held == self.held_identifiers.len()
+            && released == self.released_identifiers.len();
         if !complete {
             // A locked row that is not there, or a token used by somebody without its lock.
             return Err(Failure::Refused(Rejection::Conflict));

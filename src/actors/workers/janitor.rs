@@ -115,6 +115,8 @@ impl Janitor {
             Perishable::OneTimeTokens => TOKENS_KEPT,
             Perishable::Throttles => THROTTLES_KEPT,
             Perishable::Mails => MAILS_KEPT,
+            // A spent proof is remembered for as long as it could be presented, which is its expiry.
+            Perishable::Flows | Perishable::HeldIdentifiers => TimeDelta::zero(),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::session::RevocationReason;
 use crate::domain::state::State;
 use crate::domain::status::{ReasonCode, Status, allows};
+use crate::domain::throttle::Bucket;
 
 /// Moves the status; leaving `active` ends every session (rule A7).
 pub fn move_status(state: &State, to: Status, reason: &ReasonCode, context: &Context) -> Decision {
@@ -25,10 +26,14 @@ pub fn move_status(state: &State, to: Status, reason: &ReasonCode, context: &Con
     decided(events, Answer::Customer)
 }
 
-/// Forgets the failures and the lock of one bucket of the customer.
-pub fn unlock(state: &State) -> Decision {
+/// Forgets the failures and the locks of the customer's buckets.
+pub fn unlock(state: &State, buckets: &[Bucket]) -> Decision {
     state.customer.as_ref().ok_or(Rejection::NotFound)?;
-    let unlocked = state.throttle == state.throttle.unlocked();
-    let events = if unlocked { Vec::new() } else { vec![Event::Unlocked] };
+    let counting = buckets.iter().copied().filter(|bucket| {
+        let throttle = state.throttle(bucket);
+        throttle != throttle.unlocked()
+    });
+    let buckets: Vec<_> = counting.collect();
+    let events = if buckets.is_empty() { Vec::new() } else { vec![Event::Unlocked { buckets }] };
     decided(events, Answer::Now(Outcome::Done))
 }

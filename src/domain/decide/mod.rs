@@ -4,7 +4,9 @@
 //! mark (a failed attempt, a reused token) is an [`Outcome`] with events.
 
 mod addresses;
+mod flows;
 mod lifecycle;
+mod proof;
 mod record;
 mod registration;
 mod sessions;
@@ -100,13 +102,11 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::ResendVerification { mail_id, token } => {
             registration::resend(state, *mail_id, token, context)
         }
-        Command::ClaimAttempt { claim, policy, .. } => {
-            Ok(sign_in::claim(state, *claim, policy, context))
-        }
-        Command::FailAttempt { claim, policy, .. } => {
-            Ok(sign_in::fail(state, *claim, policy, context))
-        }
-        Command::ReleaseAttempt { claim, .. } => Ok(sign_in::release(state, *claim)),
+        Command::ClaimAttempt { guard, claim } => Ok(sign_in::claim(state, guard, *claim, context)),
+        Command::FailAttempt { guard, claim } => Ok(sign_in::fail(state, guard, *claim, context)),
+        Command::ReleaseAttempt { bucket, claim } => Ok(sign_in::release(state, *bucket, *claim)),
+        Command::OpenFlow { flow } => flows::open(state, flow),
+        Command::TakeFlow { kind, .. } => flows::take(state, *kind, context),
         Command::SignIn(sign_in) => sign_in::sign_in(state, sign_in, context),
         Command::Refresh { session_id, presented, child, policy } => {
             sessions::refresh(state, *session_id, presented, child, policy, context)
@@ -136,7 +136,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             addresses::set_default(state, *id, *kind, *if_match, context)
         }
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
-        Command::Unlock { .. } => lifecycle::unlock(state),
+        Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
 use crate::domain::place::Locale;
 use crate::domain::preferences::Preferences;
 use crate::domain::profile::Profile;
-use crate::domain::session::SecretHash;
+use crate::domain::session::{SecretHash, SignedInBy};
 use crate::domain::state::State;
 use crate::domain::status::{ReasonCode, Status};
 use crate::domain::token::{FreshToken, OneTimeToken, Purpose};
@@ -133,6 +133,7 @@ pub fn remind(
         let mail = Mail {
             id: mail_id,
             customer_id: customer.id,
+            to: None,
             body: MailBody::AlreadyRegistered,
             locale,
         };
@@ -201,7 +202,7 @@ pub fn verify_email(
     let answer = sign_in::open_session(
         state,
         session,
-        SignInMethod::EmailVerification,
+        SignedInBy { method: SignInMethod::EmailVerification, second_factor: None },
         context,
         &mut events,
     );
@@ -233,11 +234,12 @@ fn verification(
         hash: token.hash,
         purpose: Purpose::VerifyEmail,
         password_hash,
+        email: None,
         created_at: context.now,
         expires_at: token.expires_at,
         used_at: None,
         voided_at: None,
     };
-    let mail = Mail { id: mail_id, customer_id, body, locale: locale.clone() };
+    let mail = Mail { id: mail_id, customer_id, to: None, body, locale: locale.clone() };
     vec![Event::TokenIssued(Box::new(issued)), Event::MailQueued(Box::new(mail))]
 }

@@ -1,77 +1,82 @@
 //! Signing in (rules A3, A6, A7): attempts are claimed, settled, and end in a session.
 
+use super::proof::{self, Judgement};
 use super::{Answer, Decided, Decision, decided};
 use crate::domain::command::{Context, FreshSession, SessionDevice, SignIn, SignInMethod};
-use crate::domain::credential::PasswordHash;
 use crate::domain::event::Event;
 use crate::domain::ids::ClaimId;
 use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
-use crate::domain::session::{DEVICES_MAX, RevocationReason, SESSIONS_MAX, Session};
+use crate::domain::proof::ProofRefusal;
+use crate::domain::session::{DEVICES_MAX, RevocationReason, SESSIONS_MAX, Session, SignedInBy};
 use crate::domain::state::State;
 use crate::domain::status::Status;
-use crate::domain::throttle::ThrottlePolicy;
+use crate::domain::throttle::{Bucket, Factor, Guard};
 use chrono::{DateTime, Utc};
 
-pub fn claim(state: &State, id: ClaimId, policy: &ThrottlePolicy, context: &Context) -> Decided {
-    let mut throttle = state.throttle.clone();
-    let admission = throttle.claim(id, context.now, policy);
+pub fn claim(state: &State, guard: &Guard, id: ClaimId, context: &Context) -> Decided {
+    let before = state.throttle(&guard.bucket);
+    let mut throttle = before.clone();
+    let admission = throttle.claim(id, context.now, &guard.policy);
     let mut events = Vec::new();
-    if throttle != state.throttle {
+    if throttle != before {
         // Tries whose process died count as failures once somebody looks: they may lock just now.
-        let until = throttle.locked_until.filter(|_| throttle.locks > state.throttle.locks);
-        events.push(Event::AttemptClaimed { throttle });
-        events.extend(locked(state, until));
+        let until = throttle.locked_until.filter(|_| throttle.locks > before.locks);
+        events.push(Event::AttemptClaimed { bucket: guard.bucket, throttle });
+        events.extend(locked(state, guard.factor, until));
     }
     Decided { events, answer: Answer::Now(Outcome::Admission(admission)) }
 }
 
 /// A wrong password. For a known customer it is an entry, and a lock is a message.
-pub fn fail(state: &State, id: ClaimId, policy: &ThrottlePolicy, context: &Context) -> Decided {
-    let mut throttle = state.throttle.clone();
-    let newly_locked = throttle.fail(id, context.now, policy);
+pub fn fail(state: &State, guard: &Guard, id: ClaimId, context: &Context) -> Decided {
+    let Guard { bucket, factor, policy } = *guard;
+    let mut throttle = state.throttle(&bucket);
+    let newly_locked = throttle.fail(id, context.now, &policy);
     let locked_until = throttle.locked_until;
-    let mut events = vec![Event::AttemptFailed { throttle }];
-    events.extend(locked(state, newly_locked));
+    let mut events = vec![Event::AttemptFailed { bucket, factor, throttle }];
+    events.extend(locked(state, factor, newly_locked));
     Decided { events, answer: Answer::Now(Outcome::AttemptFailed { locked_until }) }
 }
 
 /// An attempt that nobody verified: its claim is given back and nothing else changes.
-pub fn release(state: &State, id: ClaimId) -> Decided {
-    let mut throttle = state.throttle.clone();
+pub fn release(state: &State, bucket: Bucket, id: ClaimId) -> Decided {
+    let mut throttle = state.throttle(&bucket);
+    let released = throttle.release(id);
     let events =
-        if throttle.release(id) { vec![Event::AttemptReleased { throttle }] } else { Vec::new() };
+        if released { vec![Event::AttemptReleased { bucket, throttle }] } else { Vec::new() };
     Decided { events, answer: Answer::Now(Outcome::Done) }
 }
 
 /// A new lock is told of a known customer only; of nobody there is nothing to tell.
-fn locked(state: &State, until: Option<DateTime<Utc>>) -> Option<Event> {
+pub fn locked(state: &State, factor: Factor, until: Option<DateTime<Utc>>) -> Option<Event> {
     state.customer.as_ref()?;
-    Some(Event::SignInLocked { until: until? })
+    Some(Event::SignInLocked { factor, until: until? })
 }
 
 /// A right password: the claim is given back whatever follows; then status, then verification.
 pub fn sign_in(state: &State, sign_in: &SignIn, context: &Context) -> Decision {
     let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
-    let mut throttle = state.throttle.clone();
-    if state.password_hash.as_ref() != Some(&sign_in.verified_hash) {
-        // Nobody proved to know today's password: nothing is forgotten.
-        throttle.release(sign_in.claim);
-        let refusal = SignInRefusal::PasswordChanged;
-        let events = vec![Event::AttemptReleased { throttle }, Event::SignInRefused { refusal }];
-        return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
-    }
-    throttle.succeed(sign_in.claim);
-    let mut events = vec![Event::AttemptSucceeded { throttle }];
+    let mut events = match proof::judge(state, &sign_in.proof, context)? {
+        Judgement::Proven(events) => events,
+        Judgement::Refused(mut events, ProofRefusal::Changed) => {
+            let refusal = SignInRefusal::PasswordChanged;
+            events.push(Event::SignInRefused { refusal });
+            return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
+        }
+        Judgement::Refused(events, refusal) => {
+            return decided(events, Answer::Now(Outcome::ProofRefused(refusal)));
+        }
+    };
     let refused = refusal(customer.status, customer.email_verified_at.is_some());
     if let Some(refusal) = refused {
         events.push(Event::SignInRefused { refusal });
         return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
     }
     if let Some(hash) = &sign_in.rehash {
-        events.push(Event::PasswordRehashed { hash: PasswordHash::new(hash) });
+        events.push(Event::PasswordRehashed { hash: hash.clone() });
     }
-    let answer =
-        open_session(state, &sign_in.session, SignInMethod::Password, context, &mut events);
+    let how = SignedInBy { method: SignInMethod::Password, second_factor: None };
+    let answer = open_session(state, &sign_in.session, how, context, &mut events);
     decided(events, answer)
 }
 
@@ -91,7 +96,7 @@ pub fn refusal(status: Status, email_verified: bool) -> Option<SignInRefusal> {
 pub fn open_session(
     state: &State,
     fresh: &FreshSession,
-    method: SignInMethod,
+    how: SignedInBy,
     context: &Context,
     events: &mut Vec<Event>,
 ) -> Answer {
@@ -111,7 +116,8 @@ pub fn open_session(
     let absolute_expires_at = context.now + fresh.policy.absolute;
     let session = Session {
         id: fresh.id,
-        method,
+        method: how.method,
+        second_factor: how.second_factor,
         client: fresh.client.clone(),
         device_id,
         refresh_hash: fresh.refresh_hash,
@@ -124,7 +130,7 @@ pub fn open_session(
         absolute_expires_at,
         revoked_at: None,
     };
-    events.push(Event::SignedIn { session: Box::new(session), method });
+    events.push(Event::SignedIn { session: Box::new(session) });
     Answer::SignedIn { session: fresh.id, evicted }
 }
 

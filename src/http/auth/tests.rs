@@ -162,21 +162,25 @@ fn every_refusal_of_a_sign_in_has_the_answer_of_the_contract() {
     let retry_after = Duration::from_millis(2_100);
     let overloaded = Trouble::Overloaded { retry_after };
     for (error, status, code, retry) in [
-        (SignInError::RateLimited { retry_after }, 429, "rate_limited", Some("3")),
-        (SignInError::LimiterUnavailable, 503, "rate_limiter_unavailable", Some("1")),
-        (SignInError::Locked { retry_after }, 429, "login_locked", Some("3")),
-        (SignInError::InvalidCredentials, 401, "invalid_credentials", None),
-        (SignInError::Refused(SignInRefusal::EmailUnverified), 403, "email_unverified", None),
-        (SignInError::Refused(SignInRefusal::Suspended), 403, "account_suspended", None),
-        (SignInError::Refused(SignInRefusal::Inactive), 403, "account_inactive", None),
-        (SignInError::Refused(SignInRefusal::DeletionScheduled), 403, "account_inactive", None),
-        (SignInError::Refused(SignInRefusal::PasswordChanged), 401, "invalid_credentials", None),
-        (SignInError::Trouble(overloaded), 503, "overloaded", Some("3")),
-        (SignInError::Trouble(Trouble::Unavailable), 503, "unavailable", Some("1")),
-        (SignInError::Trouble(Trouble::Unknown), 503, "outcome_unknown", Some("1")),
-        (SignInError::Trouble(Trouble::Internal), 500, "internal", None),
+        (GateError::RateLimited { retry_after }, 429, "rate_limited", Some("3")),
+        (GateError::LimiterUnavailable, 503, "rate_limiter_unavailable", Some("1")),
+        (GateError::Locked { retry_after }, 429, "login_locked", Some("3")),
+        (GateError::InvalidCredentials, 401, "invalid_credentials", None),
+        (GateError::Refused(SignInRefusal::EmailUnverified), 403, "email_unverified", None),
+        (GateError::Refused(SignInRefusal::Suspended), 403, "account_suspended", None),
+        (GateError::Refused(SignInRefusal::Inactive), 403, "account_inactive", None),
+        (GateError::Refused(SignInRefusal::DeletionScheduled), 403, "account_inactive", None),
+        (GateError::Refused(SignInRefusal::PasswordChanged), 401, "invalid_credentials", None),
+        (GateError::Trouble(overloaded), 503, "overloaded", Some("3")),
+        (GateError::Trouble(Trouble::Unavailable), 503, "unavailable", Some("1")),
+        (GateError::Trouble(Trouble::Unknown), 503, "outcome_unknown", Some("1")),
+        (GateError::Trouble(Trouble::Internal), 500, "internal", None),
     ] {
-        assert_eq!(told(&error.into()), (status, code, retry.map(str::to_owned)), "{error}");
+        assert_eq!(
+            told(&error.clone().into()),
+            (status, code, retry.map(str::to_owned)),
+            "{error}"
+        );
     }
 }
 
@@ -186,9 +190,9 @@ fn every_other_refusal_has_its_answer() {
     for (problem, status, code) in [
         (Problem::from(RegistrationError::RateLimited { retry_after }), 429, "rate_limited"),
         (RegistrationError::from(Trouble::Unavailable).into(), 503, "unavailable"),
-        (VerifyError::TokenInvalid.into(), 422, "token_invalid"),
-        (VerifyError::Refused(SignInRefusal::Suspended).into(), 403, "account_suspended"),
-        (VerifyError::from(Trouble::Internal).into(), 500, "internal"),
+        (GateError::Rejected(Rejection::TokenInvalid).into(), 422, "token_invalid"),
+        (GateError::Refused(SignInRefusal::Suspended).into(), 403, "account_suspended"),
+        (GateError::from(Trouble::Internal).into(), 500, "internal"),
         (RefreshError::Invalid.into(), 401, "refresh_invalid"),
         (RefreshError::Reused.into(), 401, "refresh_reused"),
         (RefreshError::from(Trouble::Unavailable).into(), 503, "unavailable"),

@@ -79,22 +79,22 @@ fn a7_leaving_active_ends_every_session() {
 
 #[test]
 fn a3_unlocking_forgets_failures_and_lock() {
-    let unlock = || Command::Unlock { bucket: BUCKET };
+    let unlock = || Command::Unlock { buckets: vec![BUCKET] };
     let failed = given(active()).by(Actor::Anonymous).at(1).when(claim(1)).after;
     let failed = given(failed).by(Actor::Anonymous).at(1).when(fail(1)).after;
     let then = given(failed).by(staff()).when(unlock()).happens(&["Unlocked"]).tells(&[]);
-    assert!(then.after.throttle.is_clear());
+    assert!(then.after.throttle(&BUCKET).is_clear());
     given(then.after).by(staff()).when(unlock()).changes_nothing();
     given(State::default()).by(staff()).when(unlock()).refused(Rejection::NotFound);
 }
 
 #[test]
 fn a3_unlocking_does_not_lose_attempts_that_are_being_verified() {
-    let unlock = Command::Unlock { bucket: BUCKET };
+    let unlock = Command::Unlock { buckets: vec![BUCKET] };
     let mut state = given(active()).by(Actor::Anonymous).at(1).when(claim(1)).after;
     state = given(state).by(Actor::Anonymous).at(1).when(fail(1)).after;
     state = given(state).by(Actor::Anonymous).at(2).when(claim(2)).after;
     let unlocked = given(state).by(staff()).at(3).when(unlock).after;
     let then = given(unlocked).by(Actor::Anonymous).at(4).when(fail(2));
-    assert_eq!(then.after.throttle.failures, [at(4)], "it is wrong, so it counts");
+    assert_eq!(then.after.throttle(&BUCKET).failures, [at(4)], "it is wrong, so it counts");
 }

@@ -12,6 +12,7 @@ mod sign_in;
 
 use crate::domain::address::{AddressFields, AddressKind};
 use crate::domain::command::*;
+use crate::domain::credential::PasswordHash;
 use crate::domain::customer::{CustomerType, GroupCode, Tags};
 use crate::domain::decide::{Decision, decide};
 use crate::domain::email::EmailAddress;
@@ -21,11 +22,12 @@ use crate::domain::ids::*;
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::phone::PhoneNumber;
 use crate::domain::place::{Country, Currency, Locale, TimeZone};
+use crate::domain::proof::Proof;
 use crate::domain::session::{Client, Device, SecretHash, SessionPolicy};
 use crate::domain::state::State;
 use crate::domain::status::{ReasonCode, Status};
 use crate::domain::text::{Label, Line, PersonName};
-use crate::domain::throttle::{Bucket, ThrottlePolicy};
+use crate::domain::throttle::{Bucket, Factor, Guard, ThrottlePolicy};
 use crate::domain::token::FreshToken;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
@@ -186,6 +188,7 @@ fn hash(n: u8) -> SecretHash {
 }
 
 const BUCKET: Bucket = [7; 32];
+const GUARD: Guard = Guard { bucket: BUCKET, factor: Factor::Password, policy: LOCKS };
 
 const LOCKS: ThrottlePolicy = ThrottlePolicy {
     max_failures: 5,
@@ -347,20 +350,22 @@ fn resend(n: u8, seconds: i64) -> Command {
 
 fn sign_in(claim: u128, session: u128) -> Command {
     Command::SignIn(Box::new(SignIn {
-        bucket: BUCKET,
-        claim: claim_id(claim),
-        verified_hash: PASSWORD_HASH.into(),
+        proof: Proof::Password {
+            guard: GUARD,
+            claim: claim_id(claim),
+            verified_hash: PasswordHash::new(PASSWORD_HASH),
+        },
         rehash: None,
         session: fresh_session(session),
     }))
 }
 
 fn claim(n: u128) -> Command {
-    Command::ClaimAttempt { bucket: BUCKET, claim: claim_id(n), policy: LOCKS }
+    Command::ClaimAttempt { guard: GUARD, claim: claim_id(n) }
 }
 
 fn fail(n: u128) -> Command {
-    Command::FailAttempt { bucket: BUCKET, claim: claim_id(n), policy: LOCKS }
+    Command::FailAttempt { guard: GUARD, claim: claim_id(n) }
 }
 
 fn release(n: u128) -> Command {

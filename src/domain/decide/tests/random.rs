@@ -49,7 +49,7 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
         9 => sign_in(id, unique),
         10 => {
             let Command::SignIn(mut sign_in) = sign_in(id, unique) else { unreachable!() };
-            sign_in.rehash = (b == 1).then(|| PASSWORD_HASH.into());
+            sign_in.rehash = (b == 1).then(|| PasswordHash::new(PASSWORD_HASH));
             if let Some(device) = state.devices.keys().nth(b.into()) {
                 sign_in.session.device = SessionDevice::Known(*device);
             }
@@ -124,7 +124,7 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
             }
         }
         25 | 26 => move_status(Status::ALL[usize::from(a)]),
-        _ => Command::Unlock { bucket: BUCKET },
+        _ => Command::Unlock { buckets: vec![BUCKET] },
     }
 }
 
@@ -143,7 +143,10 @@ fn sound(state: &State, now: DateTime<Utc>) {
         assert_eq!(session.previous_hash.is_none(), session.rotated_at.is_none());
         assert!(session.expires_at <= session.absolute_expires_at);
     }
-    assert!(state.throttle.failures.len() + state.throttle.claims.len() <= LOCKS.max_failures);
+    assert!(
+        state.throttle(&BUCKET).failures.len() + state.throttle(&BUCKET).claims.len()
+            <= LOCKS.max_failures
+    );
     let parts = (state.profile.is_some(), state.preferences.is_some());
     assert_eq!(parts, (state.customer.is_some(), state.customer.is_some()), "L1: all or none");
     if let Some(customer) = &state.customer {

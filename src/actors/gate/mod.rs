@@ -1,0 +1,246 @@
+//! The gate: the one place that every attempt at a credential passes (rules A3–A6).
+//!
+//! In this order: limit, lock, credential, and — decided in the domain, in the transaction that
+//! acts on it — second factor, status and verified address. A password takes its time to verify,
+//! so its try is *claimed* in the database before and *settled* after ([`claimed`]); what takes no
+//! time to verify is judged and counted by one command. Either way the count of tries is exact
+//! under any concurrency and on any number of nodes.
+//!
+//! [`Path`] lists the ways in; a [`Proof`](crate::domain::proof::Proof) is made nowhere else.
+
+mod claimed;
+mod evidence;
+mod path;
+mod sign_in;
+
+pub use evidence::{Evidence, SignedIn};
+pub use path::Path;
+pub use sign_in::{Attempt, Identifier};
+
+use super::allowance::{Allowance, Counted, Quota};
+use super::customers::{Customers, SubmitError};
+use super::origin::{Origin, Trouble};
+use super::sessions::Sessions;
+use super::turns::Turns;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Database;
+use crate::domain::command::Subject;
+use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
+use crate::domain::proof::ProofRefusal;
+use crate::domain::throttle::{Bucket, Factor, Guard, ThrottlePolicy};
+use crate::domain::{Actor, Command, Submission};
+use crate::security::hashing::{HashError, HashingPool};
+use crate::security::tokens::ThrottleKeys;
+use chrono::{DateTime, TimeDelta, Utc};
+use metrics::counter;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How the gate judges.
+#[derive(Debug, Clone, Copy)]
+pub struct GateSettings {
+    /// Of passwords.
+    pub throttle: ThrottlePolicy,
+    /// Calls of one client address on one path, per minute (10).
+    pub calls_per_minute: u32,
+    /// Longest wait for a turn, and for a try that other nodes hold.
+    pub wait: Duration,
+    /// For this long after its sign-in a session stands for its owner (10 min).
+    pub recent: TimeDelta,
+}
+
+impl From<&Config> for GateSettings {
+    fn from(config: &Config) -> Self {
+        let sign_in = &config.sign_in;
+        Self {
+            throttle: ThrottlePolicy {
+                max_failures: usize::try_from(sign_in.max_failures).unwrap_or(usize::MAX),
+                window: sign_in.window_minutes.delta(),
+                lock: sign_in.lock_minutes.delta(),
+                lock_max: sign_in.lock_max_hours.delta(),
+                claim_timeout: sign_in.claim_timeout_seconds.delta(),
+            },
+            calls_per_minute: config.limits.sign_in_per_minute,
+            wait: sign_in.wait_ms.duration(),
+            recent: sign_in.recent_minutes.delta(),
+        }
+    }
+}
+
+/// Why an attempt did not pass.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GateError {
+    /// Too many calls of this client address.
+    #[error("too many calls")]
+    RateLimited { retry_after: Duration },
+    /// Attempts cannot be counted, so none is allowed.
+    #[error("the rate limiter is not available")]
+    LimiterUnavailable,
+    /// Too many failures; the same for identifiers that nobody has.
+    #[error("locked")]
+    Locked { retry_after: Duration },
+    #[error("the credentials are not right")]
+    InvalidCredentials,
+    /// The credential was right, the account may not sign in.
+    #[error("refused")]
+    Refused(SignInRefusal),
+    /// Of somebody who is signed in: the password or code shown again is wrong.
+    #[error("the proof is wrong")]
+    InvalidProof,
+    /// Of somebody who is signed in: the session is too old to stand for its owner.
+    #[error("a fresh proof is needed")]
+    ProofNeeded,
+    /// What was to be done once the credential had been shown is not possible.
+    #[error("rejected")]
+    Rejected(Rejection),
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+impl GateError {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::RateLimited { .. } => "rate_limited",
+            Self::LimiterUnavailable => "limiter_unavailable",
+            Self::Locked { .. } => "locked",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::Refused(_) => "refused",
+            Self::InvalidProof => "invalid_proof",
+            Self::ProofNeeded => "proof_needed",
+            Self::Rejected(_) => "rejected",
+            Self::Trouble(_) => "trouble",
+        }
+    }
+}
+
+impl From<SubmitError> for GateError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Rejected(rejection) => Self::Rejected(rejection),
+            other => Self::Trouble(other.into()),
+        }
+    }
+}
+
+/// What the gate works with.
+pub struct GateParts {
+    pub database: Database,
+    pub customers: Customers,
+    pub sessions: Arc<Sessions>,
+    pub hashing: Arc<HashingPool>,
+    pub allowance: Arc<Allowance>,
+    pub keys: Arc<ThrottleKeys>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The gate. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    parts: GateParts,
+    settings: GateSettings,
+    turns: Turns<Bucket, Lock>,
+}
+
+/// Until when a bucket is locked, as one attempt at it learned.
+type Lock = DateTime<Utc>;
+
+impl Gate {
+    pub fn new(parts: GateParts, settings: GateSettings) -> Self {
+        let turns = Turns::new(settings.throttle.max_failures);
+        Self(Arc::new(Inner { parts, settings, turns }))
+    }
+
+    /// Lets one attempt on a path through: counts the call of this client address, and what comes
+    /// of it. `work` is only begun within the limit.
+    pub async fn pass<T>(
+        &self,
+        path: Path,
+        origin: &Origin,
+        work: impl Future<Output = Result<T, GateError>>,
+    ) -> Counted<Result<T, GateError>> {
+        let network = origin.network.to_string();
+        let quota = self.quota(path);
+        let (standing, result) = match self.0.parts.allowance.take(quota, &network).await {
+            Err(_) => (None, Err(GateError::LimiterUnavailable)),
+            Ok(standing) => match standing.retry_after {
+                Some(retry_after) => (Some(standing), Err(GateError::RateLimited { retry_after })),
+                None => (Some(standing), work.await),
+            },
+        };
+        let outcome = result.as_ref().map_or_else(GateError::label, |_| "passed");
+        counter!("gate_passages_total", "path" => path.as_str(), "outcome" => outcome).increment(1);
+        Counted { standing, result }
+    }
+
+    fn quota(&self, path: Path) -> Quota {
+        path.quota(self.0.settings.calls_per_minute)
+    }
+
+    /// The counter of one of a customer's credentials that is not its password at sign-in: of
+    /// `factor`, by the customer's id.
+    pub fn guard(&self, factor: Factor, customer: crate::domain::CustomerId) -> Guard {
+        let bucket = self.0.parts.keys.bucket(factor.as_str(), &customer.to_string());
+        Guard { bucket, factor, policy: self.0.settings.throttle }
+    }
+
+    /// Submits a command that carries a proof, and turns the refusal of the proof into an error.
+    ///
+    /// # Errors
+    /// See [`GateError`].
+    pub async fn judge(
+        &self,
+        subject: Subject,
+        actor: Actor,
+        command: Command,
+        origin: &Origin,
+    ) -> Result<Outcome, GateError> {
+        match self.0.submit(subject, actor, command, origin).await? {
+            Outcome::ProofRefused(refusal) => Err(self.0.refused(refusal)),
+            Outcome::SignInRefused(refusal) => Err(GateError::Refused(refusal)),
+            outcome => Ok(outcome),
+        }
+    }
+}
+
+impl Inner {
+    async fn submit(
+        &self,
+        subject: Subject,
+        actor: Actor,
+        command: Command,
+        origin: &Origin,
+    ) -> Result<Outcome, SubmitError> {
+        let context = origin.context(actor, &*self.parts.clock);
+        let submission = Submission { subject, command, context, idempotency: None };
+        Ok(self.parts.customers.submit(submission).await?.outcome)
+    }
+
+    fn locked(&self, until: Lock) -> GateError {
+        let wait = until - self.parts.clock.now();
+        GateError::Locked { retry_after: wait.to_std().unwrap_or_default() }
+    }
+
+    /// What a proof that proves nothing is told as.
+    fn refused(&self, refusal: ProofRefusal) -> GateError {
+        match refusal {
+            ProofRefusal::Wrong | ProofRefusal::Changed => GateError::InvalidProof,
+            ProofRefusal::Locked { until } => self.locked(until),
+            ProofRefusal::TooOld => GateError::ProofNeeded,
+        }
+    }
+}
+
+/// Why a password was neither hashed nor verified, for callers.
+pub(super) fn hashing_trouble(error: HashError) -> Trouble {
+    match error {
+        HashError::Overloaded { retry_after } => Trouble::Overloaded { retry_after },
+        HashError::Closed => Trouble::Unavailable,
+        HashError::Unreadable | HashError::Failed => {
+            tracing::error!(%error, "a password could not be hashed");
+            Trouble::Internal
+        }
+    }
+}

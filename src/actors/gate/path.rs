@@ -1,0 +1,39 @@
+//! The paths through the gate: every way to show a credential, each with its own budget of calls.
+
+use super::super::allowance::Quota;
+use std::time::Duration;
+
+/// One way to show a credential. A new one is a variant here before it is anything else: the test
+/// of the one gate walks through them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// E-mail or phone with the password.
+    Password,
+    /// The link that verifies an address and opens the first session.
+    EmailVerification,
+    /// Password, code or age of the session, asked again of somebody who is signed in.
+    Reauthentication,
+}
+
+impl Path {
+    pub const ALL: [Self; 3] = [Self::Password, Self::EmailVerification, Self::Reauthentication];
+
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::EmailVerification => "email_verification",
+            Self::Reauthentication => "reauthentication",
+        }
+    }
+
+    /// The budget of one client address. Paths do not share theirs: a second step does not eat the
+    /// tries of the first.
+    pub(super) fn quota(self, per_minute: u32) -> Quota {
+        let name = match self {
+            Self::Password => "login",
+            other => other.as_str(),
+        };
+        Quota { name, requests: per_minute, window: Duration::from_secs(60) }
+    }
+}

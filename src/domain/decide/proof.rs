@@ -1,0 +1,66 @@
+//! Judging a proof together with its counter: the one place where a credential counts as shown
+//! (rules A3, A4).
+
+use super::sign_in::locked;
+use crate::domain::command::Context;
+use crate::domain::event::Event;
+use crate::domain::outcome::Rejection;
+use crate::domain::proof::{Proof, ProofRefusal};
+use crate::domain::state::State;
+use crate::domain::throttle::{Guard, Tried};
+
+/// What a proof came to. Its events belong before all others of the command, also where it proves
+/// nothing: a wrong try leaves its mark.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judgement {
+    Proven(Vec<Event>),
+    Refused(Vec<Event>, ProofRefusal),
+}
+
+/// Judges a proof of the customer in `state`.
+///
+/// # Errors
+/// [`Rejection::NotFound`] where there is no such customer.
+pub fn judge(state: &State, proof: &Proof, context: &Context) -> Result<Judgement, Rejection> {
+    state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    Ok(match proof {
+        Proof::Password { guard, claim, verified_hash } => {
+            let bucket = guard.bucket;
+            let mut throttle = state.throttle(&bucket);
+            if state.password_hash.as_deref() == Some(verified_hash.as_str()) {
+                throttle.succeed(*claim);
+                Judgement::Proven(vec![Event::AttemptSucceeded { bucket, throttle }])
+            } else {
+                // Nobody proved to know today's password: nothing is forgotten.
+                throttle.release(*claim);
+                let events = vec![Event::AttemptReleased { bucket, throttle }];
+                Judgement::Refused(events, ProofRefusal::Changed)
+            }
+        }
+        Proof::RecentSession { session, max_age } => {
+            let session = state.sessions.get(session).filter(|s| s.is_live(context.now));
+            match session {
+                Some(session) if context.now < session.created_at + *max_age => {
+                    Judgement::Proven(Vec::new())
+                }
+                _ => Judgement::Refused(Vec::new(), ProofRefusal::TooOld),
+            }
+        }
+    })
+}
+
+/// Counts a proof that was looked at without a claim: verifying it takes no time, so that judging
+/// and counting are one.
+pub fn counted(state: &State, guard: &Guard, right: bool, context: &Context) -> Judgement {
+    let Guard { bucket, factor, policy } = *guard;
+    let mut throttle = state.throttle(&bucket);
+    match throttle.attempt(right, context.now, &policy) {
+        Tried::Locked { until } => Judgement::Refused(Vec::new(), ProofRefusal::Locked { until }),
+        Tried::Right => Judgement::Proven(vec![Event::AttemptSucceeded { bucket, throttle }]),
+        Tried::Wrong { newly_locked } => {
+            let mut events = vec![Event::AttemptFailed { bucket, factor, throttle }];
+            events.extend(locked(state, factor, newly_locked));
+            Judgement::Refused(events, ProofRefusal::Wrong)
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What somebody showed to prove who it is: looked at outside, where hashing and keys are, and
+//! judged together with its counter in the transaction that acts on it (rule A4).
+
+use super::command::Needs;
+use super::credential::PasswordHash;
+use super::ids::{ClaimId, SessionId};
+use super::throttle::{Bucket, Guard};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+/// One proof. Made by the gate alone (`actors::gate`); a test of the repository sees to that.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// A password that was verified against this hash, under a claim: hashing takes its time, and
+    /// the try was claimed before it.
+    Password { guard: Guard, claim: ClaimId, verified_hash: PasswordHash },
+    /// The session itself, for who signed in just now.
+    RecentSession { session: SessionId, max_age: TimeDelta },
+}
+
+impl Proof {
+    /// The bucket whose row is locked and counted in.
+    pub fn bucket(&self) -> Option<Bucket> {
+        match self {
+            Self::Password { guard, .. } => Some(guard.bucket),
+            Self::RecentSession { .. } => None,
+        }
+    }
+
+    /// What of the customer judging it reads.
+    pub fn needs(&self) -> Needs {
+        let none = Needs::default();
+        match self {
+            Self::Password { .. } => Needs { password: true, ..none },
+            Self::RecentSession { .. } => Needs { sessions: true, ..none },
+        }
+    }
+}
+
+/// Why a proof proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProofRefusal {
+    /// It is wrong, and was counted.
+    Wrong,
+    /// Not looked at: there is no try before this instant.
+    Locked { until: DateTime<Utc> },
+    /// The credential changed between its verification and now: to be looked at anew.
+    Changed,
+    /// The session began too long ago to stand for its owner; another proof is needed.
+    TooOld,
+}
