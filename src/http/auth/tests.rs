@@ -190,7 +190,7 @@ fn every_other_refusal_has_its_answer() {
     for (problem, status, code) in [
         (Problem::from(RegistrationError::RateLimited { retry_after }), 429, "rate_limited"),
         (RegistrationError::from(Trouble::Unavailable).into(), 503, "unavailable"),
-        (GateError::Rejected(Rejection::TokenInvalid).into(), 422, "token_invalid"),
+        (GateError::Rejected(crate::domain::Rejection::TokenInvalid).into(), 422, "token_invalid"),
         (GateError::Refused(SignInRefusal::Suspended).into(), 403, "account_suspended"),
         (GateError::from(Trouble::Internal).into(), 500, "internal"),
         (RefreshError::Invalid.into(), 401, "refresh_invalid"),
