@@ -7,6 +7,7 @@
 mod layers;
 mod rules;
 mod sections;
+mod social;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -21,9 +22,10 @@ pub use sections::{
     LimitsConfig, MailConfig, MailLinks, OutboxConfig, RabbitConfig, RedisConfig, SecretsConfig,
     SessionsConfig, ShardsConfig, SignInConfig, TelemetryConfig, TokensConfig,
 };
+pub use social::{ProviderConfig, ProviderKind, SocialConfig, TrustEmail};
 pub use values::{
     Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, OnRedisFailure,
-    OnRevocationUnknown, Origin, RootKey, Seconds, ServerUrl, Span,
+    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Span,
 };
 
 use layers::Layers;

@@ -7,6 +7,7 @@ use std::fmt;
 use config::{File, FileFormat, Source as _, Value, ValueKind};
 
 use super::Fault;
+use super::social::PROVIDER_DEFAULTS;
 use super::values::{Raw, Setting, Wrong};
 
 /// The defaults, part of the binary: a service started without any file has them all.
@@ -22,6 +23,12 @@ const FALLBACKS: [(&str, &str); 3] =
 
 /// The one key that a configuration file may not hold: files are copied, committed and shown.
 const NEVER_IN_A_FILE: &str = "secrets.root_key";
+
+/// Places below which an operator names sections of the same keys, which have these defaults.
+const NAMED: [(&str, &str); 1] = [("social.providers", PROVIDER_DEFAULTS)];
+
+/// Longest name of such a section: it stands in addresses, in rows and in labels of metrics.
+const NAME_CHARS_MAX: usize = 32;
 
 /// Where a value was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +56,8 @@ impl fmt::Display for Origin {
 /// All values before they are typed, the uppermost of each key with its origin.
 pub(super) struct Layers {
     defaults: BTreeMap<String, Raw>,
+    /// By place, the defaults of the keys of each named section.
+    named: BTreeMap<&'static str, BTreeMap<String, Raw>>,
     above: BTreeMap<String, (Raw, Origin)>,
     pub faults: Vec<Fault>,
 }
@@ -57,7 +66,11 @@ impl Layers {
     /// Puts `file` (its name and its text) and the environment above the defaults.
     pub fn gather(file: Option<(&str, &str)>, environment: &BTreeMap<String, String>) -> Self {
         let defaults = parse(DEFAULTS).expect("the embedded default.toml is read by every test");
-        let mut layers = Layers { defaults, above: BTreeMap::new(), faults: Vec::new() };
+        let named = NAMED.map(|(place, text)| {
+            (place, parse(text).expect("the defaults of named sections are read by every test"))
+        });
+        let mut layers =
+            Layers { defaults, named: named.into(), above: BTreeMap::new(), faults: Vec::new() };
         if let Some((name, text)) = file {
             layers.add_file(name, text);
         }
@@ -84,8 +97,30 @@ impl Layers {
                 }
             }
         }
-        let raw = self.defaults.get(key).expect("a test compares the keys with default.toml");
+        let raw = self.default_of(key).expect("a test compares the keys with default.toml");
         T::parse(raw).expect("every default fits its type, which the tests read one by one")
+    }
+
+    /// The names of the sections that were given below `place`.
+    pub fn names(&self, place: &str) -> BTreeSet<String> {
+        let below = |key: &String| {
+            let (name, _) = key.strip_prefix(place)?.strip_prefix('.')?.split_once('.')?;
+            Some(name.to_owned())
+        };
+        self.above.keys().filter_map(below).collect()
+    }
+
+    /// The default of a key; `None` where no key is called so.
+    fn default_of(&self, key: &str) -> Option<&Raw> {
+        self.defaults.get(key).or_else(|| {
+            let (section, field) = key.rsplit_once('.')?;
+            let (place, name) = section.rsplit_once('.')?;
+            self.named.get(place).filter(|_| is_name(name))?.get(field)
+        })
+    }
+
+    fn is_known(&self, key: &str) -> bool {
+        self.default_of(key).is_some()
     }
 
     /// Where the effective value of a key came from.
@@ -117,7 +152,7 @@ impl Layers {
                 );
                 let wrong = "stands in a configuration file";
                 self.faults.push(Fault::new(&key, wrong, fix).from(origin.clone()));
-            } else if self.defaults.contains_key(&key) {
+            } else if self.is_known(&key) {
                 self.above.insert(key, (raw, origin.clone()));
             } else {
                 let fix = self.advice(&key, str::to_owned);
@@ -134,7 +169,7 @@ impl Layers {
         for (name, text) in environment {
             let Some(path) = name.strip_prefix(PREFIX) else { continue };
             let key = path.to_ascii_lowercase().replace("__", ".");
-            let filed = key.strip_suffix("_file").filter(|key| self.defaults.contains_key(*key));
+            let filed = key.strip_suffix("_file").filter(|key| self.is_known(key));
             let (key, found) = match filed {
                 Some(key) => (key.to_owned(), self.secret_file(key, name, text)),
                 None => {
@@ -142,7 +177,7 @@ impl Layers {
                     (key, Some((raw, Origin::Environment(name.clone()))))
                 }
             };
-            if !self.defaults.contains_key(&key) {
+            if !self.is_known(&key) {
                 let fix = self.advice(&key, variable);
                 self.faults.push(
                     Fault::new(&key, "is not a key of this service", fix)
@@ -191,21 +226,52 @@ impl Layers {
     /// What to do about an unknown key: the nearest known one, written by `spell`.
     fn advice(&self, unknown: &str, spell: impl Fn(&str) -> String) -> String {
         let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+        let candidates = match self.named_section(unknown) {
+            Some((_, name, _)) if !is_name(name) => {
+                return format!(
+                    "name the section with at most {NAME_CHARS_MAX} of a–z, 0–9, - and _, \
+                     beginning with a letter"
+                );
+            }
+            Some((place, name, keys)) => {
+                keys.keys().map(|key| format!("{place}.{name}.{key}")).collect::<Vec<_>>()
+            }
+            None => self.defaults.keys().cloned().collect(),
+        };
         // the right name in the wrong section is nearer than any misspelling
-        let moved = self.defaults.keys().find(|key| last(key) == last(unknown));
-        let nearest = moved.cloned().or_else(|| {
-            self.defaults
-                .keys()
+        let moved = candidates.iter().find(|key| last(key) == last(unknown));
+        let nearest = moved.or_else(|| {
+            candidates
+                .iter()
                 .map(|key| (strsim::normalized_damerau_levenshtein(key, unknown), key))
                 .filter(|(likeness, _)| *likeness >= 0.6)
                 .max_by(|(one, _), (other, _)| one.total_cmp(other))
-                .map(|(_, key)| key.clone())
+                .map(|(_, key)| key)
         });
         match nearest {
-            Some(key) => format!("did you mean {}?", spell(&key)),
+            Some(key) => format!("did you mean {}?", spell(key)),
             None => "remove it; config/default.toml lists every key".to_owned(),
         }
     }
+
+    /// Place, name and keys of the named section that a key would be in.
+    fn named_section<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> Option<(&'a str, &'a str, &'a BTreeMap<String, Raw>)> {
+        self.named.iter().find_map(|(place, keys)| {
+            let (name, _) = key.strip_prefix(place)?.strip_prefix('.')?.split_once('.')?;
+            Some((*place, name, keys))
+        })
+    }
+}
+
+/// Whether a section may be called so.
+fn is_name(name: &str) -> bool {
+    let sound = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    name.len() <= NAME_CHARS_MAX
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(sound)
 }
 
 /// `http.bind` → `CUSTOMER_SERVICE__HTTP__BIND`.

@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::layers::variable;
+use super::social;
 use super::values::{MailTransport, ServerUrl};
 use super::{
     Config, CustomersConfig, DatabaseConfig, Fault, HashingConfig, HttpConfig, MailConfig, Note,
@@ -33,6 +34,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     sessions(&config.sessions, faults);
     tokens(&config.tokens, faults);
     mail(&config.mail, &config.rabbit, faults);
+    social::check(&config.social, &config.http, faults);
     customers(&config.customers, faults);
     telemetry(&config.telemetry, faults);
     if config.secrets.root_key.is_empty() {
@@ -405,7 +407,7 @@ pub(super) fn notes(config: &Config) -> Vec<Note> {
     notes
 }
 
-fn is_local(url: &Url) -> bool {
+pub(super) fn is_local(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

@@ -11,6 +11,7 @@ use lettre::message::Mailbox;
 use url::Url;
 
 use super::layers::Layers;
+use super::social::SocialConfig;
 use super::values::{
     Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, Number, OnRedisFailure,
     OnRevocationUnknown, Origin, RootKey, Seconds, ServerUrl, Setting,
@@ -51,7 +52,7 @@ impl<T: Setting> Node for T {
     }
 }
 
-fn below(path: &str, name: &str) -> String {
+pub(super) fn below(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
@@ -84,6 +85,8 @@ macro_rules! section {
     };
 }
 
+pub(super) use section;
+
 section! {
     /// Everything that can be configured. [`Config::load`] and [`Config::from_sources`] make it and
     /// have checked it. Fields are named after their keys; those with a unit at their end are
@@ -101,6 +104,7 @@ section! {
         sessions: SessionsConfig,
         tokens: TokensConfig,
         mail: MailConfig,
+        social: SocialConfig,
         customers: CustomersConfig,
         idempotency: IdempotencyConfig,
         secrets: SecretsConfig,

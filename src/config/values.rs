@@ -35,12 +35,12 @@ pub(super) struct Wrong {
     pub fix: String,
 }
 
-fn wrong<T>(wrong: impl Into<String>, fix: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(wrong: impl Into<String>, fix: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { wrong: wrong.into(), fix: fix.into() })
 }
 
 impl Raw {
-    fn text(&self) -> Result<&str, Wrong> {
+    pub(super) fn text(&self) -> Result<&str, Wrong> {
         match self {
             Raw::Environment(text) | Raw::Text(text) => Ok(text),
             other => wrong(format!("is {}", other.kind()), "write a text in quotes"),
@@ -132,6 +132,19 @@ impl Setting for String {
 
     fn show(&self) -> String {
         format!("\"{self}\"")
+    }
+}
+
+impl ListItem for String {
+    fn parse_item(text: &str) -> Result<Self, Wrong> {
+        match text.trim() {
+            "" => wrong("contains an empty text", "remove it"),
+            text => Ok(text.to_owned()),
+        }
+    }
+
+    fn show_item(&self) -> String {
+        self.clone()
     }
 }
 
@@ -373,6 +386,36 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
+/// A password, a key or a token: handed out only by `expose`, never shown.
+#[derive(Clone)]
+pub struct SecretText(SecretString);
+
+impl SecretText {
+    /// The secret, for the client that presents it.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl Setting for SecretText {
+    const SECRET: bool = true;
+
+    fn parse(raw: &Raw) -> Result<Self, Wrong> {
+        // where a variable cannot hold line breaks, keys in PEM are written with \n
+        Ok(SecretText(raw.text()?.trim().replace("\\n", "\n").into()))
+    }
+
+    fn show(&self) -> String {
+        "[hidden]".to_owned()
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
 /// The key that every other key is derived from. It never prints and is wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct RootKey([u8; 32]);
@@ -508,6 +551,8 @@ macro_rules! choice {
         }
     };
 }
+
+pub(super) use choice;
 
 choice! {
     /// What a request limit does while Redis does not answer.

@@ -13,4 +13,5 @@ pub mod passwords;
 pub mod revoked;
 pub mod sealing;
 pub mod signing;
+pub mod social;
 pub mod tokens;

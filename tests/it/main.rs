@@ -24,5 +24,6 @@ mod revocations;
 mod schema;
 mod sessions;
 mod sign_in;
+mod social_providers;
 mod staff;
 mod trouble;

@@ -11,6 +11,7 @@ pub mod api;
 pub mod checker;
 pub mod consumer;
 pub mod db;
+pub mod identity;
 pub mod mailbox;
 pub mod node;
 pub mod servers;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use api::{Answer, Api};
 pub use consumer::Consumer;
+pub use identity::IdentityProvider;
 pub use node::Node;
 pub use shop::Shop;
 pub use shopper::Shopper;
