@@ -15,6 +15,8 @@ pub struct Api {
 
 impl Api {
     pub fn new(base: String) -> Self {
+        // As main does; whoever comes second is told that it is done.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .timeout(Duration::from_secs(30))
             // The service closes idle connections after 15 s; a reused one must not race with that.
