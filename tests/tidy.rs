@@ -304,6 +304,27 @@ fn transactions_open_in_batches_and_workers_only() {
     nothing_found(&findings);
 }
 
+/// Rule A4: whoever wants a credential to count goes through the gate, since nobody else makes
+/// proofs, and only what judges them opens sessions.
+#[test]
+fn proofs_are_made_in_the_gate_and_sessions_opened_by_what_judges_them() {
+    let mut findings = String::new();
+    for source in sources("src").iter().filter(|source| !source.is_test()) {
+        let gate = source.path.starts_with("src/actors/gate/");
+        let domain = source.path.starts_with("src/domain/");
+        let judges = ["src/domain/decide/sign_in.rs", "src/domain/decide/registration.rs"];
+        for (line, text) in source.statements() {
+            if text.contains("Proof::") && !gate && !domain {
+                writeln!(findings, "{}:{line}: ask the gate for the proof", source.path).unwrap();
+            }
+            if text.contains("open_session(") && !judges.contains(&source.path.as_str()) {
+                writeln!(findings, "{}:{line}: sign_in::complete opens it", source.path).unwrap();
+            }
+        }
+    }
+    nothing_found(&findings);
+}
+
 /// The variants of `enum name` in `text`.
 fn variants(text: &str, name: &str) -> BTreeSet<String> {
     let start = text.find(&format!("pub enum {name} {{")).expect("the enum is there");
