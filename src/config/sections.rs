@@ -241,6 +241,9 @@ section! {
         reuse_grace_seconds: Seconds [0..=60],
         revocation_poll_ms: Millis [50..=500],
         on_revocation_unknown: OnRevocationUnknown,
+        /// 0 = keys are rotated by hand only.
+        signing_key_days: Days [0..=3_650],
+        jwks_max_age_seconds: Seconds [1..=86_400],
     }
 }
 

@@ -24,6 +24,8 @@ mod revocations;
 mod schema;
 mod sessions;
 mod sign_in;
+mod signing_keys;
 mod social_providers;
 mod staff;
+mod token_corpus;
 mod trouble;

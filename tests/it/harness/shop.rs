@@ -48,6 +48,8 @@ pub struct Shop {
     /// Where the messages go.
     pub exchange: String,
     pub amqp_url: String,
+    /// From which the nodes derive every key.
+    pub root_key: [u8; 32],
     folder: PathBuf,
     settings: Vec<(String, String)>,
     /// A key with every scope.
@@ -94,6 +96,7 @@ impl Shop {
             database,
             exchange,
             amqp_url,
+            root_key,
             folder,
             settings: merged,
             staff_key: String::new(),
