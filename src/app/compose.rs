@@ -96,7 +96,7 @@ pub async fn parts(
     let rabbit = settings::rabbit(&config)?;
     let redis = settings::redis(&config)?;
     Ok(Parts {
-        limiter: Arc::new(settings::limiter(&config, redis.clone())),
+        limiter: Arc::new(settings::limiter(&config, redis.clone(), &ThrottleKeys::new(&root))),
         transport: Arc::new(settings::mail(&config, rabbit.clone())?),
         access: Arc::new(AccessTokens::new(settings::access(&config), keys)),
         revoked: Arc::new(RevokedSessions::new()),
@@ -301,7 +301,7 @@ fn services(
         clock: parts.clock.clone(),
         config: config.clone(),
         registry: runtime.registry(),
-        readiness: Readiness::new(probes::all(parts, runtime.registry())),
+        readiness: Readiness::new(probes::all(parts, runtime.registry()), probes::notes(parts)),
         prometheus: parts.prometheus.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! From configuration to the settings of each part: the parts do not know each other's keys.
 
+use crate::actors::allowance::brake_policy;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
 use crate::actors::signing;
@@ -12,6 +13,7 @@ use crate::db::DatabaseSettings;
 use crate::mail::{self, Transport};
 use crate::security::access::AccessSettings;
 use crate::security::hashing::HashingSettings;
+use crate::security::tokens::ThrottleKeys;
 use anyhow::Context;
 use chrono::TimeDelta;
 use secrecy::SecretString;
@@ -190,12 +192,16 @@ pub fn redis(config: &Config) -> anyhow::Result<Option<Redis>> {
     Ok(Some(Redis::new(&settings)?))
 }
 
-pub fn limiter(config: &Config, redis: Option<Redis>) -> Limiter {
+pub fn limiter(config: &Config, redis: Option<Redis>, keys: &ThrottleKeys) -> Limiter {
     let on_failure = match config.redis.on_failure {
         OnRedisFailure::Closed => OnFailure::Closed,
         OnRedisFailure::Local => OnFailure::Local,
     };
-    redis.map_or_else(Limiter::local, |redis| Limiter::shared(redis, on_failure))
+    let limiter = redis.map_or_else(Limiter::local, |redis| Limiter::shared(redis, on_failure));
+    match brake_policy(&config.stuffing, keys) {
+        Some(policy) => limiter.with_brake(policy),
+        None => limiter,
+    }
 }
 
 /// # Errors

@@ -167,7 +167,7 @@ fn world(more: &[(&str, &str)]) -> World {
         clock: shared,
         config,
         registry: runtime.registry(),
-        readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())]),
+        readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())], Vec::new()),
         prometheus: PrometheusBuilder::new().build_recorder().handle(),
     };
     World { clock, services, _runtime: runtime }

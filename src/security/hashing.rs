@@ -27,7 +27,7 @@ const NICENESS: i32 = 10;
 /// How the pool is built.
 #[derive(Clone, Copy, Debug)]
 pub struct HashingSettings {
-    /// Threads; 0 means one for each core. Each holds `memory_kib` while it works.
+    /// Threads; 0 means [`default_threads`]. Each holds `memory_kib` while it works.
     pub threads: usize,
     /// Most calls that may wait; one more is refused.
     pub queue_max: usize,
@@ -39,6 +39,15 @@ pub struct HashingSettings {
     pub passes: u32,
     /// Argon2 lanes.
     pub lanes: u32,
+}
+
+/// One less than there are cores, at least one: with a core for everything else (claims and
+/// settlements of these same sign-ins, reads, refusals), hashing is what bounds sign-in, and nobody
+/// who asks for something else waits behind a hash.
+#[must_use]
+pub fn default_threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).max(1)
 }
 
 /// Why a hash or verification was not done.
@@ -107,7 +116,7 @@ impl HashingPool {
         // Made before the threads: should one of them fail to start, dropping it ends the others.
         let pool = Self { shared, threads: Mutex::default() };
         let threads = match settings.threads {
-            0 => thread::available_parallelism().map_or(1, usize::from),
+            0 => default_threads(),
             threads => threads,
         };
         for index in 0..threads {
