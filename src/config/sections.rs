@@ -237,7 +237,7 @@ section! {
     /// The brake on credential stuffing.
     StuffingConfig {
         brake: Switch,
-        window_seconds: Seconds [10..=3_600],
+        window_seconds: Seconds [1..=3_600],
         min_failures: u32 [1..=1_000_000],
         failure_percent: u32 [1..=100],
         hold_seconds: Seconds [1..=3_600],

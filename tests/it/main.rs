@@ -28,4 +28,6 @@ mod signing_keys;
 mod social_providers;
 mod staff;
 mod token_corpus;
+mod stuffing;
+mod timing;
 mod trouble;
