@@ -267,6 +267,7 @@ fn services(
         customers.clone(),
         parts.clock.clone(),
         RefreshTokens::new(&parts.root),
+        allowance.clone(),
         SessionSettings::from(&**config),
     ));
     let gate = GateParts {

@@ -230,6 +230,7 @@ section! {
     LimitsConfig {
         sign_in_per_minute: u32 [1..=1_000_000],
         mail_requests_per_hour: u32 [1..=1_000_000],
+        refresh_per_minute: u32 [1..=1_000_000],
     }
 }
 

@@ -130,6 +130,7 @@ fn world(more: &[(&str, &str)]) -> World {
         customers.clone(),
         shared.clone(),
         RefreshTokens::new(&root),
+        allowance.clone(),
         SessionSettings::from(&*config),
     ));
     let gate = GateParts {

@@ -39,6 +39,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("HASHING__DEADLINE_MS", "5000"),
     ("LIMITS__SIGN_IN_PER_MINUTE", "1000000"),
     ("LIMITS__MAIL_REQUESTS_PER_HOUR", "1000000"),
+    ("LIMITS__REFRESH_PER_MINUTE", "1000000"),
     // Tests fail sign-ins by the thousand.
     ("STUFFING__MIN_FAILURES", "1000000"),
     ("TELEMETRY__LOG", "info,customer_service=debug"),
