@@ -27,7 +27,7 @@ mod sign_in;
 mod signing_keys;
 mod social_providers;
 mod staff;
-mod token_corpus;
 mod stuffing;
 mod timing;
+mod token_corpus;
 mod trouble;
