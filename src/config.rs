@@ -20,12 +20,12 @@ pub use layers::Origin as ValueOrigin;
 pub use sections::{
     Config, CustomersConfig, DatabaseConfig, HashingConfig, HttpConfig, IdempotencyConfig,
     LimitsConfig, MailConfig, MailLinks, OutboxConfig, RabbitConfig, RedisConfig, SecretsConfig,
-    SessionsConfig, ShardsConfig, SignInConfig, TelemetryConfig, TokensConfig,
+    SessionsConfig, ShardsConfig, SignInConfig, StuffingConfig, TelemetryConfig, TokensConfig,
 };
 pub use social::{ProviderConfig, ProviderKind, SocialConfig, TrustEmail};
 pub use values::{
     Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, OnRedisFailure,
-    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Span,
+    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Span, Switch,
 };
 
 use layers::Layers;

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Parser, Subcommand};
 use customer_service::app;
 use customer_service::config::{self, Config, Fault};
@@ -66,6 +67,25 @@ enum KeyCommand {
     Revoke {
         /// Identifier, as `key list` shows it
         id: String,
+    },
+    /// Give the running nodes a new key to sign access tokens with; no request fails by it
+    RotateSigning {
+        /// In an emergency: revoke every key so far, at once. All access tokens stop working
+        #[arg(long)]
+        now: bool,
+    },
+    /// Keys that sign access tokens
+    #[command(subcommand)]
+    Signing(SigningCommand),
+}
+
+#[derive(Subcommand)]
+enum SigningCommand {
+    /// List them, the newest first
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -164,8 +184,66 @@ fn key(config: &Config, command: KeyCommand) -> anyhow::Result<()> {
             app::keys::revoke(config, &id)?;
             writeln!(out, "{id} is revoked")?;
         }
+        KeyCommand::RotateSigning { now: false } => {
+            let key = app::signing_keys::rotate(config)?;
+            writeln!(out, "{}  is published now and signs from {}", key.kid, time(key.signs_from))?;
+        }
+        KeyCommand::RotateSigning { now: true } => replace_signing_keys(config, &mut out)?,
+        KeyCommand::Signing(SigningCommand::List { json }) => {
+            list_signing_keys(&app::signing_keys::list(config)?, json, &mut out)?;
+        }
     }
     Ok(())
+}
+
+fn replace_signing_keys(config: &Config, out: &mut impl Write) -> anyhow::Result<()> {
+    let cached = config.sessions.jwks_max_age_seconds.count();
+    eprintln!(
+        "WARNING: every signing key so far is revoked, and with it every access token.\n\
+         Clients get 401 within a second and go on with their refresh tokens; sessions stay.\n\
+         Whoever verifies tokens with a cached list of keys believes the revoked ones for up to \
+         {cached} s more,\n\
+         and refuses new tokens until the list is read anew. To change keys without any of this: \
+         without --now."
+    );
+    let key = app::signing_keys::replace(config)?;
+    for kid in &key.revoked {
+        writeln!(out, "{kid}  is revoked from {}", time(key.signs_from))?;
+    }
+    writeln!(out, "{}  signs from {}", key.kid, time(key.signs_from))?;
+    Ok(())
+}
+
+fn list_signing_keys(
+    keys: &[app::signing_keys::ListedKey],
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    if json {
+        let listed: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                serde_json::json!({
+                    "kid": key.kid, "stage": key.stage, "published_at": time(key.published_at),
+                    "signs_from": time(key.signs_from), "retired_at": key.retired_at.map(time),
+                    "ends_at": key.ends_at.map(time),
+                })
+            })
+            .collect();
+        writeln!(out, "{}", serde_json::Value::from(listed))?;
+        return Ok(());
+    }
+    for key in keys {
+        let end = key.ends_at.map_or_else(String::new, |ends| format!("  ends {}", time(ends)));
+        let from = time(key.signs_from);
+        writeln!(out, "{}  {:<8}  signs from {from}{end}", key.kid, key.stage)?;
+    }
+    Ok(())
+}
+
+/// As the API writes instants, to the second.
+fn time(instant: DateTime<Utc>) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The environment as text. Variables that are no text cannot be settings; if one were meant to

@@ -112,21 +112,28 @@ struct Tally {
     done: Cell<u64>,
     /// Of those, in microseconds.
     latencies: RefCell<Vec<u32>>,
+    /// The same, from when each was sent.
+    waits: RefCell<Vec<u32>>,
+    /// Of other answers, from when each was sent.
+    refusals: RefCell<Vec<u32>>,
     /// Other answers while recording, by status; under 0, clients whose connection was closed at
     /// whatever time.
     refused: RefCell<BTreeMap<u16, u64>>,
 }
 
 impl Tally {
-    fn note(&self, status: u16, since: Instant) {
+    fn note(&self, status: u16, due: Instant, sent: Instant) {
         if !self.recording.get() {
             return;
         }
+        let micros =
+            |since: Instant| u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
         if (200..300).contains(&status) {
             self.done.set(self.done.get() + 1);
-            let micros = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
-            self.latencies.borrow_mut().push(micros);
+            self.latencies.borrow_mut().push(micros(due));
+            self.waits.borrow_mut().push(micros(sent));
         } else {
+            self.refusals.borrow_mut().push(micros(sent));
             *self.refused.borrow_mut().entry(status).or_default() += 1;
         }
     }
@@ -147,6 +154,10 @@ pub struct Seen {
     pub done: u64,
     /// Microseconds, ascending.
     pub latencies: Vec<u32>,
+    /// The same from when each request was sent, however late that was.
+    pub waits: Vec<u32>,
+    /// Of refusals, from when each request was sent.
+    pub refusals: Vec<u32>,
     pub refused: BTreeMap<u16, u64>,
 }
 
@@ -165,7 +176,7 @@ impl Load {
                         Ok(answer) => answer.status,
                         Err(_) => return tally.note_end(),
                     };
-                    tally.note(status, since);
+                    tally.note(status, since, since);
                     if tally.stopping.get() {
                         return;
                     }
@@ -192,11 +203,12 @@ impl Load {
                     if tally.stopping.get() {
                         return;
                     }
+                    let sent = Instant::now();
                     let status = match connection.exchange(request).await {
                         Ok(answer) => answer.status,
                         Err(_) => return tally.note_end(),
                     };
-                    tally.note(status, due);
+                    tally.note(status, due, sent);
                 }
             }));
         }
@@ -216,8 +228,18 @@ impl Load {
             // A client ends by itself; one that panicked has sent nothing more, which shows.
             let _ = client.await;
         }
-        let mut latencies = self.tally.latencies.take();
-        latencies.sort_unstable();
-        Seen { done: self.tally.done.get(), latencies, refused: self.tally.refused.take() }
+        let sorted = |cell: &RefCell<Vec<u32>>| {
+            let mut times = cell.take();
+            times.sort_unstable();
+            times
+        };
+        let tally = &self.tally;
+        Seen {
+            done: tally.done.get(),
+            latencies: sorted(&tally.latencies),
+            waits: sorted(&tally.waits),
+            refusals: sorted(&tally.refusals),
+            refused: tally.refused.take(),
+        }
     }
 }

@@ -35,7 +35,11 @@ pub fn sync_ms(folder: &Path) -> Result<f64> {
 
 /// Fields of /proc/PID/stat behind the name of the command, which may itself hold blanks.
 fn stat_fields(pid: u32) -> Option<Vec<u64>> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat_fields_of(&format!("/proc/{pid}"))
+}
+
+fn stat_fields_of(folder: &str) -> Option<Vec<u64>> {
+    let stat = std::fs::read_to_string(format!("{folder}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
     // The state's letter stands first; as 0 it keeps the places of the others.
     Some(rest.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect())
@@ -49,6 +53,19 @@ pub fn parent_of(pid: u32) -> Option<u32> {
 /// Seconds of processor time of one process (user and system).
 pub fn cpu_of(pid: u32) -> f64 {
     let ticks = stat_fields(pid).map_or(0, |fields| fields.iter().skip(11).take(2).sum());
+    ticks as f64 / TICKS_PER_SECOND
+}
+
+/// Seconds of processor time of those threads of a process whose names begin so.
+pub fn cpu_of_threads(pid: u32, name: &str) -> f64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let folders = tasks.map(|task| task.path().display().to_string());
+    let named = folders.filter(|folder| {
+        let known = std::fs::read_to_string(format!("{folder}/comm")).unwrap_or_default();
+        known.starts_with(name)
+    });
+    let fields = named.filter_map(|folder| stat_fields_of(&folder));
+    let ticks: u64 = fields.map(|fields| fields.iter().skip(11).take(2).sum::<u64>()).sum();
     ticks as f64 / TICKS_PER_SECOND
 }
 

@@ -9,6 +9,7 @@ pub mod registration;
 pub mod runtime;
 pub mod sessions;
 pub mod shard;
+pub mod signing;
 pub mod turns;
 pub mod worker;
 pub mod workers;

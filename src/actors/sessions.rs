@@ -1,6 +1,7 @@
 //! Opening, keeping and ending sessions (rule A7): the secrets that a session's holder gets, the
 //! rotation of the refresh token, signing out.
 
+use super::allowance::{Allowance, Quota};
 use super::customers::{Customers, SubmitError};
 use super::origin::{Origin, Trouble, unexpected};
 use crate::clock::Clock;
@@ -14,12 +15,15 @@ use crate::domain::{Actor, Command, CustomerId, DeviceId, SessionId, Submission}
 use crate::security::tokens::{RefreshTokens, Token, device_token};
 use futures_util::FutureExt;
 use std::sync::Arc;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// How long sessions and their access tokens live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionSettings {
     pub policy: SessionPolicy,
+    /// Exchanges of the refresh tokens of one session (30 a minute).
+    pub refreshes: Quota,
 }
 
 impl From<&Config> for SessionSettings {
@@ -30,6 +34,11 @@ impl From<&Config> for SessionSettings {
                 sliding: sessions.refresh_days.delta(),
                 absolute: sessions.absolute_days.delta(),
                 reuse_grace: sessions.reuse_grace_seconds.delta(),
+            },
+            refreshes: Quota {
+                name: "refresh",
+                requests: config.limits.refresh_per_minute,
+                window: Duration::from_secs(60),
             },
         }
     }
@@ -60,6 +69,9 @@ pub enum RefreshError {
     /// It was rotated before: its session is revoked now.
     #[error("the refresh token was used before")]
     Reused,
+    /// Of one session, too often: a client that went wrong.
+    #[error("too many calls")]
+    RateLimited { retry_after: Duration },
     #[error(transparent)]
     Trouble(#[from] Trouble),
 }
@@ -82,6 +94,7 @@ pub struct Sessions {
     customers: Customers,
     clock: Arc<dyn Clock>,
     tokens: RefreshTokens,
+    allowance: Arc<Allowance>,
     settings: SessionSettings,
 }
 
@@ -91,9 +104,10 @@ impl Sessions {
         customers: Customers,
         clock: Arc<dyn Clock>,
         tokens: RefreshTokens,
+        allowance: Arc<Allowance>,
         settings: SessionSettings,
     ) -> Self {
-        Self { database, customers, clock, tokens, settings }
+        Self { database, customers, clock, tokens, allowance, settings }
     }
 
     /// Makes what opening a session needs. Where no known device is given, it is a new one's.
@@ -142,6 +156,10 @@ impl Sessions {
         let presented = self.tokens.parse(token).ok_or(RefreshError::Invalid)?;
         let session_id = SessionId(presented.session_id);
         let owner = self.owner(session_id).await?.ok_or(RefreshError::Invalid)?;
+        let (whose, quota) = (session_id.to_string(), self.settings.refreshes);
+        if let Some(retry_after) = self.allowance.take_or_alone(quota, &whose).await.retry_after {
+            return Err(RefreshError::RateLimited { retry_after });
+        }
         let child = self.tokens.child(&presented);
         let command = Command::Refresh {
             session_id,

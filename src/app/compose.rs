@@ -9,11 +9,13 @@ use crate::actors::registration::{Registration, RegistrationParts, RegistrationS
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
+use crate::actors::signing;
 use crate::actors::worker::Workers;
 use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
 use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
 use crate::actors::workers::revocation_watch::{self, RevocationWatch};
+use crate::actors::workers::signing_watch::{self, SigningWatch};
 use crate::brokers::limits::Limiter;
 use crate::brokers::rabbit::Rabbit;
 use crate::brokers::redis::Redis;
@@ -29,7 +31,6 @@ use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
-use crate::security::signing::{KeySet, PublicKey, SigningKey};
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
 use anyhow::{Context, ensure};
 use chrono::TimeDelta;
@@ -90,11 +91,12 @@ pub async fn parts(
     let database = Database::new(database_settings, Handle::current());
     check_groups(&config, &database).await?;
     let root = RootSecret::new(*config.secrets.root_key.expose());
-    let keys = signing_keys(&database, &root, &*clock).await?;
+    let overlap = settings::signing(&config).overlap;
+    let keys = signing::first(&database, &*clock, &Sealer::new(&root), overlap).await?;
     let rabbit = settings::rabbit(&config)?;
     let redis = settings::redis(&config)?;
     Ok(Parts {
-        limiter: Arc::new(settings::limiter(&config, redis.clone())),
+        limiter: Arc::new(settings::limiter(&config, redis.clone(), &ThrottleKeys::new(&root))),
         transport: Arc::new(settings::mail(&config, rabbit.clone())?),
         access: Arc::new(AccessTokens::new(settings::access(&config), keys)),
         revoked: Arc::new(RevokedSessions::new()),
@@ -127,45 +129,6 @@ async fn check_groups(config: &Config, database: &Database) -> anyhow::Result<()
         ensure!(exists, "{key} names the group {code:?}, which does not exist in customer_groups");
     }
     Ok(())
-}
-
-/// The stored keys, or the first one made now. Of several nodes that start at once, one makes it.
-async fn signing_keys(
-    database: &Database,
-    root: &RootSecret,
-    clock: &dyn Clock,
-) -> anyhow::Result<KeySet> {
-    let sealer = Sealer::new(root);
-    let mut connection = database.get().await?;
-    let mut stored = db::signing_keys::load_all(&connection).await?;
-    if stored.iter().all(|key| key.retired_at.is_some()) {
-        let mut seed = [0; 32];
-        clock.random(&mut seed);
-        let key = SigningKey::generate(seed);
-        let row = db::signing_keys::StoredKey {
-            kid: key.kid().to_owned(),
-            sealed_private_key: key.seal(&sealer)?,
-            public_key: key.public().as_bytes().to_vec(),
-            created_at: clock.now(),
-            retired_at: None,
-        };
-        db::signing_keys::insert_if_none(&mut connection, &row).await?;
-        stored = db::signing_keys::load_all(&connection).await?;
-    }
-    let current = stored
-        .iter()
-        .find(|key| key.retired_at.is_none())
-        .context("there is no signing key, although one was just made")?;
-    let signing = SigningKey::open(&current.kid, &current.sealed_private_key, &sealer)
-        .context("secrets.root_key does not open the stored signing key: is it another one?")?;
-    let older = stored.iter().filter(|key| key.kid != current.kid);
-    let older = older
-        .map(|key| {
-            let bytes: Option<&[u8; 32]> = key.public_key.as_slice().try_into().ok();
-            bytes.and_then(PublicKey::from_bytes).context("a stored public key is damaged")
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(KeySet::new(signing, older))
 }
 
 /// Starts workers, shards and what handlers work with. On the `System`'s thread.
@@ -221,6 +184,19 @@ fn revocation_watch(
     move || RevocationWatch::new(database.clone(), clock.clone(), revoked.clone(), life, period)
 }
 
+fn signing_watch(
+    config: &Config,
+    parts: &Parts,
+) -> impl Fn() -> SigningWatch + Send + Sync + 'static {
+    let (database, clock, access) =
+        (parts.database.clone(), parts.clock.clone(), parts.access.clone());
+    let (sealer, settings) = (Arc::new(Sealer::new(&parts.root)), settings::signing(config));
+    move || {
+        let (database, clock) = (database.clone(), clock.clone());
+        SigningWatch::new(database, clock, sealer.clone(), access.clone(), settings)
+    }
+}
+
 /// Starts the workers, and says whom a commit wakes.
 fn start_workers(
     config: &Config,
@@ -231,6 +207,7 @@ fn start_workers(
     mailer::describe_metrics();
     outbox_relay::describe_metrics();
     revocation_watch::describe_metrics();
+    signing_watch::describe_metrics();
     let mut workers = Workers::new();
     let outbox = Dirty::new();
     // Without a broker the messages wait in the outbox.
@@ -272,6 +249,7 @@ fn start_workers(
             .spawn_worker(move || Janitor::new(database.clone(), clock.clone(), settings.clone())),
     );
     workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
+    workers.add(runtime.spawn_worker(signing_watch(config, parts)));
     Ok((workers, after))
 }
 
@@ -289,6 +267,7 @@ fn services(
         customers.clone(),
         parts.clock.clone(),
         RefreshTokens::new(&parts.root),
+        allowance.clone(),
         SessionSettings::from(&**config),
     ));
     let gate = GateParts {
@@ -323,7 +302,7 @@ fn services(
         clock: parts.clock.clone(),
         config: config.clone(),
         registry: runtime.registry(),
-        readiness: Readiness::new(probes::all(parts, runtime.registry())),
+        readiness: Readiness::new(probes::all(parts, runtime.registry()), probes::notes(parts)),
         prometheus: parts.prometheus.clone(),
     }
 }

@@ -4,9 +4,11 @@ use super::{database_runtime, settings};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db;
+use crate::db::audit::{OwnActor, OwnEntry};
 use crate::http::principal::SCOPES;
 use crate::security::tokens;
 use anyhow::ensure;
+use serde_json::{Value, json};
 
 /// A key just made. `key` is shown once; only its hash is stored.
 pub struct CreatedKey {
@@ -43,9 +45,12 @@ pub fn create(config: &Config, name: String, scopes: Vec<String>) -> anyhow::Res
         scopes: scopes.clone(),
         created_at: clock.now(),
     };
+    // Without the name, which may be a person's.
+    let data = json!({ "id": row.id, "scopes": row.scopes });
+    let entry = entry(&clock, "staff_key.created", data);
     database_runtime()?.block_on(async {
-        let connection = db::pool::connect_once(&settings::database(config)).await?;
-        db::staff_keys::insert(&connection, &row).await?;
+        let mut connection = db::pool::connect_once(&settings::database(config)).await?;
+        db::staff_keys::insert(&mut connection, &row, &entry).await?;
         anyhow::Ok(())
     })?;
     Ok(CreatedKey {
@@ -89,10 +94,16 @@ pub fn list(config: &Config) -> anyhow::Result<Vec<ListedKey>> {
 /// # Errors
 /// No such key that is still good, or those of the database.
 pub fn revoke(config: &Config, id: &str) -> anyhow::Result<()> {
+    let entry = entry(&SystemClock, "staff_key.revoked", json!({ "id": id }));
     let revoked = database_runtime()?.block_on(async {
-        let connection = db::pool::connect_once(&settings::database(config)).await?;
-        anyhow::Ok(db::staff_keys::revoke(&connection, id, SystemClock.now()).await?)
+        let mut connection = db::pool::connect_once(&settings::database(config)).await?;
+        anyhow::Ok(db::staff_keys::revoke(&mut connection, id, &entry).await?)
     })?;
     ensure!(revoked, "there is no such key, or it was revoked before");
     Ok(())
+}
+
+fn entry(clock: &impl Clock, action: &'static str, data: Value) -> OwnEntry {
+    let actor = OwnActor::Operator;
+    OwnEntry { id: clock.new_id(), actor, action, data, occurred_at: clock.now() }
 }

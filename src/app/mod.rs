@@ -10,6 +10,7 @@ pub mod keys;
 mod probes;
 mod settings;
 mod shutdown;
+pub mod signing_keys;
 
 use crate::clock::SystemClock;
 use crate::config::Config;

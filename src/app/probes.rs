@@ -3,12 +3,19 @@
 use super::compose::Parts;
 use crate::actors::runtime::Registry;
 use crate::brokers::rabbit::State;
-use crate::http::readiness::{Found, Probe};
+use crate::http::readiness::{Found, Note, Probe};
 use futures_util::FutureExt;
 use std::sync::Arc;
 
 pub fn all(parts: &Parts, registry: Arc<Registry>) -> Vec<Probe> {
     vec![database(parts), redis(parts), rabbit(parts), Probe::actors(registry)]
+}
+
+/// What operators should know although nothing is missing.
+pub fn notes(parts: &Parts) -> Vec<Note> {
+    let limiter = parts.limiter.clone();
+    let text = "most sign-ins fail: those from unknown devices are held back (stuffing brake)";
+    vec![Box::new(move || limiter.is_braking().then_some(text))]
 }
 
 fn database(parts: &Parts) -> Probe {

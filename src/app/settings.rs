@@ -1,7 +1,9 @@
 //! From configuration to the settings of each part: the parts do not know each other's keys.
 
+use crate::actors::allowance::brake_policy;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
+use crate::actors::signing;
 use crate::actors::workers::{janitor, mailer, outbox_relay};
 use crate::brokers::limits::{Limiter, OnFailure};
 use crate::brokers::rabbit::{self, Rabbit};
@@ -11,7 +13,9 @@ use crate::db::DatabaseSettings;
 use crate::mail::{self, Transport};
 use crate::security::access::AccessSettings;
 use crate::security::hashing::HashingSettings;
+use crate::security::tokens::ThrottleKeys;
 use anyhow::Context;
+use chrono::TimeDelta;
 use secrecy::SecretString;
 use std::time::Duration;
 
@@ -26,6 +30,13 @@ const SMTP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Clocks of nodes may differ by this much.
 const ACCESS_LEEWAY: Duration = Duration::from_secs(2);
+
+/// By how much later than its time a node may sign with a key for the last time, its clock being
+/// slow; beyond what is tolerated in a token's own times.
+const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(2);
+
+/// Time for every node to learn of a new signing key, before caches of the old list count as fresh.
+const PUBLISHING_SLACK: TimeDelta = TimeDelta::seconds(5);
 
 /// Verified access tokens remembered: about 500 bytes each.
 const ACCESS_CACHE_MAX: usize = 20_000;
@@ -100,6 +111,16 @@ pub fn access(config: &Config) -> AccessSettings {
     }
 }
 
+pub fn signing(config: &Config) -> signing::Settings {
+    let sessions = &config.sessions;
+    let age = sessions.signing_key_days;
+    signing::Settings {
+        lead: sessions.jwks_max_age_seconds.delta() + PUBLISHING_SLACK,
+        overlap: sessions.access_token_minutes.delta() + CLOCK_SLACK,
+        rotate_after: (age.count() > 0).then(|| age.delta()),
+    }
+}
+
 pub fn relay(config: &Config) -> outbox_relay::Settings {
     let outbox = &config.outbox;
     outbox_relay::Settings {
@@ -133,6 +154,7 @@ pub fn janitor(config: &Config) -> anyhow::Result<janitor::Settings> {
         outbox_hours: config.outbox.retention_hours.count().try_into()?,
         partitions_ahead_hours: config.outbox.partitions_ahead_hours.count().try_into()?,
         idempotency_keys: config.idempotency.keep_hours.delta(),
+        signing_keys: signing(config).overlap,
     })
 }
 
@@ -170,12 +192,16 @@ pub fn redis(config: &Config) -> anyhow::Result<Option<Redis>> {
     Ok(Some(Redis::new(&settings)?))
 }
 
-pub fn limiter(config: &Config, redis: Option<Redis>) -> Limiter {
+pub fn limiter(config: &Config, redis: Option<Redis>, keys: &ThrottleKeys) -> Limiter {
     let on_failure = match config.redis.on_failure {
         OnRedisFailure::Closed => OnFailure::Closed,
         OnRedisFailure::Local => OnFailure::Local,
     };
-    redis.map_or_else(Limiter::local, |redis| Limiter::shared(redis, on_failure))
+    let limiter = redis.map_or_else(Limiter::local, |redis| Limiter::shared(redis, on_failure));
+    match brake_policy(&config.stuffing, keys) {
+        Some(policy) => limiter.with_brake(policy),
+        None => limiter,
+    }
 }
 
 /// # Errors

@@ -6,17 +6,17 @@
 //! without Redis, in this process. When Redis fails there is never a free pass: see [`OnFailure`].
 //! Keys come in already keyed-hashed; nothing here can be traced back to a person.
 
+mod scripts;
+
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::counter;
 use tokio::time::Instant;
 
-use super::redis::{LuaScript, Redis};
-
-/// All keys share one hash tag: a script may only touch keys of one slot in Redis Cluster.
-const KEY_PREFIX: &str = "customer-service:{limits}:";
+use super::brake::{Brake, BrakePolicy, Guess, Networks, Outcomes, Tally, Verdict};
+use super::redis::Redis;
 
 /// Keys kept in process at most. An attacker with many addresses must not fill the memory.
 const LOCAL_KEYS_MAX: usize = 200_000;
@@ -64,21 +64,90 @@ pub enum OnFailure {
     Local,
 }
 
+/// How one attempt at a credential stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guessed {
+    pub decision: Decision,
+    /// Where the figures are those of the smaller budget that an address has while the brake on
+    /// credential stuffing is engaged: that budget, with its window.
+    pub braked: Option<(u32, Duration)>,
+    /// Whether the brake is engaged.
+    pub engaged: bool,
+}
+
 /// Decides whether a request may pass.
 pub struct Limiter {
     redis: Option<(Redis, OnFailure)>,
     local: LocalLimiter,
+    brake: Option<Brake>,
 }
 
 impl Limiter {
     /// Counts in Redis, for all nodes together.
     pub fn shared(redis: Redis, on_failure: OnFailure) -> Self {
-        Self { redis: Some((redis, on_failure)), local: LocalLimiter::default() }
+        Self { redis: Some((redis, on_failure)), local: LocalLimiter::new(), brake: None }
     }
 
     /// Counts in this process: for one node.
     pub fn local() -> Self {
-        Self { redis: None, local: LocalLimiter::default() }
+        Self { redis: None, local: LocalLimiter::new(), brake: None }
+    }
+
+    /// With a brake on credential stuffing, which applies to [`Self::guess`].
+    #[must_use]
+    pub fn with_brake(self, policy: BrakePolicy) -> Self {
+        Self { brake: Some(Brake::new(policy)), ..self }
+    }
+
+    /// Counts one attempt at a credential against all `limits`, or against none if one of them is
+    /// used up, and, while the brake is engaged, against what that leaves it. With no limits, what
+    /// the brake says of an attempt that was counted before.
+    pub async fn guess(
+        &self,
+        limits: &[Limit],
+        guess: &Guess,
+    ) -> Result<Guessed, LimiterUnavailable> {
+        let Some(brake) = &self.brake else {
+            let decision = self.check(limits).await?;
+            return Ok(Guessed { decision, braked: None, engaged: false });
+        };
+        let policy = &brake.policy;
+        let outcomes = brake.take_unreported();
+        let now = Instant::now();
+        let (standings, verdict) = match &self.redis {
+            None => self.local.guess(limits, policy, guess, outcomes, now),
+            Some((redis, on_failure)) => {
+                let asked = scripts::guess(redis, limits, policy, guess, outcomes).await;
+                match (asked, on_failure) {
+                    (Some(answer), _) => answer,
+                    (None, OnFailure::Closed) => {
+                        counter!("rate_limiter_failures_total").increment(1);
+                        brake.give_back(outcomes);
+                        return Err(LimiterUnavailable);
+                    }
+                    (None, OnFailure::Local) => {
+                        counter!("rate_limiter_failures_total").increment(1);
+                        let half =
+                            BrakePolicy { quota: policy.quota.div_ceil(2), ..policy.clone() };
+                        self.local.guess(&halved(limits), &half, guess, outcomes, now)
+                    }
+                }
+            }
+        };
+        brake.learn(verdict, now);
+        Ok(guessed(limits, &standings, policy, verdict))
+    }
+
+    /// An attempt that passed [`Self::guess`] came to its end: whether the credential was wrong.
+    pub fn note_outcome(&self, failed: bool) {
+        if let Some(brake) = &self.brake {
+            brake.note(failed);
+        }
+    }
+
+    /// Whether the brake on credential stuffing is engaged, as far as this node knows.
+    pub fn is_braking(&self) -> bool {
+        self.brake.as_ref().is_some_and(|brake| brake.is_engaged(Instant::now()))
     }
 
     /// Counts one request against all `limits`, or against none if one of them is used up.
@@ -89,8 +158,8 @@ impl Limiter {
         let Some((redis, on_failure)) = &self.redis else {
             return Ok(self.local.check(limits, Instant::now()));
         };
-        match check_in_redis(redis, limits).await {
-            Some(decision) => Ok(decision),
+        match scripts::check(redis, limits).await {
+            Some(standings) => Ok(decide(limits, &standings)),
             None => {
                 counter!("rate_limiter_failures_total").increment(1);
                 match on_failure {
@@ -187,66 +256,55 @@ fn micros(micros: i64) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or_default())
 }
 
-/// KEYS: one per limit. ARGV: emission and window of each. Answer: used and wait of each.
-static SCRIPT: LazyLock<LuaScript> = LazyLock::new(|| {
-    LuaScript::new(
-        r"
-        local time = redis.call('TIME')
-        local now = time[1] * 1000000 + time[2]
-        local answer, passes = {}, true
-        for i, key in ipairs(KEYS) do
-            local emission, window = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
-            local used = (tonumber(redis.call('GET', key)) or now) - now
-            used = math.max(0, math.min(window, used))
-            local wait = used + emission - window
-            if wait > 0 then
-                passes = false
-            else
-                wait, used = 0, used + emission
-            end
-            answer[2 * i - 1], answer[2 * i] = used, wait
-        end
-        if passes then
-            for i, key in ipairs(KEYS) do
-                local used = answer[2 * i - 1]
-                redis.call('SET', key, string.format('%.0f', now + used),
-                    'PX', math.ceil(used / 1000))
-            end
-        end
-        return answer
-        ",
-    )
-});
-
-/// `None` when Redis gave no usable answer.
-async fn check_in_redis(redis: &Redis, limits: &[Limit]) -> Option<Decision> {
-    let keys = limits.iter().map(storage_key).collect();
-    let arguments =
-        limits.iter().map(Gcra::of).flat_map(|gcra| [gcra.emission, gcra.window]).collect();
-    let answer = redis.run_script(&SCRIPT, keys, arguments).await.ok()?;
-    let standings: Vec<_> =
-        answer.chunks_exact(2).map(|pair| Standing { used: pair[0], wait: pair[1] }).collect();
-    (standings.len() == limits.len()).then(|| decide(limits, &standings))
+/// Puts the standings of a guess's limits and what the brake says into one answer.
+fn guessed(
+    limits: &[Limit],
+    standings: &[Standing],
+    policy: &BrakePolicy,
+    verdict: Verdict,
+) -> Guessed {
+    let ordinary = match limits {
+        [] => Decision::unlimited(),
+        limits => decide(limits, standings),
+    };
+    let (engaged, braked) = (verdict.engaged > 0, Some((policy.quota, policy.quota_window)));
+    // Of two refusals the one that makes wait longer: coming again before is in vain.
+    let brake_wait = verdict.address_wait.max(verdict.network_wait);
+    let waits_longer = ordinary.retry_after.is_none_or(|wait| micros(brake_wait) > wait);
+    if verdict.refuses() && waits_longer {
+        let reset_after = micros(verdict.used.max(brake_wait));
+        let retry_after = Some(micros(brake_wait));
+        let decision =
+            Decision { allowed: false, decided_by: 0, remaining: 0, reset_after, retry_after };
+        return Guessed { decision, braked, engaged };
+    }
+    let budget = Gcra::of(&brake_limit(policy, Vec::new()));
+    let remaining = budget.remaining(Standing { used: verdict.used, wait: 0 });
+    if engaged && ordinary.allowed && verdict.used > 0 && remaining < ordinary.remaining {
+        let decision = Decision { remaining, reset_after: micros(verdict.used), ..ordinary };
+        return Guessed { decision, braked, engaged };
+    }
+    Guessed { decision: ordinary, braked: None, engaged }
 }
 
-fn storage_key(limit: &Limit) -> Vec<u8> {
-    let mut key = Vec::with_capacity(KEY_PREFIX.len() + limit.name.len() + 1 + limit.key.len());
-    key.extend_from_slice(KEY_PREFIX.as_bytes());
-    key.extend_from_slice(limit.name.as_bytes());
-    key.push(b':');
-    key.extend_from_slice(&limit.key);
-    key
+/// The budget of an address while the brake is engaged.
+fn brake_limit(policy: &BrakePolicy, key: Vec<u8>) -> Limit {
+    Limit { name: "stuffing_address", key, quota: policy.quota, window: policy.quota_window }
 }
 
 /// The same in process. Not the `governor` crate: it decides one key at a time and would count
 /// a request that another limit refuses.
-#[derive(Default)]
 struct LocalLimiter {
+    /// Where its time begins.
+    start: Instant,
     table: Mutex<Table>,
 }
 
 #[derive(Default)]
 struct Table {
+    /// For the brake on credential stuffing.
+    tally: Tally,
+    networks: Networks,
     /// When a key's use is forgotten (its arrival time).
     free_at: HashMap<Vec<u8>, Instant>,
     /// Size at which the table is swept next; doubles, so that sweeping costs O(1) per request.
@@ -254,26 +312,70 @@ struct Table {
 }
 
 impl LocalLimiter {
+    fn new() -> Self {
+        Self { start: Instant::now(), table: Mutex::default() }
+    }
+
     fn check(&self, limits: &[Limit], now: Instant) -> Decision {
-        let keys: Vec<_> = limits.iter().map(storage_key).collect();
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let standings: Vec<_> = limits
-            .iter()
-            .zip(&keys)
-            .map(|(limit, key)| Gcra::of(limit).judge(table.used(key, now)))
-            .collect();
-        let decision = decide(limits, &standings);
-        if decision.allowed {
-            for (key, standing) in keys.into_iter().zip(standings) {
-                table.free_at.insert(key, now + micros(standing.used));
-            }
-            table.sweep(now);
+        decide(limits, &table.count(limits, now))
+    }
+
+    /// As the script of the same name in Redis.
+    fn guess(
+        &self,
+        limits: &[Limit],
+        policy: &BrakePolicy,
+        guess: &Guess,
+        outcomes: Outcomes,
+        now: Instant,
+    ) -> (Vec<Standing>, Verdict) {
+        let time = i64::try_from(now.saturating_duration_since(self.start).as_micros());
+        let time = time.unwrap_or(i64::MAX / 4);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let standings = table.count(limits, now);
+        let passes = standings.iter().all(|standing| standing.wait == 0);
+        let engaged = table.tally.weigh(outcomes, time, policy);
+        let mut verdict = Verdict { engaged, ..Verdict::default() };
+        if engaged == 0 || guess.claims_device {
+            return (standings, verdict);
         }
-        decision
+        let limit = brake_limit(policy, guess.address.clone());
+        let standing = table.judge(&limit, now);
+        verdict.used = standing.used;
+        verdict.address_wait = standing.wait;
+        verdict.network_wait = table.networks.wait(guess, time, policy);
+        if passes && verdict.refuses() {
+            table.tally.note_held_back();
+        } else if passes {
+            table.keep(&limit, standing, now);
+            table.networks.note(guess, time, policy);
+        }
+        (standings, verdict)
     }
 }
 
 impl Table {
+    /// Counts a request against all limits, or against none.
+    fn count(&mut self, limits: &[Limit], now: Instant) -> Vec<Standing> {
+        let standings: Vec<_> = limits.iter().map(|limit| self.judge(limit, now)).collect();
+        if standings.iter().all(|standing| standing.wait == 0) {
+            for (limit, standing) in limits.iter().zip(&standings) {
+                self.keep(limit, *standing, now);
+            }
+            self.sweep(now);
+        }
+        standings
+    }
+
+    fn judge(&self, limit: &Limit, now: Instant) -> Standing {
+        Gcra::of(limit).judge(self.used(&scripts::storage_key(limit), now))
+    }
+
+    fn keep(&mut self, limit: &Limit, standing: Standing, now: Instant) {
+        self.free_at.insert(scripts::storage_key(limit), now + micros(standing.used));
+    }
+
     fn used(&self, key: &[u8], now: Instant) -> i64 {
         let free_at = self.free_at.get(key).copied().unwrap_or(now);
         i64::try_from(free_at.saturating_duration_since(now).as_micros()).unwrap_or(i64::MAX / 4)
@@ -307,7 +409,7 @@ mod tests {
 
     #[test]
     fn a5_the_quota_passes_at_once_and_then_one_by_one() {
-        let (limiter, start) = (LocalLimiter::default(), Instant::now());
+        let (limiter, start) = (LocalLimiter::new(), Instant::now());
         let limits = [limit("sign_in", b"a", 10)];
         for left in (0..10).rev() {
             let decision = limiter.check(&limits, start);
@@ -325,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_refused_request_counts_against_no_limit() {
-        let (limiter, now) = (LocalLimiter::default(), Instant::now());
+        let (limiter, now) = (LocalLimiter::new(), Instant::now());
         let both = [limit("wide", b"w", 5), limit("narrow", b"n", 1)];
         assert!(limiter.check(&both, now).allowed);
         for _ in 0..10 {
@@ -338,13 +440,13 @@ mod tests {
 
     #[test]
     fn zero_allows_nothing() {
-        let limiter = LocalLimiter::default();
+        let limiter = LocalLimiter::new();
         assert!(!limiter.check(&[limit("never", b"k", 0)], Instant::now()).allowed);
     }
 
     #[test]
     fn memory_is_bounded_and_free_keys_are_forgotten() {
-        let (limiter, start) = (LocalLimiter::default(), Instant::now());
+        let (limiter, start) = (LocalLimiter::new(), Instant::now());
         for key in 0..(LOCAL_KEYS_MAX as u32 + 5_000) {
             limiter.check(&[limit("flood", &key.to_be_bytes(), 10)], start);
         }

@@ -10,8 +10,9 @@ use super::layers::variable;
 use super::social;
 use super::values::{MailTransport, ServerUrl};
 use super::{
-    Config, CustomersConfig, DatabaseConfig, Fault, HashingConfig, HttpConfig, MailConfig, Note,
-    RabbitConfig, SessionsConfig, ShardsConfig, SignInConfig, TelemetryConfig, TokensConfig,
+    Config, CustomersConfig, DatabaseConfig, Fault, HashingConfig, HttpConfig, LimitsConfig,
+    MailConfig, Note, RabbitConfig, SessionsConfig, ShardsConfig, SignInConfig, StuffingConfig,
+    TelemetryConfig, TokensConfig,
 };
 
 /// Connections that are kept free beside the shards: reads, sign-ins, and two workers.
@@ -31,6 +32,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     shards(&config.shards, &config.http, faults);
     hashing(&config.hashing, faults);
     sign_in(&config.sign_in, &config.hashing, &config.http, faults);
+    stuffing(&config.stuffing, &config.limits, faults);
     sessions(&config.sessions, faults);
     tokens(&config.tokens, faults);
     mail(&config.mail, &config.rabbit, faults);
@@ -247,6 +249,16 @@ fn sign_in(
             "and hashing.deadline_ms together are not shorter than http.request_timeout_ms, so \
              a sign-in that waited its turn would be cut off",
             "make their sum shorter",
+        ));
+    }
+}
+
+fn stuffing(stuffing: &StuffingConfig, limits: &LimitsConfig, faults: &mut Vec<Fault>) {
+    if stuffing.sign_in_per_minute > limits.sign_in_per_minute {
+        faults.push(Fault::new(
+            "stuffing.sign_in_per_minute",
+            "is larger than limits.sign_in_per_minute, so the brake would hold nobody back",
+            "make it smaller, or switch the brake off (stuffing.brake = \"off\")",
         ));
     }
 }

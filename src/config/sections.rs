@@ -14,7 +14,7 @@ use super::layers::Layers;
 use super::social::SocialConfig;
 use super::values::{
     Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, Number, OnRedisFailure,
-    OnRevocationUnknown, Origin, RootKey, Seconds, ServerUrl, Setting,
+    OnRevocationUnknown, Origin, RootKey, Seconds, ServerUrl, Setting, Switch,
 };
 
 /// A key or a section of keys: what can stand in a section.
@@ -101,6 +101,7 @@ section! {
         hashing: HashingConfig,
         sign_in: SignInConfig,
         limits: LimitsConfig,
+        stuffing: StuffingConfig,
         sessions: SessionsConfig,
         tokens: TokensConfig,
         mail: MailConfig,
@@ -201,7 +202,7 @@ section! {
 section! {
     /// Password hashing: its threads, its queue and the cost of one hash.
     HashingConfig {
-        /// 0 = one per core, see [`HashingConfig::threads_or_cores`].
+        /// 0 = as many as `security::hashing` thinks fit.
         threads: usize [0..=256],
         queue_max: usize [1..=10_000],
         deadline_ms: Millis [50..=30_000],
@@ -229,6 +230,20 @@ section! {
     LimitsConfig {
         sign_in_per_minute: u32 [1..=1_000_000],
         mail_requests_per_hour: u32 [1..=1_000_000],
+        refresh_per_minute: u32 [1..=1_000_000],
+    }
+}
+
+section! {
+    /// The brake on credential stuffing.
+    StuffingConfig {
+        brake: Switch,
+        window_seconds: Seconds [1..=3_600],
+        min_failures: u32 [1..=1_000_000],
+        failure_percent: u32 [1..=100],
+        hold_seconds: Seconds [1..=3_600],
+        sign_in_per_minute: u32 [1..=1_000_000],
+        network_identifiers: u32 [1..=10_000],
     }
 }
 
@@ -241,6 +256,9 @@ section! {
         reuse_grace_seconds: Seconds [0..=60],
         revocation_poll_ms: Millis [50..=500],
         on_revocation_unknown: OnRevocationUnknown,
+        /// 0 = keys are rotated by hand only.
+        signing_key_days: Days [0..=3_650],
+        jwks_max_age_seconds: Seconds [1..=86_400],
     }
 }
 
@@ -311,21 +329,10 @@ section! {
 impl HttpConfig {
     /// The number of HTTP workers to start.
     pub fn workers_or_cores(&self) -> usize {
-        or_cores(self.workers)
-    }
-}
-
-impl HashingConfig {
-    /// The number of hashing threads to start.
-    pub fn threads_or_cores(&self) -> usize {
-        or_cores(self.threads)
-    }
-}
-
-fn or_cores(count: usize) -> usize {
-    match count {
-        // where the platform does not tell, one is always there
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        count => count,
+        match self.workers {
+            // where the platform does not tell, one is always there
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        }
     }
 }

@@ -589,6 +589,14 @@ choice! {
 }
 
 choice! {
+    /// Something that can be left out.
+    Switch {
+        On = "on",
+        Off = "off",
+    }
+}
+
+choice! {
     /// How log records are written.
     LogFormat {
         /// One readable line a record.

@@ -1,9 +1,65 @@
 //! Table `audit_entries`: append-only.
 
+use super::Connection;
+use super::schema::audit_entries;
 use super::statements::InsertAuditEntries;
 use crate::domain::command::{Actor, Context};
 use crate::domain::event::Trace;
 use crate::domain::{CustomerId, EntryId};
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// The shard of entries that are about no customer.
+const NO_SHARD: i16 = 0;
+
+/// Who acts where no request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnActor {
+    /// Somebody at the command line.
+    Operator,
+    /// The service, by its configuration.
+    Service,
+}
+
+/// An entry about the installation itself and not about a customer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnEntry {
+    pub id: Uuid,
+    pub actor: OwnActor,
+    /// What, such as `staff_key.created`.
+    pub action: &'static str,
+    /// Without secrets and personal values.
+    pub data: Value,
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// Writes an entry; in the transaction of what it tells of.
+///
+/// # Errors
+/// Those of the query.
+pub async fn append(conn: &mut Connection, entry: &OwnEntry) -> QueryResult<()> {
+    let actor = match entry.actor {
+        OwnActor::Operator => "operator",
+        OwnActor::Service => "service",
+    };
+    diesel::insert_into(audit_entries::table)
+        .values((
+            audit_entries::id.eq(entry.id),
+            audit_entries::shard.eq(NO_SHARD),
+            audit_entries::actor_kind.eq(actor),
+            audit_entries::action.eq(entry.action),
+            audit_entries::data.eq(&entry.data),
+            // There was no request; the entry's own id finds the entry just as well.
+            audit_entries::request_id.eq(entry.id.to_string()),
+            audit_entries::occurred_at.eq(entry.occurred_at),
+        ))
+        .execute(conn)
+        .await
+        .map(drop)
+}
 
 impl InsertAuditEntries {
     pub fn push(

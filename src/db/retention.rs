@@ -26,16 +26,19 @@ pub enum Perishable {
     Flows,
     /// Addresses that were given up, by the end of their keeping.
     HeldIdentifiers,
+    /// Keys that sign no more, by when the next one took over or they were revoked.
+    SigningKeys,
 }
 
 impl Perishable {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::IdempotencyKeys,
         Self::OneTimeTokens,
         Self::Throttles,
         Self::Mails,
         Self::Flows,
         Self::HeldIdentifiers,
+        Self::SigningKeys,
     ];
 
     /// The table's name, for logs and metrics.
@@ -47,6 +50,7 @@ impl Perishable {
             Self::Mails => "mails",
             Self::Flows => "sign_in_flows",
             Self::HeldIdentifiers => "customer_identifiers",
+            Self::SigningKeys => "signing_keys",
         }
     }
 
@@ -58,6 +62,7 @@ impl Perishable {
             Self::Throttles => "updated_at < $1 AND (locked_until IS NULL OR locked_until < $1)",
             // The first is implied and has the index.
             Self::Mails => "created_at < $1 AND (sent_at < $1 OR given_up_at < $1)",
+            Self::SigningKeys => "retired_at < $1 OR revoked_at < $1",
         }
     }
 }

@@ -52,7 +52,7 @@ diesel::table! {
         shard -> Int2,
         /// To whom; empty where no customer is known.
         customer_id -> Nullable<Uuid>,
-        /// anonymous, customer or staff.
+        /// anonymous, customer, staff, operator (at the command line) or service (by itself).
         actor_kind -> Text,
         /// The customer's or staff key's id.
         actor_id -> Nullable<Text>,
@@ -410,7 +410,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// Ed25519 keys that sign access tokens; the newest that is not retired signs.
+    /// Ed25519 keys that sign access tokens; of those whose time has come and that are not revoked, the latest signs.
     signing_keys (kid) {
         /// RFC 7638 thumbprint.
         kid -> Text,
@@ -418,10 +418,14 @@ diesel::table! {
         sealed_private_key -> Bytea,
         /// For verification, published as JWKS.
         public_key -> Bytea,
-        /// When it was made.
+        /// When it was made; from then on it is published and verified by.
         created_at -> Timestamptz,
-        /// Since when it only verifies.
+        /// When the key after it takes over; from then on it only verifies, until its last token has expired.
         retired_at -> Nullable<Timestamptz>,
+        /// When it takes over from the key before it, on every node.
+        signs_from -> Timestamptz,
+        /// From when on nothing that it signed counts.
+        revoked_at -> Nullable<Timestamptz>,
     }
 }
 

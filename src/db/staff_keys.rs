@@ -1,12 +1,13 @@
 //! Table `staff_keys`. Of a secret only the hash is here.
 
 use super::Connection;
+use super::audit::{self, OwnEntry};
 use super::schema::staff_keys;
 use super::sessions::secret_hash;
 use crate::domain::session::SecretHash;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncConnection, RunQueryDsl};
 
 /// An API key that is not revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,22 +43,26 @@ pub struct ListedStaffKey {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// Adds a key.
+/// Adds a key, and the entry that tells of it.
 ///
 /// # Errors
-/// Those of the query; an id that exists already is a unique violation.
-pub async fn insert(mut conn: &Connection, key: &NewStaffKey) -> QueryResult<()> {
-    diesel::insert_into(staff_keys::table)
-        .values((
-            staff_keys::id.eq(&key.id),
-            staff_keys::name.eq(&key.name),
-            staff_keys::secret_hash.eq(key.secret_hash.as_slice()),
-            staff_keys::scopes.eq(&key.scopes),
-            staff_keys::created_at.eq(key.created_at),
-        ))
-        .execute(&mut conn)
-        .await
-        .map(|_| ())
+/// Those of the queries; an id that exists already is a unique violation.
+#[expect(clippy::disallowed_methods, reason = "by an operator, who sees whether it was done")]
+pub async fn insert(conn: &mut Connection, key: &NewStaffKey, entry: &OwnEntry) -> QueryResult<()> {
+    conn.transaction(async |conn| {
+        diesel::insert_into(staff_keys::table)
+            .values((
+                staff_keys::id.eq(&key.id),
+                staff_keys::name.eq(&key.name),
+                staff_keys::secret_hash.eq(key.secret_hash.as_slice()),
+                staff_keys::scopes.eq(&key.scopes),
+                staff_keys::created_at.eq(key.created_at),
+            ))
+            .execute(conn)
+            .await?;
+        audit::append(conn, entry).await
+    })
+    .await
 }
 
 /// A key by its id, unless it is revoked.
@@ -88,14 +93,24 @@ pub async fn list(mut conn: &Connection) -> QueryResult<Vec<ListedStaffKey>> {
         .await
 }
 
-/// Withdraws a key from `at` on. False when there is none of this id that still counts.
+/// Withdraws a key from the instant of `entry` on, which tells of it. False, and no entry, when
+/// there is none of this id that still counts.
 ///
 /// # Errors
-/// Those of the query.
-pub async fn revoke(mut conn: &Connection, id: &str, at: DateTime<Utc>) -> QueryResult<bool> {
-    let live =
-        staff_keys::table.filter(staff_keys::id.eq(id).and(staff_keys::revoked_at.is_null()));
-    let revoked =
-        diesel::update(live).set(staff_keys::revoked_at.eq(at)).execute(&mut conn).await?;
-    Ok(revoked == 1)
+/// Those of the queries.
+#[expect(clippy::disallowed_methods, reason = "by an operator, who sees whether it was done")]
+pub async fn revoke(conn: &mut Connection, id: &str, entry: &OwnEntry) -> QueryResult<bool> {
+    conn.transaction(async |conn| {
+        let live =
+            staff_keys::table.filter(staff_keys::id.eq(id).and(staff_keys::revoked_at.is_null()));
+        let revoked = diesel::update(live)
+            .set(staff_keys::revoked_at.eq(entry.occurred_at))
+            .execute(conn)
+            .await?;
+        if revoked == 1 {
+            audit::append(conn, entry).await?;
+        }
+        Ok(revoked == 1)
+    })
+    .await
 }

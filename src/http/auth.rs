@@ -344,7 +344,11 @@ async fn login(
 #[utoipa::path(
     tag = "sign-in",
     request_body = RefreshBody,
-    responses((status = 200, body = TokenPair), (status = 401, body = ProblemDocument))
+    responses(
+        (status = 200, body = TokenPair),
+        (status = 401, body = ProblemDocument),
+        (status = 429, body = ProblemDocument)
+    )
 )]
 #[post("/v1/auth/refresh")]
 async fn refresh(
@@ -466,6 +470,9 @@ impl From<RefreshError> for Problem {
         match error {
             RefreshError::Invalid => Problem::new(Code::RefreshInvalid),
             RefreshError::Reused => Problem::new(Code::RefreshReused),
+            RefreshError::RateLimited { retry_after } => {
+                Problem::new(Code::RateLimited).retry_after(retry_after)
+            }
             RefreshError::Trouble(trouble) => trouble.into(),
         }
     }

@@ -84,6 +84,8 @@ async fn prometheus(services: Data<Services>) -> HttpResponse {
     let (connections, idle) = services.database.connections();
     metrics::gauge!("database_pool_connections").set(f64::from(connections));
     metrics::gauge!("database_pool_idle_connections").set(f64::from(idle));
+    // What ends by time alone is noticed when somebody looks.
+    services.readiness.notes();
     uncached()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(services.prometheus.render())

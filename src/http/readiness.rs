@@ -68,12 +68,17 @@ impl Probe {
     }
 }
 
+/// Says, while it holds, something that operators should know although nothing is missing. Told to
+/// whoever asks, like [`Found::Down`].
+pub type Note = Box<dyn Fn() -> Option<&'static str> + Send + Sync>;
+
 /// The state of the process. Cheap to clone; clones are one.
 #[derive(Clone)]
 pub struct Readiness(Arc<Inner>);
 
 struct Inner {
     probes: Vec<Probe>,
+    notes: Vec<Note>,
     stopping: AtomicBool,
     last: Mutex<Option<(Instant, Report)>>,
 }
@@ -84,6 +89,10 @@ pub struct Report {
     pub status: Overall,
     /// Each dependency by its name.
     pub dependencies: BTreeMap<&'static str, Dependency>,
+    /// What else operators should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>, required = false)]
+    pub notes: Vec<&'static str>,
 }
 
 /// The process as a whole.
@@ -131,9 +140,14 @@ pub enum State {
 
 impl Readiness {
     /// Ready as long as every needed probe finds its dependency.
-    pub fn new(probes: Vec<Probe>) -> Readiness {
+    pub fn new(probes: Vec<Probe>, notes: Vec<Note>) -> Readiness {
         let (stopping, last) = (AtomicBool::new(false), Mutex::new(None));
-        Readiness(Arc::new(Inner { probes, stopping, last }))
+        Readiness(Arc::new(Inner { probes, notes, stopping, last }))
+    }
+
+    /// What operators should know at this moment.
+    pub fn notes(&self) -> Vec<&'static str> {
+        self.0.notes.iter().filter_map(|note| note()).collect()
     }
 
     /// The process was told to end: from now on it is not ready.
@@ -154,7 +168,7 @@ impl Readiness {
             Some((at, report)) if at.elapsed() < SHARED => report.clone(),
             _ => {
                 let dependencies = join_all(self.0.probes.iter().map(probe)).await;
-                let report = summary(dependencies.into_iter().collect());
+                let report = summary(dependencies.into_iter().collect(), self.notes());
                 last.insert((Instant::now(), report)).1.clone()
             }
         };
@@ -181,7 +195,7 @@ async fn probe(probe: &Probe) -> (&'static str, Dependency) {
     (probe.name, dependency)
 }
 
-fn summary(dependencies: BTreeMap<&'static str, Dependency>) -> Report {
+fn summary(dependencies: BTreeMap<&'static str, Dependency>, notes: Vec<&'static str>) -> Report {
     let down =
         |needed| dependencies.values().any(|one| one.state == State::Down && one.needed == needed);
     let status = match (down(true), down(false)) {
@@ -189,7 +203,7 @@ fn summary(dependencies: BTreeMap<&'static str, Dependency>) -> Report {
         (false, true) => Overall::Degraded,
         (false, false) => Overall::Ready,
     };
-    Report { status, dependencies }
+    Report { status, dependencies, notes }
 }
 
 #[cfg(test)]
@@ -209,10 +223,13 @@ mod tests {
     }
 
     async fn status(database: Found, rabbit: Found) -> Overall {
-        let readiness = Readiness::new(vec![
-            Probe::needed("database", found(database)),
-            Probe::useful("rabbit", "messages wait in the outbox", found(rabbit)),
-        ]);
+        let readiness = Readiness::new(
+            vec![
+                Probe::needed("database", found(database)),
+                Probe::useful("rabbit", "messages wait in the outbox", found(rabbit)),
+            ],
+            Vec::new(),
+        );
         readiness.report().await.status
     }
 
@@ -227,10 +244,13 @@ mod tests {
 
     #[tokio::test]
     async fn each_dependency_tells_its_state_and_what_is_missing_without_it() {
-        let readiness = Readiness::new(vec![
-            Probe::needed("database", found(Found::Up)),
-            Probe::useful("rabbit", "messages wait in the outbox", found(down())),
-        ]);
+        let readiness = Readiness::new(
+            vec![
+                Probe::needed("database", found(Found::Up)),
+                Probe::useful("rabbit", "messages wait in the outbox", found(down())),
+            ],
+            Vec::new(),
+        );
         let json = serde_json::to_value(readiness.report().await).unwrap();
         assert_eq!(json["status"], "degraded");
         assert_eq!(json["dependencies"]["database"]["state"], "up");
@@ -242,7 +262,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_stops_is_not_ready_at_once() {
-        let readiness = Readiness::new(vec![Probe::needed("database", found(Found::Up))]);
+        let readiness =
+            Readiness::new(vec![Probe::needed("database", found(Found::Up))], Vec::new());
         assert!(readiness.report().await.status.takes_requests());
         readiness.clone().stop();
         assert_eq!(readiness.report().await.status, Overall::Stopping);
@@ -252,7 +273,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_hangs_is_down() {
         let hangs = || -> BoxFuture<'static, Found> { Box::pin(std::future::pending()) };
-        let report = Readiness::new(vec![Probe::needed("database", hangs)]).report().await;
+        let report =
+            Readiness::new(vec![Probe::needed("database", hangs)], Vec::new()).report().await;
         assert_eq!(report.status, Overall::NotReady);
         let reason = report.dependencies["database"].reason.as_deref();
         assert_eq!(reason, Some("no answer in time"));
@@ -262,11 +284,26 @@ mod tests {
     async fn many_who_ask_at_once_cost_one_probe() {
         let asked = Arc::new(AtomicUsize::new(0));
         let counter = asked.clone();
-        let readiness = Readiness::new(vec![Probe::needed("database", move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-            Box::pin(async { Found::Up })
-        })]);
+        let readiness = Readiness::new(
+            vec![Probe::needed("database", move || {
+                counter.fetch_add(1, Ordering::Relaxed);
+                Box::pin(async { Found::Up })
+            })],
+            Vec::new(),
+        );
         join_all((0..100).map(|_| readiness.report())).await;
         assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_note_is_told_and_takes_nobody_out_of_service() {
+        let note: Note = Box::new(|| Some("mind the step"));
+        let notes = vec![note, Box::new(|| None)];
+        let readiness = Readiness::new(vec![Probe::needed("database", found(Found::Up))], notes);
+        let json = serde_json::to_value(readiness.report().await).unwrap();
+        assert_eq!(
+            (&json["status"], &json["notes"]),
+            (&"ready".into(), &["mind the step"][..].into())
+        );
     }
 }

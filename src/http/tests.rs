@@ -24,7 +24,7 @@ use crate::security::access::{Access, AccessSettings, AccessTokens};
 use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
 use crate::security::revoked::RevokedSessions;
-use crate::security::signing::{KeySet, SigningKey};
+use crate::security::signing::{KeySet, Period, SigningKey};
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys, staff_key};
 use actix_web::body::to_bytes;
 use actix_web::dev::ServiceResponse;
@@ -103,6 +103,7 @@ fn world(more: &[(&str, &str)]) -> World {
     };
     let shards = runtime.spawn_shards("customers", shards, &batches);
     let root = RootSecret::new([7; 32]);
+    let signs = Period { signs_from: now(), ends: None };
     let access = AccessSettings {
         issuer: "customer-service".to_owned(),
         audience: "shop".to_owned(),
@@ -129,6 +130,7 @@ fn world(more: &[(&str, &str)]) -> World {
         customers.clone(),
         shared.clone(),
         RefreshTokens::new(&root),
+        allowance.clone(),
         SessionSettings::from(&*config),
     ));
     let gate = GateParts {
@@ -159,14 +161,14 @@ fn world(more: &[(&str, &str)]) -> World {
         database,
         access: Arc::new(AccessTokens::new(
             access,
-            KeySet::new(SigningKey::generate([3; 32]), Vec::new()),
+            KeySet::new(vec![(SigningKey::generate([3; 32]), signs)], Vec::new()).unwrap(),
         )),
         revoked,
         throttle_keys: keys,
         clock: shared,
         config,
         registry: runtime.registry(),
-        readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())]),
+        readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())], Vec::new()),
         prometheus: PrometheusBuilder::new().build_recorder().handle(),
     };
     World { clock, services, _runtime: runtime }

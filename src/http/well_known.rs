@@ -16,18 +16,21 @@ pub fn routes(cfg: &mut ServiceConfig) {
     cfg.service(jwks).service(security_txt);
 }
 
-/// The keys that verify access tokens (RFC 7517). May be cached; a `kid` that is not in a cached
-/// set is a reason to read it anew.
+/// The keys that verify access tokens (RFC 7517): the one that signs, the next one, and earlier ones
+/// until their last token has expired. May be cached for as long as the answer says: a new key is
+/// listed for longer before it signs. Only after all keys were revoked at once can a token name one
+/// that a cached list lacks; that is a reason to read it anew.
 #[utoipa::path(
     tag = "well-known",
     responses((status = 200, body = Object, content_type = "application/jwk-set+json"))
 )]
 #[get("/.well-known/jwks.json")]
 async fn jwks(services: Data<Services>) -> HttpResponse {
+    let max_age = services.config.sessions.jwks_max_age_seconds.count();
     HttpResponse::Ok()
-        .insert_header((header::CACHE_CONTROL, "public, max-age=300"))
+        .insert_header((header::CACHE_CONTROL, format!("public, max-age={max_age}")))
         .content_type("application/jwk-set+json")
-        .body(services.access.keys().jwks().to_string())
+        .body(services.access.keys().jwks(services.clock.now()).to_string())
 }
 
 /// Whom to tell about a vulnerability (RFC 9116).

@@ -5,12 +5,13 @@
 //! to a general library because that strictness *is* the feature, and because time is a parameter.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -19,8 +20,12 @@ use super::signing::KeySet;
 
 const ALGORITHM: &str = "EdDSA";
 const TYPE: &str = "at+jwt";
+/// What `aal` may say.
+const LEVELS: RangeInclusive<u8> = 1..=2;
 /// Ours have about 600 bytes; more is refused before any work.
 const MAX_LENGTH: usize = 4096;
+/// The longest life that can be configured, in seconds. Nothing that we issue says more.
+const MAX_LIFETIME: i64 = 3600;
 /// Clocks of one installation agree within this; more would only lengthen every token's life.
 const MAX_LEEWAY: Duration = Duration::from_secs(5);
 
@@ -152,7 +157,7 @@ impl AccessTokens {
         Self { settings, leeway, keys: RwLock::new(Arc::new(keys)), cache }
     }
 
-    /// Replaces the keys from now on; tokens of keys that are no longer in the set are refused.
+    /// Replaces the keys from now on; tokens of keys that are not in the set are refused.
     pub fn replace_keys(&self, keys: KeySet) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
@@ -167,13 +172,11 @@ impl AccessTokens {
     #[must_use]
     pub fn issue(&self, access: &Access, now: DateTime<Utc>) -> IssuedAccess {
         let keys = self.keys();
+        let key = keys.current(now);
         let issued = now.timestamp();
         let expires = issued.saturating_add(seconds(self.settings.lifetime));
-        let header = Header {
-            alg: ALGORITHM.to_owned(),
-            typ: TYPE.to_owned(),
-            kid: keys.current().kid().to_owned(),
-        };
+        let header =
+            Header { alg: ALGORITHM.to_owned(), typ: TYPE.to_owned(), kid: key.kid().to_owned() };
         let claims = Claims {
             iss: self.settings.issuer.clone(),
             aud: self.settings.audience.clone(),
@@ -188,7 +191,7 @@ impl AccessTokens {
             auth_time: access.auth_time.timestamp(),
         };
         let mut token = format!("{}.{}", encode(&header), encode(&claims));
-        let signature = keys.current().sign(token.as_bytes());
+        let signature = key.sign(token.as_bytes());
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         IssuedAccess {
@@ -209,11 +212,11 @@ impl AccessTokens {
         let keys = self.keys();
         let digest: [u8; 32] = Sha256::digest(token).into();
         let entry = match self.cache.get(&digest) {
-            // Its key may have been taken out of the set since.
-            Some(entry) if keys.find(&entry.kid).is_some() => entry,
+            // Its key may have ended since.
+            Some(entry) if keys.find(&entry.kid, now).is_some() => entry,
             Some(_) => return Err(AccessError::UnknownKey),
             None => {
-                let entry = self.read(token, &keys)?;
+                let entry = self.read(token, &keys, now)?;
                 entry.check_time(now, self.leeway)?;
                 self.cache.insert(digest, entry.clone());
                 entry
@@ -223,15 +226,15 @@ impl AccessTokens {
         Ok(entry.verified)
     }
 
-    /// Everything about a token that does not depend on the time.
-    fn read(&self, token: &str, keys: &KeySet) -> Result<Entry, AccessError> {
+    /// Everything about a token but its own times.
+    fn read(&self, token: &str, keys: &KeySet, now: DateTime<Utc>) -> Result<Entry, AccessError> {
         let (signed, signature) = token.rsplit_once('.').ok_or(AccessError::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(AccessError::Malformed)?;
         let header: Header = decode(header)?;
         if header.alg != ALGORITHM || header.typ != TYPE {
             return Err(AccessError::WrongKind);
         }
-        let key = keys.find(&header.kid).ok_or(AccessError::UnknownKey)?;
+        let key = keys.find(&header.kid, now).ok_or(AccessError::UnknownKey)?;
         let signature = decode_bytes(signature)?;
         let signature = signature.as_slice().try_into().map_err(|_| AccessError::BadSignature)?;
         if !key.verifies(signed.as_bytes(), signature) {
@@ -263,19 +266,27 @@ struct Entry {
 impl Entry {
     fn new(kid: String, claims: Claims) -> Result<Self, AccessError> {
         let time = |seconds| DateTime::from_timestamp(seconds, 0).ok_or(AccessError::Malformed);
-        let not_before = time(claims.nbf)?.max(time(claims.iat)?).timestamp();
+        let (issued, not_before) = (time(claims.iat)?, time(claims.nbf)?);
+        let (expires, shown) = (time(claims.exp)?, time(claims.auth_time)?);
+        let too_long = |span: TimeDelta| span > TimeDelta::seconds(MAX_LIFETIME);
+        let spans = [expires - issued, shown - issued, issued - not_before];
+        let known = LEVELS.contains(&claims.aal) && shown > DateTime::UNIX_EPOCH;
+        if !known || spans.into_iter().any(too_long) {
+            return Err(AccessError::Malformed);
+        }
         let verified = Verified {
             access: Access {
                 customer_id: claims.sub,
                 session_id: claims.sid,
                 aal: claims.aal,
                 amr: claims.amr,
-                auth_time: time(claims.auth_time)?,
+                auth_time: shown,
                 token_id: claims.jti,
             },
-            issued_at: time(claims.iat)?,
-            expires_at: time(claims.exp)?,
+            issued_at: issued,
+            expires_at: expires,
         };
+        let not_before = not_before.max(issued).timestamp();
         Ok(Self { verified: Arc::new(verified), kid: kid.into(), not_before, expires: claims.exp })
     }
 

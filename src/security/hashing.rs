@@ -1,5 +1,6 @@
 //! Password hashing on its own few threads behind a bounded queue (rule A2): a login storm fills
-//! this queue and nothing else, and whoever does not fit is told so at once.
+//! this queue and nothing else, and whoever does not fit is told so at once. What fits is a matter of
+//! time: as many calls as the threads will have worked off well before the deadline.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,11 +28,12 @@ const NICENESS: i32 = 10;
 /// How the pool is built.
 #[derive(Clone, Copy, Debug)]
 pub struct HashingSettings {
-    /// Threads; 0 means one for each core. Each holds `memory_kib` while it works.
+    /// Threads; 0 means [`default_threads`]. Each holds `memory_kib` while it works.
     pub threads: usize,
-    /// Most calls that may wait; one more is refused.
+    /// Most calls that may wait; one more is refused. Fewer where they would wait too long.
     pub queue_max: usize,
-    /// Longest time a call may wait for a thread; judged when a thread looks for work.
+    /// Longest time a call may wait for a thread; judged when a thread looks for work. A call that
+    /// would have to wait for longer than two thirds of it is refused at once.
     pub deadline: Duration,
     /// Argon2 memory, KiB.
     pub memory_kib: u32,
@@ -39,6 +41,15 @@ pub struct HashingSettings {
     pub passes: u32,
     /// Argon2 lanes.
     pub lanes: u32,
+}
+
+/// One less than there are cores, at least one: with a core for everything else (claims and
+/// settlements of these same sign-ins, reads, refusals), hashing is what bounds sign-in, and nobody
+/// who asks for something else waits behind a hash.
+#[must_use]
+pub fn default_threads() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    cores.saturating_sub(1).max(1)
 }
 
 /// Why a hash or verification was not done.
@@ -83,9 +94,9 @@ pub enum StartError {
 
 /// Hashes and verifies passwords; the only place where that work is done.
 ///
-/// Calls wait in one queue and are taken oldest first; above half of the queue newest first, since
-/// then the oldest callers are the likeliest to have given up (adaptive LIFO). Calls that nobody
-/// waits for any more are skipped.
+/// Calls wait in one queue and are taken oldest first. Where hashing turns out slower than it was
+/// when they were let in, and the oldest are about to miss their deadline anyway, newest first: those
+/// can still be served in time (adaptive LIFO). Calls that nobody waits for any more are skipped.
 pub struct HashingPool {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -99,17 +110,17 @@ impl HashingPool {
     pub fn start(settings: HashingSettings) -> Result<Self, StartError> {
         describe_metrics();
         let HashingSettings { memory_kib, passes, lanes, .. } = settings;
+        let threads = match settings.threads {
+            0 => default_threads(),
+            threads => threads,
+        };
         let shared = Arc::new(Shared {
             engine: Engine::new(Cost { memory_kib, passes, lanes })?,
-            queue: Mutex::new(Queue::new(settings.queue_max, settings.deadline)),
+            queue: Mutex::new(Queue::new(settings.queue_max, settings.deadline, threads)),
             work_or_end: Condvar::new(),
         });
         // Made before the threads: should one of them fail to start, dropping it ends the others.
         let pool = Self { shared, threads: Mutex::default() };
-        let threads = match settings.threads {
-            0 => thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
-        };
         for index in 0..threads {
             let shared = Arc::clone(&pool.shared);
             let thread = thread::Builder::new()
@@ -129,7 +140,7 @@ impl HashingPool {
     /// # Errors
     /// [`HashError::Overloaded`] at once when the queue is full; otherwise see [`HashError`].
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
-        self.submit("hash", move |engine| Ok(engine.hash(&password)?)).await
+        self.submit("hash", None, move |engine| Ok(engine.hash(&password)?)).await
     }
 
     /// Verifies a password against an account's hash, or does the same work for no account.
@@ -141,7 +152,21 @@ impl HashingPool {
         password: Password,
         reference: Reference,
     ) -> Result<Verdict, HashError> {
-        self.submit("verify", move |engine| Ok(engine.verify(&password, &reference)?)).await
+        self.submit("verify", None, move |engine| Ok(engine.verify(&password, &reference)?)).await
+    }
+
+    /// As [`Self::verify`], in a place that was kept: it is not refused for want of room.
+    ///
+    /// # Errors
+    /// See [`HashError`]; [`HashError::Overloaded`] only beyond the deadline.
+    pub async fn verify_in(
+        &self,
+        place: Place,
+        password: Password,
+        reference: Reference,
+    ) -> Result<Verdict, HashError> {
+        let work = move |engine: &Engine| Ok(engine.verify(&password, &reference)?);
+        self.submit("verify", Some(place), work).await
     }
 
     /// Whether a call would find room now. For who would otherwise spend work on a call that is
@@ -151,6 +176,18 @@ impl HashingPool {
     /// [`HashError::Overloaded`] when the queue is full.
     pub fn check_room(&self) -> Result<(), HashError> {
         locked(&self.shared.queue).check_room(Instant::now())
+    }
+
+    /// Keeps a place in the queue for a call that needs some preparation first, which would be
+    /// wasted if there were no room in the end.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] when the queue is full.
+    pub fn keep_place(&self) -> Result<Place, HashError> {
+        let mut queue = locked(&self.shared.queue);
+        queue.check_room(Instant::now())?;
+        queue.kept += 1;
+        Ok(Place(Arc::clone(&self.shared)))
     }
 
     /// How many verifications were computed since the start, dummy ones included. The same number
@@ -171,14 +208,22 @@ impl HashingPool {
         }
     }
 
-    async fn submit<T, F>(&self, operation: &'static str, work: F) -> Result<T, HashError>
+    async fn submit<T, F>(
+        &self,
+        operation: &'static str,
+        place: Option<Place>,
+        work: F,
+    ) -> Result<T, HashError>
     where
         T: Send + 'static,
         F: FnOnce(&Engine) -> Result<T, HashError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let task = Box::new(Pending { work, reply });
-        self.shared.enqueue(Job { task, operation, since: Instant::now() })?;
+        let has_place = place.is_some();
+        self.shared.enqueue(Job { task, operation, since: Instant::now() }, has_place)?;
+        // Only now: nobody else may come between.
+        drop(place);
         answer.await.unwrap_or(Err(HashError::Closed))
     }
 }
@@ -195,6 +240,16 @@ impl fmt::Debug for HashingPool {
     }
 }
 
+/// A place in the queue; given up when dropped.
+#[must_use]
+pub struct Place(Arc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        locked(&self.0.queue).kept -= 1;
+    }
+}
+
 struct Shared {
     engine: Engine,
     queue: Mutex<Queue>,
@@ -202,8 +257,8 @@ struct Shared {
 }
 
 impl Shared {
-    fn enqueue(&self, job: Job) -> Result<(), HashError> {
-        locked(&self.queue).push(job)?;
+    fn enqueue(&self, job: Job, has_place: bool) -> Result<(), HashError> {
+        locked(&self.queue).push(job, has_place)?;
         self.work_or_end.notify_one();
         Ok(())
     }
@@ -214,8 +269,9 @@ impl Shared {
             let started = Instant::now();
             histogram!("password_hash_wait_seconds").record(started - job.since);
             job.task.run(&self.engine);
-            histogram!("password_hash_duration_seconds", "operation" => job.operation)
-                .record(started.elapsed());
+            let took = started.elapsed();
+            locked(&self.queue).learn(took);
+            histogram!("password_hash_duration_seconds", "operation" => job.operation).record(took);
         }
     }
 
@@ -237,43 +293,64 @@ impl Shared {
 /// The waiting jobs, oldest in front.
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Places promised to calls that are still being prepared.
+    kept: usize,
     max: usize,
     deadline: Duration,
+    threads: u32,
+    /// How long a job takes, averaged over the last few; zero as long as nobody knows.
+    pace: Duration,
     closing: bool,
 }
 
 impl Queue {
-    fn new(max: usize, deadline: Duration) -> Self {
-        Self { jobs: VecDeque::with_capacity(max), max, deadline, closing: false }
+    fn new(max: usize, deadline: Duration, threads: usize) -> Self {
+        let threads = u32::try_from(threads).unwrap_or(u32::MAX).max(1);
+        let (jobs, pace) = (VecDeque::with_capacity(max), Duration::ZERO);
+        Self { jobs, kept: 0, max, deadline, threads, pace, closing: false }
     }
 
-    fn push(&mut self, job: Job) -> Result<(), HashError> {
+    fn push(&mut self, job: Job, has_place: bool) -> Result<(), HashError> {
         if self.closing {
             return Err(HashError::Closed);
         }
-        self.check_room(job.since)?;
+        if !has_place {
+            self.check_room(job.since)?;
+        }
         self.jobs.push_back(job);
         self.show_depth();
         Ok(())
     }
 
     fn check_room(&mut self, now: Instant) -> Result<(), HashError> {
-        if self.jobs.len() >= self.max {
+        if self.is_full() {
             self.sweep(now);
         }
-        if self.jobs.len() >= self.max {
+        if self.is_full() {
             counter!("password_hash_shed_total", "reason" => "full").increment(1);
             return Err(self.overloaded());
         }
         Ok(())
     }
 
+    fn is_full(&self) -> bool {
+        let ahead = self.jobs.len() + self.kept;
+        let rounds = u32::try_from(ahead).unwrap_or(u32::MAX) / self.threads;
+        ahead >= self.max || self.pace.saturating_mul(rounds) > self.deadline * 2 / 3
+    }
+
+    /// A job took so long.
+    fn learn(&mut self, took: Duration) {
+        self.pace = if self.pace.is_zero() { took } else { (self.pace * 7 + took) / 8 };
+    }
+
     /// The next job that is still wanted and in time.
     fn take(&mut self, now: Instant) -> Option<Job> {
         let job = loop {
             self.refuse_overdue(now);
-            let newest_first = self.jobs.len() > self.max / 2;
-            let job = if newest_first { self.jobs.pop_back() } else { self.jobs.pop_front() };
+            let waited = |job: &Job| now.saturating_duration_since(job.since);
+            let late = self.jobs.front().is_some_and(|job| waited(job) > self.deadline * 5 / 6);
+            let job = if late { self.jobs.pop_back() } else { self.jobs.pop_front() };
             match job {
                 Some(job) if job.task.is_abandoned() => {}
                 job => break job,

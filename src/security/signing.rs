@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
 use serde_json::{Value, json};
@@ -142,42 +143,74 @@ impl PublicKey {
     }
 }
 
-/// The keys in use at one time: one that signs, and others that are only verified by, be they
-/// older (until their last token has expired) or next (published before they sign).
+/// When a key is used. Instants of the key's row, so that every node changes at the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// From here on it signs, until a key with a later instant does.
+    pub signs_from: DateTime<Utc>,
+    /// From here on nothing that it signed counts; `None` as long as no end is known.
+    pub ends: Option<DateTime<Utc>>,
+}
+
+impl Period {
+    fn is_over(self, now: DateTime<Utc>) -> bool {
+        self.ends.is_some_and(|ends| ends <= now)
+    }
+}
+
+/// The keys that count at present and in the near future: those that sign, each when its time
+/// comes, and those that are only verified by until their last token has expired.
+///
+/// Every key in the set is verified by at once: a node whose clock is fast may sign with the next
+/// one a moment before the others do.
 #[derive(Debug)]
 pub struct KeySet {
-    current: SigningKey,
-    others: Vec<PublicKey>,
+    /// Latest first, never empty.
+    signing: Vec<(SigningKey, Period)>,
+    verifying: Vec<(PublicKey, Period)>,
 }
 
 impl KeySet {
-    /// A set of keys; a copy of the current one among the others is dropped.
+    /// A set of keys; `None` without one that may sign.
     #[must_use]
-    pub fn new(current: SigningKey, mut others: Vec<PublicKey>) -> Self {
-        others.retain(|key| key.kid != current.kid());
-        Self { current, others }
+    pub fn new(
+        mut signing: Vec<(SigningKey, Period)>,
+        verifying: Vec<(PublicKey, Period)>,
+    ) -> Option<Self> {
+        signing.sort_by_key(|(_, period)| std::cmp::Reverse(period.signs_from));
+        (!signing.is_empty()).then_some(Self { signing, verifying })
     }
 
-    /// The key that signs.
+    /// The key that signs now.
     #[must_use]
-    pub fn current(&self) -> &SigningKey {
-        &self.current
+    pub fn current(&self, now: DateTime<Utc>) -> &SigningKey {
+        let good = || self.signing.iter().filter(|(_, period)| !period.is_over(now));
+        let due = good().find(|(_, period)| period.signs_from <= now);
+        // A clock that was set back finds none whose time has come: then the earliest. And where
+        // every key has ended, what is signed with the last one is accepted nowhere.
+        let (key, _) = due.or_else(|| good().last()).unwrap_or(&self.signing[0]);
+        key
     }
 
-    /// The public key of a name.
+    /// The public key of a name, if what it signed counts now.
     #[must_use]
-    pub fn find(&self, kid: &str) -> Option<&PublicKey> {
-        self.public_keys().find(|key| key.kid == kid)
+    pub fn find(&self, kid: &str, now: DateTime<Utc>) -> Option<&PublicKey> {
+        self.published(now).find(|key| key.kid == kid)
     }
 
-    /// The JWKS document, current key first.
+    /// The JWKS document, with the key that signs now first.
     #[must_use]
-    pub fn jwks(&self) -> Value {
-        json!({ "keys": self.public_keys().map(PublicKey::jwk).collect::<Vec<_>>() })
+    pub fn jwks(&self, now: DateTime<Utc>) -> Value {
+        let mut keys: Vec<_> = self.published(now).collect();
+        let current = self.current(now).kid();
+        keys.sort_by_key(|key| key.kid != current);
+        json!({ "keys": keys.into_iter().map(PublicKey::jwk).collect::<Vec<_>>() })
     }
 
-    fn public_keys(&self) -> impl Iterator<Item = &PublicKey> {
-        std::iter::once(self.current.public()).chain(&self.others)
+    fn published(&self, now: DateTime<Utc>) -> impl Iterator<Item = &PublicKey> {
+        let signing = self.signing.iter().map(|(key, period)| (key.public(), period));
+        let verifying = self.verifying.iter().map(|(key, period)| (key, period));
+        signing.chain(verifying).filter(move |(_, period)| !period.is_over(now)).map(|(key, _)| key)
     }
 }
 
@@ -240,23 +273,79 @@ mod tests {
     /// Another library reads the document and computes the same thumbprints.
     #[test]
     fn the_jwks_is_understood_by_others() {
-        let (current, older) = (SigningKey::generate([1; 32]), SigningKey::generate([2; 32]));
-        let others = vec![older.public().clone(), current.public().clone()];
-        let set = KeySet::new(current, others);
-        let document: JwkSet = serde_json::from_value(set.jwks()).unwrap();
-        let kids: Vec<_> = document
-            .keys
-            .iter()
-            .map(|jwk: &Jwk| {
+        let (older, current, next) = (key(1), key(2), key(3));
+        let names = [older.kid(), current.kid(), next.kid()].map(str::to_owned);
+        let signing = vec![(current, from(10)), (next, from(20))];
+        let set = KeySet::new(
+            signing,
+            vec![(older.public().clone(), Period { ends: Some(at(15)), ..from(0) })],
+        )
+        .unwrap();
+        let listed = |now| {
+            let document: JwkSet = serde_json::from_value(set.jwks(at(now))).unwrap();
+            let kid = |jwk: &Jwk| {
                 let kid = jwk.common.key_id.clone().unwrap();
                 assert_eq!(jwk.thumbprint(ThumbprintHash::SHA256).unwrap(), kid);
                 kid
-            })
-            .collect();
-        assert_eq!(kids, [set.current().kid(), older.kid()]);
-        assert!(!set.jwks().to_string().contains("\"d\""));
-        assert_eq!(set.find(older.kid()), Some(older.public()));
-        assert_eq!(set.find("nobody"), None);
+            };
+            document.keys.iter().map(kid).collect::<Vec<_>>()
+        };
+        let [older, current, next] = &names;
+        assert_eq!(listed(14), [current.clone(), next.clone(), older.clone()]);
+        assert_eq!(listed(15), [current.clone(), next.clone()]);
+        assert_eq!(listed(20), [next.clone(), current.clone()]);
+        assert!(!set.jwks(at(14)).to_string().contains("\"d\""));
+        assert_eq!(set.find("nobody", at(14)), None);
+    }
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::generate([seed; 32])
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn from(seconds: i64) -> Period {
+        Period { signs_from: at(seconds), ends: None }
+    }
+
+    #[test]
+    fn each_key_signs_from_its_own_instant_on() {
+        let names = [1, 2, 3].map(|seed| key(seed).kid().to_owned());
+        let ending = |starts, ends| Period { ends: Some(at(ends)), ..from(starts) };
+        // given in any order; the second is revoked at the instant at which the third takes over
+        let set = KeySet::new(
+            vec![(key(2), ending(10, 20)), (key(3), from(20)), (key(1), ending(0, 15))],
+            vec![],
+        )
+        .unwrap();
+        for (now, signs, found) in [
+            // a clock before all of them: the earliest
+            (-5, 0, [true, true, true]),
+            (0, 0, [true, true, true]),
+            (9, 0, [true, true, true]),
+            (10, 1, [true, true, true]),
+            (15, 1, [false, true, true]),
+            (19, 1, [false, true, true]),
+            (20, 2, [false, false, true]),
+            (9_999, 2, [false, false, true]),
+        ] {
+            assert_eq!(set.current(at(now)).kid(), names[signs], "{now}");
+            let known =
+                [0, 1, 2].map(|at_index: usize| set.find(&names[at_index], at(now)).is_some());
+            assert_eq!(known, found, "{now}");
+        }
+        assert!(KeySet::new(vec![], vec![(key(1).public().clone(), from(0))]).is_none());
+    }
+
+    /// Nobody accepts what is signed when every key has ended.
+    #[test]
+    fn a_set_without_a_good_key_signs_with_one_that_is_refused() {
+        let set =
+            KeySet::new(vec![(key(1), Period { ends: Some(at(5)), ..from(0) })], vec![]).unwrap();
+        assert_eq!(set.find(set.current(at(6)).kid(), at(6)), None);
+        assert_eq!(set.jwks(at(6)), json!({ "keys": [] }));
     }
 
     #[test]

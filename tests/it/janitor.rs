@@ -15,6 +15,7 @@ fn janitor(database: &TestDatabase) -> Janitor {
         outbox_hours: 72,
         partitions_ahead_hours: 5,
         idempotency_keys: TimeDelta::hours(24),
+        signing_keys: TimeDelta::minutes(12),
     };
     Janitor::new(database.database(), Arc::new(SystemClock), settings)
 }

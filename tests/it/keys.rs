@@ -1,9 +1,11 @@
 //! Keys of staff, keys that sign, and groups, as stored.
 
 use customer_service::clock::{Clock, SystemClock};
+use customer_service::db::audit::{OwnActor, OwnEntry};
 use customer_service::db::signing_keys::StoredKey;
 use customer_service::db::staff_keys::{ListedStaffKey, NewStaffKey};
 use customer_service::db::{groups, signing_keys, staff_keys};
+use serde_json::json;
 
 use crate::harness::db::TestDatabase;
 
@@ -13,8 +15,15 @@ fn signing_key(kid: &str) -> StoredKey {
         sealed_private_key: vec![1; 64],
         public_key: vec![2; 32],
         created_at: SystemClock.now(),
+        signs_from: SystemClock.now(),
         retired_at: None,
+        revoked_at: None,
     }
+}
+
+fn entry(action: &'static str) -> OwnEntry {
+    let (id, occurred_at) = (SystemClock.new_id(), SystemClock.now());
+    OwnEntry { id, actor: OwnActor::Operator, action, data: json!({}), occurred_at }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +52,7 @@ async fn nodes_that_start_at_once_end_with_one_signing_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_staff_key_is_found_until_it_is_revoked() {
     let test = TestDatabase::new().await;
-    let connection = test.database().get().await.unwrap();
+    let mut connection = test.database().get().await.unwrap();
     let key = NewStaffKey {
         id: "abcdefgh01234567".to_owned(),
         name: "Support".to_owned(),
@@ -51,17 +60,23 @@ async fn a_staff_key_is_found_until_it_is_revoked() {
         scopes: vec!["customers:read".to_owned(), "customers:write".to_owned()],
         created_at: SystemClock.now(),
     };
-    staff_keys::insert(&connection, &key).await.unwrap();
-    assert!(staff_keys::insert(&connection, &key).await.is_err(), "an id is given once");
+    staff_keys::insert(&mut connection, &key, &entry("staff_key.created")).await.unwrap();
+    let again = staff_keys::insert(&mut connection, &key, &entry("staff_key.created")).await;
+    assert!(again.is_err(), "an id is given once");
     let found = staff_keys::find(&connection, &key.id).await.unwrap().unwrap();
     assert_eq!((found.secret_hash, &found.scopes), ([3; 32], &key.scopes));
     assert_eq!(staff_keys::find(&connection, "nobody").await.unwrap(), None);
-    let at = SystemClock.now();
-    assert!(staff_keys::revoke(&connection, &key.id, at).await.unwrap());
-    assert!(!staff_keys::revoke(&connection, &key.id, at).await.unwrap(), "once");
+    let revoked = entry("staff_key.revoked");
+    assert!(staff_keys::revoke(&mut connection, &key.id, &revoked).await.unwrap());
+    let again = staff_keys::revoke(&mut connection, &key.id, &entry("staff_key.revoked")).await;
+    assert!(!again.unwrap(), "once");
+    let told =
+        test.column("SELECT actor_kind || ' ' || action FROM audit_entries ORDER BY id").await;
+    assert_eq!(told, ["operator staff_key.created", "operator staff_key.revoked"]);
     assert_eq!(staff_keys::find(&connection, &key.id).await.unwrap(), None);
     let NewStaffKey { id, name, scopes, created_at, .. } = key;
-    let listed = ListedStaffKey { id, name, scopes, created_at, revoked_at: Some(at) };
+    let listed =
+        ListedStaffKey { id, name, scopes, created_at, revoked_at: Some(revoked.occurred_at) };
     assert_eq!(staff_keys::list(&connection).await.unwrap(), [listed]);
 }
 

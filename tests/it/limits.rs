@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use customer_service::brokers::brake::{BrakePolicy, Guess};
 use customer_service::brokers::limits::{Limit, Limiter, LimiterUnavailable, OnFailure};
 use customer_service::brokers::redis::{Redis, RedisFault, Settings};
 use customer_service::clock::{Clock, SystemClock};
@@ -14,7 +15,10 @@ fn redis_url() -> String {
 }
 
 fn redis_at(url: &str) -> Redis {
-    let timeout = Duration::from_millis(100);
+    redis_within(url, Duration::from_millis(100))
+}
+
+fn redis_within(url: &str, timeout: Duration) -> Redis {
     Redis::new(&Settings { url: url.to_owned().into(), timeout, pool_size: 8 }).unwrap()
 }
 
@@ -96,6 +100,63 @@ async fn all_limits_count_or_none_does() {
         assert_eq!(refused.decided_by, 1);
     }
     assert_eq!(limiter.check(&both[..1]).await.unwrap().remaining, 3);
+}
+
+/// So slow that time plays no part in a test.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn brake(key: Uuid) -> BrakePolicy {
+    BrakePolicy {
+        key: key.as_bytes().to_vec(),
+        window: HOUR,
+        min_failures: 25,
+        failure_percent: 60,
+        hold: HOUR,
+        quota: 6,
+        quota_window: HOUR,
+        identifiers: 12,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a5_redis_and_the_process_judge_guesses_alike() {
+    let run = SystemClock.new_id();
+    let mut numbers = [0; 4_000];
+    SystemClock.random(&mut numbers);
+    println!("run {run}");
+    // Patient: an answer that is lost may have counted.
+    let redis = redis_within(&redis_url(), Duration::from_secs(10));
+    let shared = Limiter::shared(redis, OnFailure::Closed).with_brake(brake(run));
+    let local = Limiter::local().with_brake(brake(run));
+    let key = |what: &str, number: u8| format!("{what} {number} of {run}").into_bytes();
+    let (mut engaged, mut braked) = (0, 0);
+    for [address, identifier, device, outcome] in numbers.as_chunks::<4>().0 {
+        // Some addresses are alone in their network, some are many.
+        let address = address % 40;
+        let guess = Guess {
+            address: key("address", address),
+            network: key("network", if address < 20 { address } else { 99 }),
+            identifier: u64::from(*identifier),
+            claims_device: *device < 25,
+        };
+        let limits = [Limit { name: "login", key: key("login", address), quota: 60, window: HOUR }];
+        let limits = if *device > 250 { &limits[..0] } else { &limits[..] };
+        let (one, other) = (shared.guess(limits, &guess).await, local.guess(limits, &guess).await);
+        let (one, other) = (one.unwrap(), other.unwrap());
+        let brief = |guessed: customer_service::brokers::limits::Guessed| {
+            (guessed.decision.allowed, guessed.decision.remaining, guessed.braked, guessed.engaged)
+        };
+        assert_eq!(brief(one), brief(other), "{one:?} {other:?}");
+        engaged += u32::from(one.engaged);
+        braked += u32::from(one.braked.is_some() && !one.decision.allowed);
+        if one.decision.allowed {
+            for limiter in [&shared, &local] {
+                limiter.note_outcome(*outcome > 40);
+            }
+        }
+    }
+    assert!(engaged > 500 && braked > 100, "{engaged} {braked}");
+    assert!(shared.is_braking() && local.is_braking());
 }
 
 /// A server that accepts and says nothing: worse than none.

@@ -172,3 +172,20 @@ async fn a7_a_session_ends_when_it_is_not_used_and_when_it_is_too_old() {
         refresh(&node, &shopper.refresh).await.problem(401, "refresh_invalid");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a5_refreshes_of_one_session_are_limited_and_others_are_not() {
+    let shop = Shop::configured(&[("LIMITS__REFRESH_PER_MINUTE", "5")]).await;
+    let node = shop.node().await;
+    let shopper = Shopper::new(&shop, &node).await;
+    let other = shopper.again(&node).await;
+    let mut token = shopper.refresh.clone();
+    for _ in 0..5 {
+        let answer = refresh(&node, &token).await.expect(200);
+        token = answer.json()["refresh_token"].as_str().unwrap().to_owned();
+    }
+    let refused = refresh(&node, &token).await.problem(429, "rate_limited");
+    assert!((1..=12).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
+    // Nothing was spent: the token is good later, and the other session now.
+    refresh(&node, &other.refresh).await.expect(200);
+}

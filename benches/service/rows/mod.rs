@@ -105,6 +105,8 @@ pub struct Stretch {
     pub seconds: f64,
     pub database_cpu: Option<f64>,
     pub service_cpu: f64,
+    /// Of that, what the hashing threads used.
+    pub hashing_cpu: f64,
     pub generator_cpu: f64,
     /// The machine's, all together.
     pub machine_cpu: f64,
@@ -119,6 +121,7 @@ impl Stretch {
             let database = bench.server.cpu();
             [
                 machine::cpu_of(pid),
+                machine::cpu_of_threads(pid, "hashing-"),
                 machine::cpu_of(own),
                 machine::cpu_of_all(),
                 database.unwrap_or(0.0),
@@ -132,10 +135,18 @@ impl Stretch {
         let after = spent();
         let seen = load.finish().await;
         ensure!(seen.done > 0, "nothing succeeded; refused: {:?}", seen.refused);
-        let [service_cpu, generator_cpu, machine_cpu, database_cpu] =
+        let [service_cpu, hashing_cpu, generator_cpu, machine_cpu, database_cpu] =
             std::array::from_fn(|at| after[at] - before[at]);
         let database_cpu = bench.server.cpu().map(|_| database_cpu);
-        Ok(Self { seen, seconds, database_cpu, service_cpu, generator_cpu, machine_cpu })
+        Ok(Self {
+            seen,
+            seconds,
+            database_cpu,
+            service_cpu,
+            hashing_cpu,
+            generator_cpu,
+            machine_cpu,
+        })
     }
 
     pub fn per_second(&self) -> f64 {
@@ -148,6 +159,13 @@ impl Stretch {
         let others = self.machine_cpu - database - self.service_cpu - self.generator_cpu;
         [database, self.service_cpu, self.generator_cpu, others]
             .map(|seconds| seconds * 1e6 / self.seen.done as f64)
+    }
+
+    /// Milliseconds of processor time that each request took of the hashing threads, and of all
+    /// others but the generator: service, database, broker, Redis.
+    pub fn hashing_and_rest_ms(&self) -> [f64; 2] {
+        let rest = self.machine_cpu - self.generator_cpu - self.hashing_cpu;
+        [self.hashing_cpu, rest].map(|seconds| seconds * 1e3 / self.seen.done as f64)
     }
 
     /// Fails when anything but success was answered.

@@ -15,7 +15,7 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::proof::{Proof, ProofRefusal};
 use crate::domain::throttle::{Admission, Bucket, Guard};
 use crate::domain::{Actor, ClaimId, Command};
-use crate::security::hashing::{self, HashError, Reference, Verdict};
+use crate::security::hashing::{self, HashError, Place, Reference, Verdict};
 use crate::security::passwords::Password;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,10 +97,12 @@ impl Try {
         if let Some(until) = turn.word() {
             return Err(self.inner.locked(until));
         }
+        // Nothing is claimed that could then not be verified.
+        let place = self.inner.parts.hashing.keep_place().map_err(hashing_trouble)?;
         let (caller, answer) = oneshot::channel();
         let database = self.inner.parts.database.clone();
         // On the database's runtime: it outlives the HTTP worker that asks.
-        database.spawn(self.run(turn, caller));
+        database.spawn(self.run(turn, place, caller));
         // No answer: the task panicked, or its runtime ends. The claim, if any, becomes a failure.
         answer.await.unwrap_or(Err(GateError::Trouble(Trouble::Unknown)))
     }
@@ -120,15 +122,17 @@ impl Try {
         hash.map_or(Reference::Dummy, stored)
     }
 
-    async fn run(self, turn: Turn<Bucket, Lock>, caller: oneshot::Sender<Answer>) {
+    async fn run(self, turn: Turn<Bucket, Lock>, place: Place, caller: oneshot::Sender<Answer>) {
         let verified = match self.claim(&turn, &caller).await {
-            Ok(claim) if caller.is_closed() => Verified {
+            Ok(claim) if caller.is_closed() => {
+                drop(place);
                 // Nobody waits for the answer: not worth a hash, and no failure either.
-                answer: Err(Trouble::Unavailable.into()),
-                unsettled: Some(self.release(claim)),
-            },
-            Ok(claim) => self.verify(claim).await,
+                let unsettled = Some(self.release(claim));
+                Verified { answer: Err(Trouble::Unavailable.into()), unsettled }
+            }
+            Ok(claim) => self.verify(claim, place).await,
             Err(Unclaimed { error, stray }) => {
+                drop(place);
                 Verified { answer: Err(error), unsettled: stray.map(|claim| self.release(claim)) }
             }
         };
@@ -171,9 +175,9 @@ impl Try {
     }
 
     /// Verifies the password, holding neither a connection nor a shard, and settles the claim.
-    async fn verify(&self, claim: ClaimId) -> Verified {
+    async fn verify(&self, claim: ClaimId, place: Place) -> Verified {
         let password = self.password.clone();
-        let verdict = self.inner.parts.hashing.verify(password, self.reference()).await;
+        let verdict = self.inner.parts.hashing.verify_in(place, password, self.reference()).await;
         match verdict {
             Ok(verdict) => match &self.account {
                 Some(Credential { customer_id, password_hash: Some(hash) }) if verdict.matches => {

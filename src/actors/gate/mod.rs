@@ -17,11 +17,12 @@ pub use evidence::{Evidence, SignedIn};
 pub use path::Path;
 pub use sign_in::{Attempt, Identifier};
 
-use super::allowance::{Allowance, Counted, Quota};
+use super::allowance::{Allowance, Counted, Quota, Standing, Trial};
 use super::customers::{Customers, SubmitError};
 use super::origin::{Origin, Trouble};
 use super::sessions::Sessions;
 use super::turns::Turns;
+use crate::brokers::limits::LimiterUnavailable;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Database;
@@ -162,16 +163,42 @@ impl Gate {
         work: impl Future<Output = Result<T, GateError>>,
     ) -> Counted<Result<T, GateError>> {
         let network = origin.network.to_string();
-        let quota = self.quota(path);
-        let (standing, result) = match self.0.parts.allowance.take(quota, &network).await {
-            Err(_) => (None, Err(GateError::LimiterUnavailable)),
-            Ok(standing) => match standing.retry_after {
-                Some(retry_after) => (Some(standing), Err(GateError::RateLimited { retry_after })),
-                None => (Some(standing), work.await),
-            },
+        let counted = self.0.parts.allowance.take(self.quota(path), &network).await;
+        let (standing, result) = match within(counted) {
+            Ok(standing) => (Some(standing), work.await),
+            Err(refused) => refused,
         };
-        let outcome = result.as_ref().map_or_else(GateError::label, |_| "passed");
-        counter!("gate_passages_total", "path" => path.as_str(), "outcome" => outcome).increment(1);
+        note(path, &result);
+        Counted { standing, result }
+    }
+
+    /// As [`Self::pass`], for attempts at a credential that somebody may have from a list: besides,
+    /// the brake on credential stuffing is asked, and learns what came of it. `work` is given
+    /// whether it has to ask the brake again (see [`Tried::owes_device`]).
+    async fn pass_brake<T, F>(
+        &self,
+        path: Path,
+        trial: Trial<'_>,
+        work: impl FnOnce(bool) -> F,
+    ) -> Counted<Result<T, GateError>>
+    where
+        F: Future<Output = Result<T, GateError>>,
+    {
+        let allowance = &self.0.parts.allowance;
+        let tried = allowance.attempt(self.quota(path), trial).await;
+        let owes_device = tried.as_ref().is_ok_and(|tried| tried.owes_device);
+        let (mut standing, result) = match within(tried.map(|tried| tried.standing)) {
+            Ok(standing) => (Some(standing), work(owes_device).await),
+            Err(refused) => refused,
+        };
+        match &result {
+            Ok(_) | Err(GateError::Refused(_)) => allowance.note_outcome(false),
+            Err(GateError::InvalidCredentials) => allowance.note_outcome(true),
+            // Refused by the brake after all: the figures are of a quota that was not met.
+            Err(GateError::RateLimited { .. }) if owes_device => standing = None,
+            Err(_) => {}
+        }
+        note(path, &result);
         Counted { standing, result }
     }
 
@@ -203,6 +230,22 @@ impl Gate {
             outcome => Ok(outcome),
         }
     }
+}
+
+/// The standing of a call that is within its limit; otherwise what to answer.
+fn within<T>(
+    counted: Result<Standing, LimiterUnavailable>,
+) -> Result<Standing, (Option<Standing>, Result<T, GateError>)> {
+    let standing = counted.map_err(|_| (None, Err(GateError::LimiterUnavailable)))?;
+    match standing.retry_after {
+        Some(retry_after) => Err((Some(standing), Err(GateError::RateLimited { retry_after }))),
+        None => Ok(standing),
+    }
+}
+
+fn note<T>(path: Path, result: &Result<T, GateError>) {
+    let outcome = result.as_ref().map_or_else(GateError::label, |_| "passed");
+    counter!("gate_passages_total", "path" => path.as_str(), "outcome" => outcome).increment(1);
 }
 
 impl Inner {

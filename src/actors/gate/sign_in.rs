@@ -1,10 +1,10 @@
 //! Signing in by password.
 
-use super::super::allowance::Counted;
+use super::super::allowance::{Counted, Trial};
 use super::super::origin::{Origin, Trouble, unexpected};
 use super::super::sessions::{KnownDevice, Opened, Sessions};
 use super::claimed::{Try, changed_meanwhile};
-use super::{Gate, GateError, Inner, Path, hashing_trouble};
+use super::{Gate, GateError, Inner, Path, hashing_trouble, note};
 use crate::db;
 use crate::db::customers::Credential;
 use crate::domain::command::SignIn;
@@ -70,21 +70,51 @@ struct Found {
 
 impl Gate {
     /// Lets one attempt to sign in through, or says why not.
+    ///
+    /// In a storm most attempts find the hashing queue full. They end here, before each has cost a
+    /// look at the limits, a read and two transactions (one to claim a try and one to give it back):
+    /// refusing must stay cheap. It is the one answer that comes before the limits, because it
+    /// depends on nothing that the caller sent; and nobody fills the queue without passing them.
     pub async fn sign_in(&self, attempt: Attempt) -> Counted<Result<Opened, GateError>> {
-        let origin = attempt.origin.clone();
-        self.pass(Path::Password, &origin, self.0.sign_in(attempt)).await
+        let path = Path::Password;
+        if let Err(full) = self.0.parts.hashing.check_room() {
+            let result = Err(GateError::from(hashing_trouble(full)));
+            note(path, &result);
+            return Counted { standing: None, result };
+        }
+        let sign_in = |owes_device| self.0.sign_in(&attempt, owes_device);
+        self.pass_brake(path, attempt.trial(), sign_in).await
+    }
+}
+
+impl Attempt {
+    fn trial(&self) -> Trial<'_> {
+        Trial {
+            address: self.origin.network,
+            kind: self.identifier.kind(),
+            identifier: self.identifier.value(),
+            claims_device: self.presented().is_some(),
+        }
+    }
+
+    fn presented(&self) -> Option<PresentedDevice> {
+        self.device_token.as_deref().and_then(|text| parse_device_token(text))
     }
 }
 
 impl Inner {
-    /// In a storm most attempts find the hashing queue full: they end here, before each has cost a
-    /// read and two transactions, one to claim a try and one to give it back. Mostly one round:
-    /// another follows only when the password changed during its verification.
-    async fn sign_in(self: &Arc<Self>, attempt: Attempt) -> Result<Opened, GateError> {
-        self.parts.hashing.check_room().map_err(hashing_trouble)?;
+    /// Mostly one round: another follows only when the password changed during its verification.
+    async fn sign_in(
+        self: &Arc<Self>,
+        attempt: &Attempt,
+        mut owes_device: bool,
+    ) -> Result<Opened, GateError> {
         let deadline = Instant::now() + self.settings.wait;
         for _ in 0..ROUNDS_MAX {
-            let found = self.find(&attempt).await?;
+            let found = self.find(attempt).await?;
+            if std::mem::take(&mut owes_device) && found.device.is_none() {
+                self.brake(attempt).await?;
+            }
             let known = found.device.zip(attempt.device_token.clone());
             let known = known.map(|(id, token)| KnownDevice { id, token });
             let (session, secrets) = self.parts.sessions.prepare(attempt.client.clone(), known);
@@ -114,10 +144,20 @@ impl Inner {
         Err(GateError::InvalidCredentials)
     }
 
+    /// For an attempt that was let through for the known device that it claimed and has not.
+    async fn brake(&self, attempt: &Attempt) -> Result<(), GateError> {
+        let quota = Path::Password.quota(self.settings.calls_per_minute);
+        let standing = self.parts.allowance.brake(quota, attempt.trial()).await;
+        match standing.map_err(|_| GateError::LimiterUnavailable)?.retry_after {
+            Some(retry_after) => Err(GateError::RateLimited { retry_after }),
+            None => Ok(()),
+        }
+    }
+
     /// One read, with the same questions whether or not anybody has the identifier.
     async fn find(&self, attempt: &Attempt) -> Result<Found, Trouble> {
         let (kind, value) = (attempt.identifier.kind(), attempt.identifier.value().to_owned());
-        let presented = attempt.device_token.as_deref().and_then(|text| parse_device_token(text));
+        let presented = attempt.presented();
         let device_id = presented.map(|device| DeviceId(device.device_id));
         let (account, device) = self
             .parts

@@ -37,6 +37,8 @@ pub struct Settings {
     pub partitions_ahead_hours: i32,
     /// How long a repeated request is recognised.
     pub idempotency_keys: TimeDelta,
+    /// How long a signing key is verified by after it signed for the last time.
+    pub signing_keys: TimeDelta,
 }
 
 /// What one run did.
@@ -117,6 +119,7 @@ impl Janitor {
             Perishable::Mails => MAILS_KEPT,
             // A spent proof is remembered for as long as it could be presented, which is its expiry.
             Perishable::Flows | Perishable::HeldIdentifiers => TimeDelta::zero(),
+            Perishable::SigningKeys => self.settings.signing_keys,
         }
     }
 

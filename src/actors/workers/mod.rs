@@ -5,3 +5,4 @@ pub mod janitor;
 pub mod mailer;
 pub mod outbox_relay;
 pub mod revocation_watch;
+pub mod signing_watch;

@@ -195,6 +195,7 @@ fn every_other_refusal_has_its_answer() {
         (GateError::from(Trouble::Internal).into(), 500, "internal"),
         (RefreshError::Invalid.into(), 401, "refresh_invalid"),
         (RefreshError::Reused.into(), 401, "refresh_reused"),
+        (RefreshError::RateLimited { retry_after }.into(), 429, "rate_limited"),
         (RefreshError::from(Trouble::Unavailable).into(), 503, "unavailable"),
     ] {
         assert_eq!((problem.status().as_u16(), problem.code().as_str()), (status, code));

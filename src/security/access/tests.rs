@@ -4,7 +4,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use serde_json::{Map, Value, json};
 
-use super::super::signing::SigningKey;
+use super::super::signing::{Period, PublicKey, SigningKey};
 use super::*;
 
 const NOW: i64 = 1_800_000_000;
@@ -27,8 +27,15 @@ fn key(seed: u8) -> SigningKey {
     SigningKey::generate([seed; 32])
 }
 
+/// One key that signs, and others that are verified by, all without an end.
+fn set(current: SigningKey, others: Vec<PublicKey>) -> KeySet {
+    let always = Period { signs_from: DateTime::UNIX_EPOCH, ends: None };
+    let others = others.into_iter().map(|key| (key, always)).collect();
+    KeySet::new(vec![(current, always)], others).unwrap()
+}
+
 fn tokens() -> AccessTokens {
-    AccessTokens::new(settings(), KeySet::new(key(1), vec![]))
+    AccessTokens::new(settings(), set(key(1), vec![]))
 }
 
 fn access() -> Access {
@@ -100,7 +107,7 @@ fn a_foreign_verifier_accepts_our_tokens() {
     let issued = tokens.issue(&access(), crate::clock::Clock::now(&crate::clock::SystemClock));
     let header = jsonwebtoken::decode_header(&issued.token).unwrap();
     assert_eq!(header.typ.as_deref(), Some("at+jwt"));
-    let keys: JwkSet = serde_json::from_value(tokens.keys().jwks()).unwrap();
+    let keys: JwkSet = serde_json::from_value(tokens.keys().jwks(at(NOW))).unwrap();
     let key = DecodingKey::from_jwk(keys.find(&header.kid.unwrap()).unwrap()).unwrap();
     let mut rules = Validation::new(Algorithm::EdDSA);
     rules.set_audience(&["shop"]);
@@ -139,7 +146,8 @@ fn each_claim_missing_null_or_of_another_type_is_refused() {
         }
     }
     for name in ["iat", "nbf", "exp", "auth_time"] {
-        for value in [json!(i64::MAX), json!(i64::MIN), json!(u64::MAX), json!(-1e300)] {
+        let far = json!(i64::from(u32::MAX) * 2);
+        for value in [json!(i64::MAX), json!(i64::MIN), json!(u64::MAX), json!(-1e300), far] {
             let claims = with(&good_claims(), name, Some(value.clone()));
             let judged = judge(&signed(&good_header(), &claims));
             assert!(judged.is_err(), "{name}: {value}");
@@ -148,10 +156,33 @@ fn each_claim_missing_null_or_of_another_type_is_refused() {
 }
 
 #[test]
+fn levels_and_lifetimes_that_are_never_issued_are_refused() {
+    for aal in [0, 3, 255, 256, -1] {
+        let claims = with(&good_claims(), "aal", Some(json!(aal)));
+        assert_eq!(judge(&signed(&good_header(), &claims)), Err(AccessError::Malformed), "{aal}");
+    }
+    for (name, most) in [("exp", NOW + 3600), ("auth_time", NOW + 3600)] {
+        let claims = |value: i64| with(&good_claims(), name, Some(json!(value)));
+        assert!(judge(&signed(&good_header(), &claims(most))).is_ok(), "{name}");
+        let judged = judge(&signed(&good_header(), &claims(most + 1)));
+        assert_eq!(judged, Err(AccessError::Malformed), "{name}");
+    }
+    let endless = with(&good_claims(), "amr", Some(json!(vec!["pwd"; 1000])));
+    assert!(judge(&signed(&good_header(), &endless)).is_err());
+}
+
+#[test]
 fn wrong_parties_are_refused() {
-    for (name, value) in
-        [("iss", "another"), ("iss", "Customer-Service"), ("aud", "another"), ("aud", "shop ")]
-    {
+    for (name, value) in [
+        ("iss", "another"),
+        ("iss", "Customer-Service"),
+        ("iss", "customer-service/"),
+        ("iss", "customer-service\0"),
+        ("aud", "another"),
+        ("aud", "shop "),
+        ("aud", "SHOP"),
+        ("aud", "shop,another"),
+    ] {
         let claims = with(&good_claims(), name, Some(json!(value)));
         let judged = judge(&signed(&good_header(), &claims));
         assert_eq!(judged, Err(AccessError::WrongParty), "{name}: {value}");
@@ -185,7 +216,7 @@ fn times_count_to_the_second_with_leeway() {
 #[test]
 fn leeway_is_never_more_than_five_seconds() {
     let settings = AccessSettings { leeway: Duration::from_secs(3600), ..settings() };
-    let tokens = AccessTokens::new(settings, KeySet::new(key(1), vec![]));
+    let tokens = AccessTokens::new(settings, set(key(1), vec![]));
     let token = tokens.issue(&access(), at(NOW)).token;
     assert!(tokens.verify(&token, at(NOW + 604)).is_ok());
     assert_eq!(tokens.verify(&token, at(NOW + 605)), Err(AccessError::Expired));
@@ -199,27 +230,77 @@ fn other_headers_are_refused() {
         ("alg", Some(json!("HS256"))),
         ("alg", Some(json!("ES256"))),
         ("alg", Some(json!("eddsa"))),
+        ("alg", Some(json!("EDDSA"))),
+        ("alg", Some(json!("EdDsa"))),
+        ("alg", Some(json!("EdDSA "))),
+        ("alg", Some(json!("EdDSA\0"))),
+        ("alg", Some(json!("Ed25519"))),
+        ("alg", Some(json!("NONE"))),
+        ("alg", Some(json!("nOnE"))),
+        ("alg", Some(json!("RS256"))),
+        ("alg", Some(json!(""))),
+        ("alg", Some(json!(7))),
         ("alg", Some(json!(null))),
         ("alg", Some(json!(["EdDSA"]))),
         ("alg", None),
         ("typ", Some(json!("JWT"))),
         ("typ", Some(json!("id+jwt"))),
+        ("typ", Some(json!("AT+JWT"))),
+        ("typ", Some(json!("at+jwt "))),
+        ("typ", Some(json!("application/at+jwt"))),
+        ("typ", Some(json!("refresh+jwt"))),
+        ("typ", Some(json!(["at+jwt"]))),
         ("typ", Some(json!(null))),
         ("typ", None),
         ("kid", Some(json!("another"))),
         ("kid", Some(json!(""))),
+        ("kid", Some(json!("../../../../dev/null"))),
+        ("kid", Some(json!("/dev/null"))),
+        ("kid", Some(json!("file:///etc/passwd"))),
+        ("kid", Some(json!("' OR 1=1 --"))),
+        ("kid", Some(json!(format!("{}\0", key(1).kid())))),
+        ("kid", Some(json!(key(1).kid().to_lowercase()))),
+        ("kid", Some(json!([key(1).kid()]))),
+        ("kid", Some(json!({ "kid": key(1).kid() }))),
+        ("kid", Some(json!(0))),
         ("kid", Some(json!(null))),
         ("kid", None),
         ("crit", Some(json!(["b64"]))),
         ("b64", Some(json!(false))),
         ("jwk", Some(key(2).public().jwk())),
+        ("jwk", Some(key(1).public().jwk())),
         ("jku", Some(json!("https://evil.example/keys"))),
+        ("x5c", Some(json!(["MIIB"]))),
+        ("cty", Some(json!("JWT"))),
+        ("crit", Some(json!([]))),
+        ("ALG", Some(json!("EdDSA"))),
         ("zip", Some(json!("DEF"))),
         ("x5u", Some(json!("https://evil.example/cert"))),
     ];
     for (name, value) in cases {
         let header = with(&good_header(), name, value.clone());
         assert!(judge(&signed(&header, &good_claims())).is_err(), "{name}: {value:?}");
+    }
+}
+
+/// A stranger's key that the token itself brings along, or points to.
+#[test]
+fn a_key_that_comes_with_the_token_is_not_used() {
+    let stranger = key(2);
+    for (name, value) in [
+        ("jwk", stranger.public().jwk()),
+        ("jku", json!("https://evil.example/.well-known/jwks.json")),
+        ("x5u", json!("https://evil.example/cert.pem")),
+    ] {
+        for kid in [key(1).kid(), stranger.kid()] {
+            let header =
+                with(&with(&good_header(), "kid", Some(json!(kid))), name, Some(value.clone()));
+            let (header, claims) = (header.to_string(), good_claims().to_string());
+            let input =
+                format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+            let signature = URL_SAFE_NO_PAD.encode(stranger.sign(input.as_bytes()));
+            assert!(judge(&format!("{input}.{signature}")).is_err(), "{name} {kid}");
+        }
     }
 }
 
@@ -236,7 +317,7 @@ fn unsigned_and_hmac_tokens_are_refused() {
     // the classic confusion: HMAC keyed with the public key, in each form it is known in
     let public = key(1);
     let x = public.public().jwk()["x"].as_str().unwrap().to_owned();
-    let jwks = tokens().keys().jwks().to_string();
+    let jwks = tokens().keys().jwks(at(NOW)).to_string();
     let secrets: [&[u8]; 3] = [public.public().as_bytes(), x.as_bytes(), jwks.as_bytes()];
     for secret in secrets {
         let mut header = jsonwebtoken::Header::new(Algorithm::HS256);
@@ -265,6 +346,18 @@ fn damaged_tokens_are_refused() {
             bytes[at_byte] ^= 1 << bit;
             let Ok(flipped) = String::from_utf8(bytes) else { continue };
             assert!(tokens.verify(&flipped, at(NOW)).is_err(), "byte {at_byte} bit {bit}");
+        }
+    }
+    // other characters of base64, and what a lenient decoder passes over
+    for at_byte in 0..=good.len() {
+        for more in ['A', 'z', '-', '+', '/', '=', '.', ' ', '\n', '\0', 'é'] {
+            let extended = format!("{}{more}{}", &good[..at_byte], &good[at_byte..]);
+            assert!(tokens.verify(&extended, at(NOW)).is_err(), "{more:?} at {at_byte}");
+            if good[at_byte..].starts_with(more) || at_byte == good.len() {
+                continue;
+            }
+            let replaced = format!("{}{more}{}", &good[..at_byte], &good[at_byte + 1..]);
+            assert!(tokens.verify(&replaced, at(NOW)).is_err(), "{more:?} for {at_byte}");
         }
     }
     let parts: Vec<&str> = good.split('.').collect();
@@ -316,6 +409,24 @@ fn parts_that_are_not_the_expected_json_are_refused() {
         assert!(judge(&signed_raw(header.as_bytes(), bad.as_bytes())).is_err(), "{bad}");
     }
     assert!(judge(&signed_raw(header.as_bytes(), b"\xff\xfe")).is_err());
+    // every member twice, with the same and with another value, before and after
+    for (json, other) in [(good_header(), &claims), (good_claims(), &header)] {
+        for (name, value) in json.as_object().unwrap() {
+            for second in [value.clone(), json!("x"), json!(null)] {
+                let (text, member) = (json.to_string(), format!("{:?}:{second}", name));
+                let before = text.replacen('{', &format!("{{{member},"), 1);
+                let after = format!("{},{member}}}", text.strip_suffix('}').unwrap());
+                for twice in [before, after] {
+                    let token = if json == good_header() {
+                        signed_raw(twice.as_bytes(), other.as_bytes())
+                    } else {
+                        signed_raw(other.as_bytes(), twice.as_bytes())
+                    };
+                    assert!(judge(&token).is_err(), "{twice}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -324,26 +435,56 @@ fn keys_rotate_without_a_refused_token_and_then_end() {
     let old = tokens.issue(&access(), at(NOW)).token;
     tokens.verify(&old, at(NOW)).unwrap();
     // the next key is published before it signs
-    tokens.replace_keys(KeySet::new(key(1), vec![key(2).public().clone()]));
-    let elsewhere = AccessTokens::new(settings(), KeySet::new(key(2), vec![]));
+    tokens.replace_keys(set(key(1), vec![key(2).public().clone()]));
+    let elsewhere = AccessTokens::new(settings(), set(key(2), vec![]));
     let new = elsewhere.issue(&access(), at(NOW)).token;
     for token in [&old, &new] {
         assert!(tokens.verify(token, at(NOW)).is_ok());
     }
     // it signs, the older one is still verified by, cached or not
-    tokens.replace_keys(KeySet::new(key(2), vec![key(1).public().clone()]));
+    tokens.replace_keys(set(key(2), vec![key(1).public().clone()]));
     assert!(tokens.verify(&old, at(NOW)).is_ok());
     assert_eq!(elsewhere.verify(&old, at(NOW)), Err(AccessError::UnknownKey));
     // the older one ends, also for a token that was verified before
-    tokens.replace_keys(KeySet::new(key(2), vec![]));
+    tokens.replace_keys(set(key(2), vec![]));
     assert_eq!(tokens.verify(&old, at(NOW)), Err(AccessError::UnknownKey));
     assert!(tokens.verify(&new, at(NOW)).is_ok());
+}
+
+/// The set itself knows when its keys change; nobody has to replace it at that instant.
+#[test]
+fn keys_take_over_and_end_at_their_instants() {
+    let from = |seconds| Period { signs_from: at(NOW + seconds), ends: None };
+    let first = Period { ends: Some(at(NOW + 100 + 720)), ..from(-1000) };
+    let keys = || KeySet::new(vec![(key(1), first), (key(2), from(100))], vec![]).unwrap();
+    let (here, there) =
+        (AccessTokens::new(settings(), keys()), AccessTokens::new(settings(), keys()));
+    let signer = |token: &str| jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
+    for (now, seed) in [(0, 1), (99, 1), (100, 2), (819, 2)] {
+        let token = here.issue(&access(), at(NOW + now)).token;
+        assert_eq!(signer(&token), key(seed).kid(), "{now}");
+        // a node whose clock is two seconds off, either way
+        for skew in [-2, 0, 2] {
+            assert!(there.verify(&token, at(NOW + now + skew)).is_ok(), "{now} {skew}");
+        }
+    }
+    // the last token of the old key lives its whole life
+    let last = here.issue(&access(), at(NOW + 99)).token;
+    assert!(there.verify(&last, at(NOW + 699)).is_ok());
+    // revoked from an instant on, cached or not
+    let revoked = Period { ends: Some(at(NOW + 100)), ..first };
+    let keys = KeySet::new(vec![(key(1), revoked), (key(2), from(100))], vec![]).unwrap();
+    there.replace_keys(keys);
+    assert!(there.verify(&last, at(NOW + 99)).is_ok());
+    assert_eq!(there.verify(&last, at(NOW + 100)), Err(AccessError::UnknownKey));
+    let unseen = here.issue(&access(), at(NOW + 98)).token;
+    assert_eq!(there.verify(&unseen, at(NOW + 100)), Err(AccessError::UnknownKey));
 }
 
 #[test]
 fn the_cache_is_bounded_and_keeps_what_is_used() {
     let settings = AccessSettings { cache_max: 64, ..settings() };
-    let tokens = AccessTokens::new(settings, KeySet::new(key(1), vec![]));
+    let tokens = AccessTokens::new(settings, set(key(1), vec![]));
     let issue = |number| {
         let access = Access { session_id: Uuid::from_u128(number), ..access() };
         tokens.issue(&access, at(NOW)).token
@@ -367,7 +508,7 @@ fn refused_tokens_are_not_remembered_and_no_cache_is_allowed() {
     let _ = tokens.verify(&token[..token.len() - 1], at(NOW));
     assert_eq!(tokens.cache.len(), 0);
     let settings = AccessSettings { cache_max: 0, ..settings() };
-    let uncached = AccessTokens::new(settings, KeySet::new(key(1), vec![]));
+    let uncached = AccessTokens::new(settings, set(key(1), vec![]));
     for _ in 0..2 {
         assert!(uncached.verify(&token, at(NOW)).is_ok());
     }

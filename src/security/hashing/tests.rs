@@ -19,7 +19,7 @@ async fn hold(pool: &Arc<HashingPool>) -> mpsc::Sender<()> {
     let holder = Arc::clone(pool);
     tokio::spawn(async move {
         holder
-            .submit("test", move |_| {
+            .submit("test", None, move |_| {
                 let _ = entered.send(());
                 let _ = gate.recv();
                 Ok(())
@@ -38,7 +38,7 @@ fn note(
 ) -> tokio::task::JoinHandle<Result<(), HashError>> {
     let (pool, ran) = (Arc::clone(pool), Arc::clone(ran));
     tokio::spawn(async move {
-        pool.submit("test", move |_| {
+        pool.submit("test", None, move |_| {
             locked(&ran).push(number);
             Ok(())
         })
@@ -118,21 +118,84 @@ async fn overdue_calls_make_room_for_fresh_ones() {
     assert!(!locked(&ran).contains(&1) && !locked(&ran).contains(&2));
 }
 
-#[tokio::test]
-async fn oldest_first_until_half_full_then_newest_first() {
-    let pool = pool(8, LONG);
-    let release = hold(&pool).await;
-    let ran = Arc::default();
+/// A job without work, known by its operation, that waits since so many milliseconds after `start`.
+fn job(name: &'static str, start: Instant, after: u64) -> (Job, oneshot::Receiver<Answer>) {
+    let (reply, answer) = oneshot::channel();
+    let task = Box::new(Pending { work: |_: &Engine| Ok(()), reply });
+    (Job { task, operation: name, since: start + Duration::from_millis(after) }, answer)
+}
+
+type Answer = Result<(), HashError>;
+
+#[test]
+fn oldest_first_unless_they_will_be_late_anyway() {
+    let (start, mut queue) = (Instant::now(), Queue::new(8, Duration::from_millis(600), 1));
     let mut callers = Vec::new();
-    for number in 1..=7 {
-        callers.push(note(&pool, number, &ran));
-        until_waiting(&pool, number).await;
+    for (name, after) in [("a", 0), ("b", 10), ("c", 400), ("d", 410), ("e", 420)] {
+        let (job, caller) = job(name, start, after);
+        queue.push(job, false).unwrap();
+        callers.push(caller);
     }
+    let mut taken = |after| {
+        let job = queue.take(start + Duration::from_millis(after));
+        job.map_or("none", |job| job.operation)
+    };
+    assert_eq!(taken(499), "a");
+    assert_eq!(taken(511), "e", "b has little time left and c has a lot");
+    assert_eq!(taken(609), "d", "b still waits");
+    assert_eq!(taken(610), "c", "b is overdue");
+    assert_eq!(taken(611), "none");
+}
+
+#[test]
+fn a2_only_so_many_are_let_in_as_will_be_served_in_time() {
+    let start = Instant::now();
+    let admitted = |threads, pace: u64| {
+        let mut queue = Queue::new(1_000, Duration::from_millis(1_500), threads);
+        queue.learn(Duration::from_millis(pace));
+        let mut callers = Vec::new();
+        loop {
+            let (job, caller) = job("a", start, 0);
+            if queue.push(job, false).is_err() {
+                return callers.len();
+            }
+            callers.push(caller);
+        }
+    };
+    // The last of them waits for 1 s: as long as 50 hashes of 20 ms take.
+    assert_eq!(admitted(1, 20), 51);
+    assert_eq!(admitted(2, 20), 102);
+    // However slow hashing is, as many as there are threads.
+    assert_eq!(admitted(2, 5_000), 2);
+    let mut queue = Queue::new(8, LONG, 1);
+    for took in [100, 20, 20, 20] {
+        queue.learn(Duration::from_millis(took));
+    }
+    assert!(queue.pace < Duration::from_millis(75), "{:?}", queue.pace);
+}
+
+#[tokio::test]
+async fn a2_a_place_that_was_kept_is_room_for_nobody_else() {
+    let pool = pool(2, LONG);
+    let release = hold(&pool).await;
+    let (place, given_up) = (pool.keep_place().unwrap(), pool.keep_place().unwrap());
+    assert!(matches!(pool.check_room(), Err(HashError::Overloaded { .. })));
+    assert!(matches!(pool.hash(typed("too many")).await, Err(HashError::Overloaded { .. })));
+    drop(given_up);
+    let waiting = note(&pool, 1, &Arc::default());
+    until_waiting(&pool, 1).await;
+    assert!(pool.check_room().is_err());
+    // Whoever kept a place gets in, however full it is.
+    let verifier = Arc::clone(&pool);
+    let verified = tokio::spawn(async move {
+        verifier.verify_in(place, typed("anything"), Reference::Dummy).await
+    });
+    until_waiting(&pool, 2).await;
+    assert_eq!(locked(&pool.shared.queue).kept, 0);
     drop(release);
-    for caller in callers {
-        assert_eq!(caller.await.unwrap(), Ok(()));
-    }
-    assert_eq!(*locked(&ran), [7, 6, 5, 1, 2, 3, 4]);
+    waiting.await.unwrap().unwrap();
+    assert!(!verified.await.unwrap().unwrap().matches);
+    assert_eq!(pool.check_room(), Ok(()));
 }
 
 #[tokio::test]
@@ -160,7 +223,7 @@ async fn a_caller_that_went_away_is_skipped() {
 async fn a_panic_answers_its_caller_and_the_thread_goes_on() {
     let pool = pool(8, LONG);
     for _ in 0..3 {
-        let answer = pool.submit::<(), _>("test", |_| panic!("on purpose")).await;
+        let answer = pool.submit::<(), _>("test", None, |_| panic!("on purpose")).await;
         assert_eq!(answer, Err(HashError::Failed));
     }
     assert!(pool.hash(typed("still here")).await.is_ok());

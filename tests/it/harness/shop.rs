@@ -39,6 +39,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("HASHING__DEADLINE_MS", "5000"),
     ("LIMITS__SIGN_IN_PER_MINUTE", "1000000"),
     ("LIMITS__MAIL_REQUESTS_PER_HOUR", "1000000"),
+    ("LIMITS__REFRESH_PER_MINUTE", "1000000"),
+    // Tests fail sign-ins by the thousand.
+    ("STUFFING__MIN_FAILURES", "1000000"),
     ("TELEMETRY__LOG", "info,customer_service=debug"),
 ];
 
@@ -48,6 +51,8 @@ pub struct Shop {
     /// Where the messages go.
     pub exchange: String,
     pub amqp_url: String,
+    /// From which the nodes derive every key.
+    pub root_key: [u8; 32],
     folder: PathBuf,
     settings: Vec<(String, String)>,
     /// A key with every scope.
@@ -94,6 +99,7 @@ impl Shop {
             database,
             exchange,
             amqp_url,
+            root_key,
             folder,
             settings: merged,
             staff_key: String::new(),
