@@ -97,7 +97,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mail", &["mail", "brokers", "config", "clock"]),
     // `mail` for the languages that people are written to in
     ("sms", &["sms", "mail", "config", "clock"]),
-    ("actors", &["actors", "domain", "db", "security", "brokers", "mail", "sms", "config", "clock"]),
+    (
+        "actors",
+        &["actors", "domain", "db", "security", "brokers", "mail", "sms", "config", "clock"],
+    ),
     ("http", &["http", "actors", "domain", "security", "db", "config", "clock"]),
 ];
 

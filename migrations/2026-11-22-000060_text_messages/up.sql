@@ -48,3 +48,7 @@ COMMENT ON COLUMN phone_confirmations.code_hash IS 'Keyed hash of the code, boun
 COMMENT ON COLUMN phone_confirmations.tries IS 'Wrong codes so far; five are allowed';
 COMMENT ON COLUMN phone_confirmations.created_at IS 'When it was asked for';
 COMMENT ON COLUMN phone_confirmations.expires_at IS 'End of the code''s life';
+
+-- Which kinds there are is known to the code that writes them, which has templates for each.
+ALTER TABLE mails DROP CONSTRAINT IF EXISTS mails_kind_check;
+ALTER TABLE mails ADD CONSTRAINT mails_kind_check CHECK (kind ~ '^[a-z_]{1,64}$');

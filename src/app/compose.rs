@@ -5,6 +5,7 @@ use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
+use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::sessions::{SessionSettings, Sessions};
@@ -245,6 +246,7 @@ fn start_workers(
     let after = AfterCommit {
         outbox,
         mailer: Some(mailer.nudge()),
+        texter: Some(texter.nudge()),
         revoked: parts.revoked.clone(),
         remember_revoked: life + CLOCK_LEEWAY,
     };
@@ -280,6 +282,7 @@ fn services(
     customers: Customers,
 ) -> Services {
     let keys = Arc::new(ThrottleKeys::new(&parts.root));
+    let codes = Arc::new(PhoneCodes::new(&parts.root));
     let allowance = Arc::new(Allowance::new(parts.limiter.clone(), keys.clone()));
     let sessions = Arc::new(Sessions::new(
         parts.database.clone(),
@@ -295,8 +298,11 @@ fn services(
         hashing: parts.hashing.clone(),
         allowance: allowance.clone(),
         keys: keys.clone(),
+        codes: codes.clone(),
         clock: parts.clock.clone(),
     };
+    let phones =
+        Phones::new(allowance.clone(), codes, parts.clock.clone(), PhoneSettings::from(&**config));
     let registration = RegistrationParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -310,6 +316,7 @@ fn services(
     Services {
         customers,
         gate: Gate::new(gate, GateSettings::from(&**config)),
+        phones: Arc::new(phones),
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
         database: parts.database.clone(),
