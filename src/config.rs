@@ -4,9 +4,11 @@
 //! `sections` lists the keys, `values` the types they may have, `layers` where values come from
 //! (defaults, file, environment), `rules` what must hold between keys.
 
+mod body_template;
 mod layers;
 mod rules;
 mod sections;
+mod sms_values;
 mod social;
 #[cfg(test)]
 mod tests;
@@ -16,12 +18,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+pub use body_template::{BodyTemplate, Filling};
 pub use layers::Origin as ValueOrigin;
 pub use sections::{
     Config, CustomersConfig, DatabaseConfig, HashingConfig, HttpConfig, IdempotencyConfig,
     LimitsConfig, MailConfig, MailLinks, OutboxConfig, RabbitConfig, RedisConfig, SecretsConfig,
-    SessionsConfig, ShardsConfig, SignInConfig, StuffingConfig, TelemetryConfig, TokensConfig,
+    SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, StuffingConfig, TelemetryConfig,
+    TokensConfig,
 };
+pub use sms_values::{Country, HttpStatus, SmsTransport};
 pub use social::{ProviderConfig, ProviderKind, SocialConfig, TrustEmail};
 pub use values::{
     Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, OnRedisFailure,

@@ -5,17 +5,19 @@ use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
+use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
 use crate::actors::signing;
-use crate::actors::worker::Workers;
+use crate::actors::worker::{WorkerRef, Workers};
 use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
 use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
 use crate::actors::workers::revocation_watch::{self, RevocationWatch};
 use crate::actors::workers::signing_watch::{self, SigningWatch};
+use crate::actors::workers::texter::{self, Texter};
 use crate::brokers::limits::Limiter;
 use crate::brokers::rabbit::Rabbit;
 use crate::brokers::redis::Redis;
@@ -27,11 +29,13 @@ use crate::http::services::Services;
 use crate::http::staff_keys::StaffKeys;
 use crate::mail::Transport;
 use crate::security::access::AccessTokens;
+use crate::security::codes::PhoneCodes;
 use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
+use crate::sms::Gateway;
 use anyhow::{Context, ensure};
 use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -50,6 +54,7 @@ pub struct Parts {
     pub rabbit: Option<Rabbit>,
     pub limiter: Arc<Limiter>,
     pub transport: Arc<Transport>,
+    pub gateway: Arc<dyn Gateway>,
     pub root: RootSecret,
     pub access: Arc<AccessTokens>,
     pub revoked: Arc<RevokedSessions>,
@@ -98,6 +103,7 @@ pub async fn parts(
     Ok(Parts {
         limiter: Arc::new(settings::limiter(&config, redis.clone(), &ThrottleKeys::new(&root))),
         transport: Arc::new(settings::mail(&config, rabbit.clone())?),
+        gateway: settings::sms(&config)?.into(),
         access: Arc::new(AccessTokens::new(settings::access(&config), keys)),
         revoked: Arc::new(RevokedSessions::new()),
         hashing: Arc::new(HashingPool::start(settings::hashing(&config))?),
@@ -208,6 +214,7 @@ fn start_workers(
     outbox_relay::describe_metrics();
     revocation_watch::describe_metrics();
     signing_watch::describe_metrics();
+    texter::describe_metrics();
     let mut workers = Workers::new();
     let outbox = Dirty::new();
     // Without a broker the messages wait in the outbox.
@@ -234,14 +241,17 @@ fn start_workers(
         settings::mailer(config),
     );
     let mailer = runtime.spawn_worker(move || mailer.clone());
+    let texter = texter_worker(config, parts, runtime);
     let life = config.sessions.access_token_minutes.delta();
     let after = AfterCommit {
         outbox,
         mailer: Some(mailer.nudge()),
+        texter: Some(texter.nudge()),
         revoked: parts.revoked.clone(),
         remember_revoked: life + CLOCK_LEEWAY,
     };
     workers.add(mailer);
+    workers.add(texter);
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let settings = settings::janitor(config)?;
     workers.add(
@@ -253,6 +263,17 @@ fn start_workers(
     Ok((workers, after))
 }
 
+fn texter_worker(config: &Config, parts: &Parts, runtime: &Runtime) -> WorkerRef {
+    let texter = Texter::new(
+        parts.database.clone(),
+        parts.gateway.clone(),
+        Arc::new(PhoneCodes::new(&parts.root)),
+        parts.clock.clone(),
+        settings::texter(config),
+    );
+    runtime.spawn_worker(move || texter.clone())
+}
+
 /// What handlers work with.
 fn services(
     config: &Arc<Config>,
@@ -261,6 +282,7 @@ fn services(
     customers: Customers,
 ) -> Services {
     let keys = Arc::new(ThrottleKeys::new(&parts.root));
+    let codes = Arc::new(PhoneCodes::new(&parts.root));
     let allowance = Arc::new(Allowance::new(parts.limiter.clone(), keys.clone()));
     let sessions = Arc::new(Sessions::new(
         parts.database.clone(),
@@ -277,8 +299,11 @@ fn services(
         hashing: parts.hashing.clone(),
         allowance: allowance.clone(),
         keys: keys.clone(),
+        codes: codes.clone(),
         clock: parts.clock.clone(),
     };
+    let phones =
+        Phones::new(allowance.clone(), codes, parts.clock.clone(), PhoneSettings::from(&**config));
     let registration = RegistrationParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -292,6 +317,7 @@ fn services(
     Services {
         customers,
         gate: Gate::new(gate, GateSettings::from(&**config)),
+        phones: Arc::new(phones),
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
         database: parts.database.clone(),

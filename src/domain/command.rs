@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::flow::{Flow, FlowKind};
 use super::ids::*;
 use super::phone::PhoneNumber;
+use super::phone_confirmation::FreshCode;
 use super::place::{Currency, Locale, TimeZone};
 use super::preferences::Topics;
 use super::proof::Proof;
@@ -211,6 +212,21 @@ pub enum Command {
         to: Status,
         reason: ReasonCode,
     },
+    /// A code is sent to a number that shall be the customer's.
+    RequestPhone {
+        phone: PhoneNumber,
+        code: FreshCode,
+    },
+    /// The number that waits for a code becomes the customer's, by the code.
+    ConfirmPhone {
+        proof: Proof,
+        mail_id: MailId,
+    },
+    /// The owner gives its number up.
+    RemovePhone {
+        proof: Proof,
+        mail_id: MailId,
+    },
     /// Lifts the locks on the customer's identifiers, devices and factors, given as their buckets.
     Unlock {
         buckets: Vec<Bucket>,
@@ -270,6 +286,8 @@ pub struct CustomerChange {
     pub accepts_marketing: Option<bool>,
     /// The fields below are for staff; the owner's routes never fill them.
     pub phone: Change<PhoneNumber>,
+    /// Of the mail to the owner, whose way to sign in goes with a verified number.
+    pub mail_id: Option<MailId>,
     pub customer_type: Option<CustomerType>,
     pub group: Option<GroupCode>,
     pub tags: Option<Tags>,
@@ -332,6 +350,7 @@ pub struct Needs {
     pub devices: bool,
     pub tokens: bool,
     pub handles: bool,
+    pub phone_confirmation: bool,
 }
 
 impl Needs {
@@ -347,6 +366,7 @@ impl Needs {
             devices: self.devices || other.devices,
             tokens: self.tokens || other.tokens,
             handles: self.handles || other.handles,
+            phone_confirmation: self.phone_confirmation || other.phone_confirmation,
         }
     }
 }
@@ -363,7 +383,18 @@ impl Command {
             | Self::OpenFlow { .. }
             | Self::TakeFlow { .. }
             | Self::Unlock { .. } => none,
-            Self::UpdateCustomer { .. } => none,
+            Self::UpdateCustomer { change, .. } => {
+                let phone = change.phone != Change::Keep;
+                Needs { handles: phone, preferences: phone, ..none }
+            }
+            Self::RequestPhone { .. } => {
+                Needs { phone_confirmation: true, preferences: true, ..none }
+            }
+            Self::ConfirmPhone { proof, .. } | Self::RemovePhone { proof, .. } => {
+                let own =
+                    Needs { phone_confirmation: true, handles: true, preferences: true, ..none };
+                own.and(proof.needs())
+            }
             Self::RemindOfAccount { .. } | Self::ResendVerification { .. } => {
                 Needs { tokens: true, preferences: true, ..none }
             }
@@ -396,6 +427,9 @@ impl Command {
             Self::ReleaseAttempt { bucket, .. } => vec![*bucket],
             Self::Unlock { buckets } => buckets.clone(),
             Self::SignIn(sign_in) => sign_in.proof.bucket().into_iter().collect(),
+            Self::ConfirmPhone { proof, .. } | Self::RemovePhone { proof, .. } => {
+                proof.bucket().into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }

@@ -15,6 +15,10 @@ pub enum MailBody {
     AlreadyRegistered,
     /// The same where the account still waits for its confirmation; with a fresh link.
     AlreadyRegisteredPending { nonce: [u8; 32] },
+    /// Your account has another phone number now.
+    PhoneChanged,
+    /// Your account has no phone number any more.
+    PhoneRemoved,
 }
 
 impl MailBody {
@@ -24,6 +28,8 @@ impl MailBody {
             Self::VerifyEmail { .. } => "verify_email",
             Self::AlreadyRegistered => "already_registered",
             Self::AlreadyRegisteredPending { .. } => "already_registered_pending",
+            Self::PhoneChanged => "phone_changed",
+            Self::PhoneRemoved => "phone_removed",
         }
     }
 
@@ -31,7 +37,7 @@ impl MailBody {
     pub fn nonce(&self) -> Option<[u8; 32]> {
         match self {
             Self::VerifyEmail { nonce } | Self::AlreadyRegisteredPending { nonce } => Some(*nonce),
-            Self::AlreadyRegistered => None,
+            Self::AlreadyRegistered | Self::PhoneChanged | Self::PhoneRemoved => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::command::Needs;
 use super::credential::PasswordHash;
 use super::ids::{ClaimId, SessionId};
+use super::session::SecretHash;
 use super::throttle::{Bucket, Guard};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ pub enum Proof {
     /// A password that was verified against this hash, under a claim: hashing takes its time, and
     /// the try was claimed before it.
     Password { guard: Guard, claim: ClaimId, verified_hash: PasswordHash },
+    /// A code sent to a phone, as its keyed hash for the number that waits for one.
+    PhoneCode { guard: Guard, hash: SecretHash },
     /// The session itself, for who signed in just now.
     RecentSession { session: SessionId, max_age: TimeDelta },
 }
@@ -22,7 +25,7 @@ impl Proof {
     /// The bucket whose row is locked and counted in.
     pub fn bucket(&self) -> Option<Bucket> {
         match self {
-            Self::Password { guard, .. } => Some(guard.bucket),
+            Self::Password { guard, .. } | Self::PhoneCode { guard, .. } => Some(guard.bucket),
             Self::RecentSession { .. } => None,
         }
     }
@@ -32,6 +35,7 @@ impl Proof {
         let none = Needs::default();
         match self {
             Self::Password { .. } => Needs { password: true, ..none },
+            Self::PhoneCode { .. } => Needs { phone_confirmation: true, ..none },
             Self::RecentSession { .. } => Needs { sessions: true, ..none },
         }
     }

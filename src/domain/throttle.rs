@@ -19,15 +19,18 @@ pub enum Factor {
     Password,
     /// The password, asked again of somebody who is signed in.
     Reauthentication,
+    /// The code sent to a phone.
+    PhoneCode,
 }
 
 impl Factor {
-    pub const ALL: [Self; 2] = [Self::Password, Self::Reauthentication];
+    pub const ALL: [Self; 3] = [Self::Password, Self::Reauthentication, Self::PhoneCode];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::Reauthentication => "reauthentication",
+            Self::PhoneCode => "phone_code",
         }
     }
 }

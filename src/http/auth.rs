@@ -377,7 +377,7 @@ async fn logout(
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn origin(identity: &RequestIdentity, address: ClientAddress) -> Origin {
+pub(super) fn origin(identity: &RequestIdentity, address: ClientAddress) -> Origin {
     Origin {
         network: address.limit_key(),
         request_id: identity.id().to_owned(),

@@ -23,6 +23,7 @@ pub mod json;
 pub mod me;
 pub mod ops;
 pub mod pages;
+pub mod phone;
 pub mod pointer;
 pub mod preferences;
 pub mod principal;
@@ -130,6 +131,7 @@ pub fn configure(cfg: &mut ServiceConfig, surface: Surface) {
 fn configure_public(cfg: &mut ServiceConfig) {
     cfg.configure(auth::routes)
         .configure(me::routes)
+        .configure(phone::routes)
         .configure(profile::routes)
         .configure(preferences::routes)
         .configure(addresses::routes)

@@ -8,6 +8,7 @@ use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::gate::Gate;
+use crate::actors::phones::Phones;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
 use crate::actors::sessions::Sessions;
@@ -31,6 +32,7 @@ pub struct Services {
     /// Where every attempt at a credential passes.
     pub gate: Gate,
     pub registration: Registration,
+    pub phones: Arc<Phones>,
     pub sessions: Arc<Sessions>,
     /// For reads.
     pub database: Database,

@@ -12,6 +12,7 @@ use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
+use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
 use crate::actors::sessions::{SessionSettings, Sessions};
@@ -21,6 +22,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
 use crate::db::{Database, DatabaseSettings};
 use crate::security::access::{Access, AccessSettings, AccessTokens};
+use crate::security::codes::PhoneCodes;
 use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
 use crate::security::revoked::RevokedSessions;
@@ -140,8 +142,15 @@ fn world(more: &[(&str, &str)]) -> World {
         hashing: hashing.clone(),
         allowance: allowance.clone(),
         keys: keys.clone(),
+        codes: Arc::new(PhoneCodes::new(&root)),
         clock: shared.clone(),
     };
+    let phones = Phones::new(
+        allowance.clone(),
+        gate.codes.clone(),
+        shared.clone(),
+        PhoneSettings::from(&*config),
+    );
     let registration = RegistrationParts {
         database: database.clone(),
         customers: customers.clone(),
@@ -155,6 +164,7 @@ fn world(more: &[(&str, &str)]) -> World {
     let services = Services {
         customers,
         gate: Gate::new(gate, GateSettings::from(&*config)),
+        phones: Arc::new(phones),
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
         staff_keys: StaffKeys::new(database.clone()),

@@ -69,6 +69,10 @@ fn sources(kind: MailKind, language: Language) -> Sources {
         (MailKind::AlreadyRegisteredPending, Language::Vi) => {
             sources!("already_registered_pending", "vi")
         }
+        (MailKind::PhoneChanged, Language::En) => sources!("phone_changed", "en"),
+        (MailKind::PhoneChanged, Language::Vi) => sources!("phone_changed", "vi"),
+        (MailKind::PhoneRemoved, Language::En) => sources!("phone_removed", "en"),
+        (MailKind::PhoneRemoved, Language::Vi) => sources!("phone_removed", "vi"),
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod argon;
+pub mod codes;
 pub mod hashing;
 pub mod keys;
 pub mod passwords;

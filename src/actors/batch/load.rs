@@ -35,6 +35,7 @@ struct Wanted {
     devices: Vec<Uuid>,
     tokens: Vec<Uuid>,
     handles: Vec<Uuid>,
+    phone_confirmation: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
 }
@@ -63,6 +64,7 @@ impl Wanted {
                 (need.devices, &mut wanted.devices),
                 (need.tokens, &mut wanted.tokens),
                 (need.handles, &mut wanted.handles),
+                (need.phone_confirmation, &mut wanted.phone_confirmation),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -100,6 +102,7 @@ pub async fn load(
         devices,
         tokens,
         handles,
+        phone_confirmations,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -113,6 +116,10 @@ pub async fn load(
         unless_empty(&wanted.devices, db::devices::of_customers(connection, &wanted.devices)),
         unless_empty(&wanted.tokens, db::one_time_tokens::open(connection, &wanted.tokens)),
         unless_empty(&wanted.handles, db::handles::of_customers(connection, &wanted.handles)),
+        unless_empty(
+            &wanted.phone_confirmation,
+            db::phone_confirmations::of_customers(connection, &wanted.phone_confirmation)
+        ),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -140,6 +147,9 @@ pub async fn load(
     }
     for (id, token) in tokens {
         states.entry(id).or_default().tokens.insert(token.hash, token);
+    }
+    for (id, waiting) in phone_confirmations {
+        states.entry(id).or_default().phone_confirmation = Some(waiting);
     }
     for (id, (handle, held_until)) in handles {
         states.entry(id).or_default().handles.insert(handle, held_until);

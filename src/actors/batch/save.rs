@@ -17,6 +17,7 @@ pub struct Written {
     /// The logical shards with new messages.
     pub shards: BTreeSet<u16>,
     pub mails: bool,
+    pub texts: bool,
     /// Sessions that ended before their time, and when.
     pub revoked: Vec<(SessionId, DateTime<Utc>)>,
 }
@@ -43,6 +44,9 @@ struct Plan {
     flows: SaveFlows,
     throttles: SaveThrottles,
     mails: InsertMails,
+    texts: InsertTextMessages,
+    deleted_phones: DeletePhoneConfirmations,
+    phones: SavePhoneConfirmations,
     keys: InsertIdempotencyKeys,
     entries: InsertAuditEntries,
     outbox: AppendToOutbox,
@@ -69,9 +73,9 @@ pub async fn save(
         }
     }
     let shards = plan.records(folded);
-    let mails = !plan.mails.is_empty();
+    let (mails, texts) = (!plan.mails.is_empty(), !plan.texts.is_empty());
     plan.execute(connection).await?;
-    Ok(Written { shards, mails, revoked: plan.revoked })
+    Ok(Written { shards, mails, texts, revoked: plan.revoked })
 }
 
 impl Plan {
@@ -105,6 +109,11 @@ impl Plan {
             && before.password_hash.as_ref() != Some(hash)
         {
             self.passwords.push(id, hash, now);
+        }
+        match (&before.phone_confirmation, &after.phone_confirmation) {
+            (Some(_), None) => self.deleted_phones.push(id),
+            (old, Some(new)) if old.as_ref() != Some(new) => self.phones.push(id, new),
+            _ => {}
         }
         self.books(id, before, after);
     }
@@ -163,6 +172,9 @@ impl Plan {
         for (mail, at) in &folded.mails {
             self.mails.push(mail, *at);
         }
+        for (text, at) in &folded.texts {
+            self.texts.push(text, *at);
+        }
         for (key, customer, outcome, at) in &folded.keys {
             self.keys.push(key, *customer, outcome, *at);
         }
@@ -208,7 +220,7 @@ impl Plan {
                 HandleKind::Social(_) => Rejection::IdentityTaken,
             }));
         }
-        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t) = tokio::join!(
+        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w) = tokio::join!(
             self.customers.execute(connection),
             self.touched.execute(connection),
             self.profiles.execute(connection),
@@ -218,6 +230,7 @@ impl Plan {
             self.flows.execute(connection),
             self.held_identifiers.execute(connection),
             self.released_identifiers.execute(connection),
+            self.deleted_phones.execute(connection),
             self.new_customers.execute(connection),
             self.new_profiles.execute(connection),
             self.new_preferences.execute(connection),
@@ -228,10 +241,23 @@ impl Plan {
             self.sessions.execute(connection),
             self.throttles.execute(connection),
             self.mails.execute(connection),
+            self.phones.execute(connection),
+            self.texts.execute(connection),
             self.entries.execute(connection),
         );
-        let [customers, touched, profiles, preferences, deleted, tokens, flows, held, released, ..] =
-            all_done([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t])?;
+        let [
+            customers,
+            touched,
+            profiles,
+            preferences,
+            deleted,
+            tokens,
+            flows,
+            held,
+            released,
+            phones,
+            ..,
+        ] = all_done([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w])?;
         let complete = customers == self.customers.len()
             && touched == self.touched.len()
             && profiles == self.profiles.len()
@@ -240,7 +266,8 @@ impl Plan {
             && tokens == self.tokens.len()
             && flows == self.flows.len()
             && held == self.held_identifiers.len()
-            && released == self.released_identifiers.len();
+            && released == self.released_identifiers.len()
+            && phones == self.deleted_phones.len();
         if !complete {
             // A locked row that is not there, or a token used by somebody without its lock.
             return Err(Failure::Refused(Rejection::Conflict));

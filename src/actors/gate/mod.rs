@@ -11,6 +11,7 @@
 mod claimed;
 mod evidence;
 mod path;
+mod phone_code;
 mod sign_in;
 
 pub use evidence::{Evidence, SignedIn};
@@ -31,6 +32,7 @@ use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
 use crate::domain::proof::ProofRefusal;
 use crate::domain::throttle::{Bucket, Factor, Guard, ThrottlePolicy};
 use crate::domain::{Actor, Command, Submission};
+use crate::security::codes::PhoneCodes;
 use crate::security::hashing::{HashError, HashingPool};
 use crate::security::tokens::ThrottleKeys;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -132,6 +134,7 @@ pub struct GateParts {
     pub hashing: Arc<HashingPool>,
     pub allowance: Arc<Allowance>,
     pub keys: Arc<ThrottleKeys>,
+    pub codes: Arc<PhoneCodes>,
     pub clock: Arc<dyn Clock>,
 }
 

@@ -13,10 +13,13 @@ pub enum Path {
     EmailVerification,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
+    /// The code that was sent to a phone.
+    PhoneCode,
 }
 
 impl Path {
-    pub const ALL: [Self; 3] = [Self::Password, Self::EmailVerification, Self::Reauthentication];
+    pub const ALL: [Self; 4] =
+        [Self::Password, Self::EmailVerification, Self::Reauthentication, Self::PhoneCode];
 
     /// Its name in metrics.
     pub fn as_str(self) -> &'static str {
@@ -24,6 +27,7 @@ impl Path {
             Self::Password => "password",
             Self::EmailVerification => "email_verification",
             Self::Reauthentication => "reauthentication",
+            Self::PhoneCode => "phone_code",
         }
     }
 

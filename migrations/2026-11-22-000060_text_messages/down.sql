@@ -1,0 +1,6 @@
+ALTER TABLE mails DROP CONSTRAINT mails_kind_check;
+DELETE FROM mails WHERE kind NOT IN ('verify_email', 'already_registered', 'already_registered_pending');
+ALTER TABLE mails ADD CONSTRAINT mails_kind_check
+    CHECK (kind IN ('verify_email', 'already_registered', 'already_registered_pending'));
+DROP TABLE phone_confirmations;
+DROP TABLE text_messages;
