@@ -25,9 +25,8 @@ use crate::domain::phone::PhoneNumber;
 use crate::domain::place::{Locale, TimeZone};
 use crate::domain::session::Client;
 use crate::domain::text::{Label, PersonName};
-use crate::security::passwords::{
-    MAX_CODE_POINTS, MIN_CODE_POINTS, Password, PasswordFault, Person,
-};
+use crate::security::password_policy::{PasswordFault, PasswordPolicy, Person};
+use crate::security::passwords::{MAX_CODE_POINTS, MIN_CODE_POINTS, Password};
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, post};
@@ -89,7 +88,7 @@ pub(super) fn read_applicant(form: &mut Form<'_>) -> Option<Applicant> {
         let names: Vec<_> =
             [&first_name, &last_name].into_iter().flatten().map(PersonName::as_str).collect();
         let person = Person { names: &names, email: email.as_ref().map(EmailAddress::as_str) };
-        if let Err(fault) = password.check(person) {
+        if let Err(fault) = PasswordPolicy::default().judge(password, person) {
             form.refuse("password", password_fault(fault));
         }
     }
@@ -116,6 +115,7 @@ fn password_fault(fault: PasswordFault) -> FieldFault {
         PasswordFault::TooLong => format!("Must have at most {MAX_CODE_POINTS} characters."),
         PasswordFault::TooCommon => "Is among the passwords that everybody tries first.".into(),
         PasswordFault::DerivedFromPerson => "Must not be made from the name or address.".into(),
+        PasswordFault::DerivedFromShop => "Must not be little else than the shop's name.".into(),
     };
     FieldFault::new(fault.code(), detail)
 }

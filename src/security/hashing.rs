@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::argon::{ArgonError, Engine};
 pub use super::argon::{Cost, CostError, PasswordHash, Reference, Verdict};
+use super::password_policy::Appraisal;
 use super::passwords::Password;
 
 /// How far the hashing threads stand back behind everything else on the machine (the nice value,
@@ -142,6 +143,18 @@ impl HashingPool {
         reference: Reference,
     ) -> Result<Verdict, HashError> {
         self.submit("verify", move |engine| Ok(engine.verify(&password, &reference)?)).await
+    }
+
+    /// Says all about a password that somebody thinks of choosing: here, because estimating its
+    /// strength takes as long as a cheap hash.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] at once when the queue is full; otherwise see [`HashError`].
+    pub async fn appraise<F>(&self, appraisal: F) -> Result<Appraisal, HashError>
+    where
+        F: FnOnce() -> Appraisal + Send + 'static,
+    {
+        self.submit("appraise", move |_| Ok(appraisal())).await
     }
 
     /// Whether a call would find room now. For who would otherwise spend work on a call that is

@@ -7,8 +7,11 @@
 
 pub mod access;
 pub mod argon;
+pub mod breached;
 pub mod hashing;
 pub mod keys;
+mod legacy_hashes;
+pub mod password_policy;
 pub mod passwords;
 pub mod revoked;
 pub mod sealing;
