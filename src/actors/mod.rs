@@ -5,6 +5,7 @@ pub mod batch;
 pub mod customers;
 pub mod gate;
 pub mod origin;
+pub mod passwords;
 pub mod registration;
 pub mod runtime;
 pub mod sessions;

@@ -100,6 +100,7 @@ section! {
         shards: ShardsConfig,
         hashing: HashingConfig,
         sign_in: SignInConfig,
+        passwords: PasswordsConfig,
         limits: LimitsConfig,
         sessions: SessionsConfig,
         tokens: TokensConfig,
@@ -225,10 +226,19 @@ section! {
 }
 
 section! {
+    /// What may be chosen as a password.
+    PasswordsConfig {
+        /// Beside the words of `tokens.issuer` and `tokens.audience`.
+        shop_words: Vec<String>,
+    }
+}
+
+section! {
     /// How often one client address may call.
     LimitsConfig {
         sign_in_per_minute: u32 [1..=1_000_000],
         mail_requests_per_hour: u32 [1..=1_000_000],
+        password_checks_per_minute: u32 [1..=1_000_000],
     }
 }
 
@@ -253,6 +263,7 @@ section! {
         issuer: String,
         audience: String,
         verify_email_hours: Hours [1..=720],
+        reset_password_minutes: Minutes [5..=1_440],
     }
 }
 
@@ -273,6 +284,7 @@ section! {
     /// Addresses of the shop's front end.
     MailLinks {
         verify_email: LinkTemplate,
+        reset_password: LinkTemplate,
         sign_in: Url,
     }
 }

@@ -15,7 +15,7 @@ use super::profile::Profile;
 use super::session::{Device, RevocationReason, SecretHash, Session};
 use super::status::{ReasonCode, Status};
 use super::throttle::{Bucket, Factor, Throttle};
-use super::token::OneTimeToken;
+use super::token::{OneTimeToken, Purpose};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -62,6 +62,12 @@ pub enum Event {
         hash: SecretHash,
         at: DateTime<Utc>,
     },
+    /// A token that leads nowhere any more, though nobody used it.
+    TokenVoided {
+        hash: SecretHash,
+        purpose: Purpose,
+        at: DateTime<Utc>,
+    },
     MailQueued(Box<Mail>),
     AttemptClaimed {
         bucket: Bucket,
@@ -102,6 +108,10 @@ pub enum Event {
     /// The password of the registration whose link was confirmed.
     PasswordChosen {
         hash: PasswordHash,
+    },
+    PasswordChanged {
+        hash: PasswordHash,
+        cause: PasswordCause,
     },
     DeviceRemembered(Box<Device>),
     DeviceForgotten {
@@ -146,6 +156,24 @@ pub struct Created {
     pub preferences: Preferences,
     pub password_hash: Option<String>,
     pub source: Source,
+}
+
+/// How a password came to be another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordCause {
+    /// By the link of a mail.
+    Reset,
+    /// By its owner, signed in.
+    Change,
+}
+
+impl PasswordCause {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Change => "change",
+        }
+    }
 }
 
 /// By which door a customer came in.
@@ -226,6 +254,10 @@ impl Event {
                 "customer.sign_in_locked",
                 json!({ "customer_id": id, "factor": factor, "until": until }),
             ),
+            Self::PasswordChanged { cause, .. } => message(
+                "customer.password_changed",
+                json!({ "customer_id": id, "cause": cause.as_str() }),
+            ),
             Self::SessionRevoked { id: session_id, reason, .. } => message(
                 "customer.session_revoked",
                 json!({ "customer_id": id, "session_id": session_id, "reason": reason }),
@@ -248,6 +280,7 @@ impl Event {
             ),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
+            | Self::TokenVoided { .. }
             | Self::MailQueued(_)
             | Self::AttemptClaimed { .. }
             | Self::AttemptFailed { .. }
@@ -303,6 +336,9 @@ impl Event {
                 json!({ "purpose": token.purpose, "expires_at": token.expires_at }),
             ),
             Self::TokenUsed { .. } => trace("token.used", json!({})),
+            Self::TokenVoided { purpose, .. } => {
+                trace("token.voided", json!({ "purpose": purpose }))
+            }
             Self::MailQueued(mail) => {
                 trace("mail.queued", json!({ "mail_id": mail.id, "kind": mail.body.kind() }))
             }
@@ -317,6 +353,9 @@ impl Event {
             }
             Self::PasswordRehashed { .. } => trace("password.rehashed", json!({})),
             Self::PasswordChosen { .. } => trace("password.chosen", json!({})),
+            Self::PasswordChanged { cause, .. } => {
+                trace("password.changed", json!({ "cause": cause.as_str() }))
+            }
             Self::DeviceRemembered(device) => {
                 trace("device.remembered", json!({ "device_id": device.id }))
             }
@@ -366,6 +405,7 @@ pub const MESSAGE_KINDS: &[&str] = &[
     "customer.verified",
     "customer.signed_in",
     "customer.sign_in_locked",
+    "customer.password_changed",
     "customer.session_revoked",
     "preferences.updated",
     "address.created",

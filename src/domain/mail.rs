@@ -15,6 +15,10 @@ pub enum MailBody {
     AlreadyRegistered,
     /// The same where the account still waits for its confirmation; with a fresh link.
     AlreadyRegisteredPending { nonce: [u8; 32] },
+    /// Choose another password, with the link's token.
+    ResetPassword { nonce: [u8; 32] },
+    /// Your password is another one now.
+    PasswordChanged,
 }
 
 impl MailBody {
@@ -24,14 +28,18 @@ impl MailBody {
             Self::VerifyEmail { .. } => "verify_email",
             Self::AlreadyRegistered => "already_registered",
             Self::AlreadyRegisteredPending { .. } => "already_registered_pending",
+            Self::ResetPassword { .. } => "reset_password",
+            Self::PasswordChanged => "password_changed",
         }
     }
 
     /// What the token of the mail's link is derived from, where the mail has a link.
     pub fn nonce(&self) -> Option<[u8; 32]> {
         match self {
-            Self::VerifyEmail { nonce } | Self::AlreadyRegisteredPending { nonce } => Some(*nonce),
-            Self::AlreadyRegistered => None,
+            Self::VerifyEmail { nonce }
+            | Self::AlreadyRegisteredPending { nonce }
+            | Self::ResetPassword { nonce } => Some(*nonce),
+            Self::AlreadyRegistered | Self::PasswordChanged => None,
         }
     }
 }

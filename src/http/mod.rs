@@ -23,6 +23,7 @@ pub mod json;
 pub mod me;
 pub mod ops;
 pub mod pages;
+pub mod passwords;
 pub mod pointer;
 pub mod preferences;
 pub mod principal;
@@ -129,6 +130,7 @@ pub fn configure(cfg: &mut ServiceConfig, surface: Surface) {
 
 fn configure_public(cfg: &mut ServiceConfig) {
     cfg.configure(auth::routes)
+        .configure(passwords::routes)
         .configure(me::routes)
         .configure(profile::routes)
         .configure(preferences::routes)

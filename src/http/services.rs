@@ -8,6 +8,7 @@ use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::gate::Gate;
+use crate::actors::passwords::Passwords;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
 use crate::actors::sessions::Sessions;
@@ -17,6 +18,7 @@ use crate::db::Database;
 use crate::domain::CustomerId;
 use crate::domain::command::{Actor, Command, Context, IdempotencyKey, Subject, Submission};
 use crate::security::access::AccessTokens;
+use crate::security::password_policy::PasswordPolicy;
 use crate::security::revoked::RevokedSessions;
 use crate::security::tokens::ThrottleKeys;
 use actix_web::HttpResponseBuilder;
@@ -31,6 +33,8 @@ pub struct Services {
     /// Where every attempt at a credential passes.
     pub gate: Gate,
     pub registration: Registration,
+    pub passwords: Passwords,
+    pub password_policy: Arc<PasswordPolicy>,
     pub sessions: Arc<Sessions>,
     /// For reads.
     pub database: Database,

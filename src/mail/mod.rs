@@ -31,11 +31,20 @@ pub enum MailKind {
     AlreadyRegistered,
     /// The same, and that customer has not confirmed yet. Needs `link`, `valid_hours`.
     AlreadyRegisteredPending,
+    /// Somebody forgot the password. Needs `link`, `valid_minutes`.
+    ResetPassword,
+    /// The password is another one now. Needs `link` (to sign in).
+    PasswordChanged,
 }
 
 impl MailKind {
-    pub const ALL: [Self; 3] =
-        [Self::VerifyEmail, Self::AlreadyRegistered, Self::AlreadyRegisteredPending];
+    pub const ALL: [Self; 5] = [
+        Self::VerifyEmail,
+        Self::AlreadyRegistered,
+        Self::AlreadyRegisteredPending,
+        Self::ResetPassword,
+        Self::PasswordChanged,
+    ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
     pub fn as_str(self) -> &'static str {
@@ -43,6 +52,8 @@ impl MailKind {
             Self::VerifyEmail => "verify_email",
             Self::AlreadyRegistered => "already_registered",
             Self::AlreadyRegisteredPending => "already_registered_pending",
+            Self::ResetPassword => "reset_password",
+            Self::PasswordChanged => "password_changed",
         }
     }
 

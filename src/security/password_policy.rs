@@ -55,6 +55,18 @@ impl PasswordFault {
             Self::DerivedFromShop => "derived_from_shop",
         }
     }
+
+    /// What is wrong, for people.
+    #[must_use]
+    pub fn detail(self) -> String {
+        match self {
+            Self::TooShort => format!("Must have at least {MIN_CODE_POINTS} characters."),
+            Self::TooLong => format!("Must have at most {MAX_CODE_POINTS} characters."),
+            Self::TooCommon => "Is known from breaches, and tried before all others.".to_owned(),
+            Self::DerivedFromPerson => "Must not be made from the name or address.".to_owned(),
+            Self::DerivedFromShop => "Must not be little else than the shop's name.".to_owned(),
+        }
+    }
 }
 
 /// What a password must not be derived from.

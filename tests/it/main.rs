@@ -17,6 +17,7 @@ mod mails;
 mod messages;
 mod operators;
 mod outbox;
+mod passwords;
 mod rabbit;
 mod records;
 mod registration;

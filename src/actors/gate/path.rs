@@ -11,18 +11,22 @@ pub enum Path {
     Password,
     /// The link that verifies an address and opens the first session.
     EmailVerification,
+    /// The link that leads to a new password. It opens no session.
+    PasswordReset,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
 }
 
 impl Path {
-    pub const ALL: [Self; 3] = [Self::Password, Self::EmailVerification, Self::Reauthentication];
+    pub const ALL: [Self; 4] =
+        [Self::Password, Self::EmailVerification, Self::PasswordReset, Self::Reauthentication];
 
     /// Its name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::EmailVerification => "email_verification",
+            Self::PasswordReset => "password_reset",
             Self::Reauthentication => "reauthentication",
         }
     }

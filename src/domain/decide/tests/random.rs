@@ -6,6 +6,7 @@ use crate::domain::event::MESSAGE_KINDS;
 use crate::domain::preferences::Topics;
 use crate::domain::profile::date;
 use crate::domain::session::{DEVICES_MAX, SESSIONS_MAX};
+use crate::domain::token::Purpose;
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ type Step = (u8, u8, u8, bool, u32);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
-    prop::collection::vec((0..28_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+    prop::collection::vec((0..32_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
 }
 
 /// The command of a step; the choices are small, so that steps meet each other.
@@ -124,7 +125,24 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
             }
         }
         25 | 26 => move_status(Status::ALL[usize::from(a)]),
-        _ => Command::Unlock { buckets: vec![BUCKET] },
+        27 => Command::Unlock { buckets: vec![BUCKET] },
+        28 => Command::RequestPasswordReset {
+            mail_id: mail_id(unique),
+            token: FreshToken { nonce: secret, hash: secret, expires_at: at(seconds + DAY) },
+        },
+        29 | 30 => {
+            let token = state.tokens.keys().nth(a.into()).copied().unwrap_or(hash(a));
+            let Command::ResetPassword(mut reset) = reset_password(1) else { unreachable!() };
+            reset.token_hash = token;
+            Command::ResetPassword(reset)
+        }
+        _ => {
+            let Command::ChangePassword(mut change) = change_password(id, 1) else {
+                unreachable!()
+            };
+            change.keep = session.map_or(session_id(id), |session| session.id);
+            Command::ChangePassword(change)
+        }
     }
 }
 
@@ -134,8 +152,11 @@ fn sound(state: &State, now: DateTime<Utc>) {
         let holders = state.addresses.values().filter(|address| address.is_default(kind)).count();
         assert_eq!(holders, usize::from(!state.addresses.is_empty()), "D1: {kind:?}");
     }
-    let open = state.tokens.values().filter(|t| t.used_at.is_none() && t.voided_at.is_none());
-    assert!(open.count() <= 1, "A8: one open token");
+    for purpose in Purpose::ALL {
+        let tokens = state.tokens.values().filter(|token| token.purpose == purpose);
+        let open = tokens.filter(|token| token.used_at.is_none() && token.voided_at.is_none());
+        assert!(open.count() <= 1, "A8: one open token of {purpose:?}");
+    }
     assert!(state.tokens.values().all(|t| t.used_at.is_none() || t.voided_at.is_none()));
     let live = state.sessions.values().filter(|session| session.is_live(now)).count();
     assert!(live <= SESSIONS_MAX && state.devices.len() <= DEVICES_MAX, "A7, A4: limits");
@@ -292,7 +313,8 @@ fn m4_every_listed_message_is_told_by_some_command() {
             .into_iter()
             .chain([add_address(1, &[]), add_address(2, &[]), change_address(1, change)])
             .chain([delete_address(1), Command::SignOut { session_id: session_id(1) }])
-            .chain(failures);
+            .chain(failures)
+            .chain([claim(20), change_password(20, 2)]);
     for (n, command) in script.enumerate() {
         let then = given(state).by(staff()).at(n as i64).when(command);
         told(then.events(), &mut kinds);
