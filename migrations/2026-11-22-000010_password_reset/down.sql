@@ -1,3 +1,10 @@
+DELETE FROM mails
+    WHERE kind NOT IN ('verify_email', 'already_registered', 'already_registered_pending');
+ALTER TABLE mails
+    DROP CONSTRAINT mails_kind_check,
+    ADD CONSTRAINT mails_kind_check
+        CHECK (kind IN ('verify_email', 'already_registered', 'already_registered_pending'));
+
 DELETE FROM one_time_tokens WHERE purpose = 'reset_password';
 ALTER TABLE one_time_tokens
     DROP CONSTRAINT one_time_tokens_email,

@@ -252,16 +252,6 @@ impl Setting for SocketAddr {
     }
 }
 
-impl ListItem for String {
-    fn parse_item(text: &str) -> Result<Self, Wrong> {
-        Ok(text.to_owned())
-    }
-
-    fn show_item(&self) -> String {
-        format!("\"{self}\"")
-    }
-}
-
 impl ListItem for IpNet {
     fn parse_item(text: &str) -> Result<Self, Wrong> {
         let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));

@@ -354,7 +354,7 @@ impl Event {
             Self::PasswordRehashed { .. } => trace("password.rehashed", json!({})),
             Self::PasswordChosen { .. } => trace("password.chosen", json!({})),
             Self::PasswordChanged { cause, .. } => {
-                trace("password.changed", json!({ "cause": cause.as_str() }))
+                trace("customer.password_changed", json!({ "cause": cause.as_str() }))
             }
             Self::DeviceRemembered(device) => {
                 trace("device.remembered", json!({ "device_id": device.id }))

@@ -139,7 +139,8 @@ async fn passwords_a8_a_reset_ends_sessions_lifts_the_lock_and_tells_the_owner()
     let messages = shop.messages(&shopper.id).await;
     assert!(messages.contains(&"customer.password_changed".to_owned()), "{messages:?}");
     let entries = shop.entries(&shopper.id).await;
-    for action in ["token.used", "password.changed", "session.revoked", "sign_in.unlocked"] {
+    for action in ["token.used", "customer.password_changed", "session.revoked", "sign_in.unlocked"]
+    {
         assert!(entries.iter().any(|entry| entry == action), "{action} is not in {entries:?}");
     }
     let passages = "path=\"password_reset\",outcome=\"passed\"";
