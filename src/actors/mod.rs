@@ -6,6 +6,7 @@ pub mod customers;
 pub mod gate;
 pub mod origin;
 pub mod phones;
+pub mod passwords;
 pub mod registration;
 pub mod runtime;
 pub mod sessions;

@@ -42,7 +42,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Mails of one kind to one address: whoever asks, nobody's mailbox is flooded. (The quota of the
 /// caller is configured; this one guards a third person.)
-const MAILS_PER_ADDRESS: u32 = 3;
+pub(super) const MAILS_PER_ADDRESS: u32 = 3;
 /// Counted apart, and only by registrations: after the first of them the address is known either
 /// way, so using it up tells nothing.
 const REMINDERS: Quota = Quota { name: "mail_reminder", requests: MAILS_PER_ADDRESS, window: HOUR };
@@ -67,11 +67,7 @@ impl From<&Config> for RegistrationSettings {
     fn from(config: &Config) -> Self {
         let customers = &config.customers;
         Self {
-            quota: Quota {
-                name: "mail",
-                requests: config.limits.mail_requests_per_hour,
-                window: HOUR,
-            },
+            quota: mail_quota(config),
             verify_email: config.tokens.verify_email_hours.delta(),
             group_individual: GroupCode::from_stored(customers.default_group_individual.clone()),
             group_business: GroupCode::from_stored(customers.default_group_business.clone()),
@@ -80,6 +76,11 @@ impl From<&Config> for RegistrationSettings {
             currency: Currency::from_stored(customers.default_currency.clone()),
         }
     }
+}
+
+/// What one client address may cause in mails, by whatever call.
+pub(super) fn mail_quota(config: &Config) -> Quota {
+    Quota { name: "mail", requests: config.limits.mail_requests_per_hour, window: HOUR }
 }
 
 /// Who wants to become a customer.
@@ -215,7 +216,7 @@ impl Inner {
                         password_hash: credential::PasswordHash::new(hash.as_str()),
                     },
                 ),
-                Some(_) => self.decoy(&applicant.email),
+                Some(_) => decoy(&self.parts.keys, &*self.parts.clock, &applicant.email),
             };
             match self.submit(subject, command, origin).await {
                 Ok(_) => return Ok(()),
@@ -235,7 +236,7 @@ impl Inner {
                 Subject::Customer(owner),
                 Command::ResendVerification { mail_id: self.mail_id(), token: self.token() },
             ),
-            None => self.decoy(email),
+            None => decoy(&self.parts.keys, &*self.parts.clock, email),
         };
         match self.submit(subject, command, origin).await {
             // Deleted since it was looked up: nobody to write to.
@@ -268,14 +269,6 @@ impl Inner {
             token: self.token(),
         };
         (Subject::Customer(id), Command::Register(Box::new(register)))
-    }
-
-    /// A transaction that changes nothing, where there is nothing to do but the time to take:
-    /// giving back a claim that nobody holds.
-    fn decoy(&self, email: &EmailAddress) -> (Subject, Command) {
-        let bucket = self.parts.keys.bucket("email", email.canonical());
-        let claim = ClaimId(self.parts.clock.new_id());
-        (Subject::Nobody(bucket), Command::ReleaseAttempt { bucket, claim })
     }
 
     fn mail_id(&self) -> MailId {
@@ -311,8 +304,20 @@ impl Inner {
     }
 }
 
+/// A transaction that changes nothing, where there is nothing to do but the time to take: giving
+/// back a claim that nobody holds.
+pub(super) fn decoy(
+    keys: &ThrottleKeys,
+    clock: &dyn Clock,
+    email: &EmailAddress,
+) -> (Subject, Command) {
+    let bucket = keys.bucket("email", email.canonical());
+    let claim = ClaimId(clock.new_id());
+    (Subject::Nobody(bucket), Command::ReleaseAttempt { bucket, claim })
+}
+
 /// Lets work take until the next multiple of [`PACE`].
-async fn paced<T>(work: impl Future<Output = T>) -> T {
+pub(super) async fn paced<T>(work: impl Future<Output = T>) -> T {
     let start = Instant::now();
     let result = work.await;
     let steps = start.elapsed().as_nanos().div_ceil(PACE.as_nanos());

@@ -6,6 +6,7 @@ use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::phones::{PhoneSettings, Phones};
+use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::sessions::{SessionSettings, Sessions};
@@ -309,15 +310,30 @@ fn services(
         customers: customers.clone(),
         sessions: sessions.clone(),
         hashing: parts.hashing.clone(),
-        allowance,
+        allowance: allowance.clone(),
         keys: keys.clone(),
         tokens: OneTimeTokens::new(&parts.root),
         clock: parts.clock.clone(),
     };
+    let gate = Gate::new(gate, GateSettings::from(&**config));
+    let policy = Arc::new(settings::passwords(config));
+    let passwords = PasswordParts {
+        database: parts.database.clone(),
+        customers: customers.clone(),
+        gate: gate.clone(),
+        hashing: parts.hashing.clone(),
+        allowance,
+        keys: keys.clone(),
+        tokens: OneTimeTokens::new(&parts.root),
+        policy: policy.clone(),
+        clock: parts.clock.clone(),
+    };
     Services {
         customers,
-        gate: Gate::new(gate, GateSettings::from(&**config)),
         phones: Arc::new(phones),
+        gate,
+        passwords: Passwords::new(passwords, PasswordSettings::from(&**config)),
+        password_policy: policy,
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
         database: parts.database.clone(),

@@ -15,6 +15,7 @@ use crate::security::access::AccessSettings;
 use crate::security::hashing::HashingSettings;
 use crate::security::tokens::ThrottleKeys;
 use crate::sms::{self, Gateway, HttpSettings};
+use crate::security::password_policy::PasswordPolicy;
 use anyhow::Context;
 use chrono::TimeDelta;
 use secrecy::SecretString;
@@ -102,6 +103,12 @@ pub fn hashing(config: &Config) -> HashingSettings {
     }
 }
 
+/// What the shop is called counts as known to everybody.
+pub fn passwords(config: &Config) -> PasswordPolicy {
+    let tokens = [config.tokens.issuer.as_str(), config.tokens.audience.as_str()];
+    PasswordPolicy::new(config.passwords.shop_words.iter().map(String::as_str).chain(tokens))
+}
+
 pub fn access(config: &Config) -> AccessSettings {
     AccessSettings {
         issuer: config.tokens.issuer.clone(),
@@ -142,8 +149,14 @@ pub fn mailer(config: &Config) -> mailer::Settings {
     mailer::Settings {
         batch_max: config.mail.batch_max as usize,
         tries_max: config.mail.tries_max,
-        verify_email: config.mail.links.verify_email.clone(),
-        verify_email_hours: config.tokens.verify_email_hours.count(),
+        verify_email: mailer::Link {
+            page: config.mail.links.verify_email.clone(),
+            life: config.tokens.verify_email_hours.delta(),
+        },
+        reset_password: mailer::Link {
+            page: config.mail.links.reset_password.clone(),
+            life: config.tokens.reset_password_minutes.delta(),
+        },
         sign_in: config.mail.links.sign_in.clone(),
     }
 }

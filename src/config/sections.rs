@@ -102,6 +102,7 @@ section! {
         shards: ShardsConfig,
         hashing: HashingConfig,
         sign_in: SignInConfig,
+        passwords: PasswordsConfig,
         limits: LimitsConfig,
         stuffing: StuffingConfig,
         sessions: SessionsConfig,
@@ -234,6 +235,7 @@ section! {
         sign_in_per_minute: u32 [1..=1_000_000],
         mail_requests_per_hour: u32 [1..=1_000_000],
         refresh_per_minute: u32 [1..=1_000_000],
+        password_checks_per_minute: u32 [1..=1_000_000],
         sms_per_number_per_hour: u32 [1..=1_000_000],
         sms_per_customer_per_hour: u32 [1..=1_000_000],
         /// Of the whole service.
@@ -251,6 +253,14 @@ section! {
         hold_seconds: Seconds [1..=3_600],
         sign_in_per_minute: u32 [1..=1_000_000],
         network_identifiers: u32 [1..=10_000],
+    }
+}
+
+section! {
+    /// What may be chosen as a password.
+    PasswordsConfig {
+        /// Beside the words of `tokens.issuer` and `tokens.audience`.
+        shop_words: Vec<String>,
     }
 }
 
@@ -276,6 +286,7 @@ section! {
         audience: String,
         verify_email_hours: Hours [1..=720],
         phone_code_minutes: Minutes [1..=10],
+        reset_password_minutes: Minutes [5..=1_440],
     }
 }
 
@@ -296,6 +307,7 @@ section! {
     /// Addresses of the shop's front end.
     MailLinks {
         verify_email: LinkTemplate,
+        reset_password: LinkTemplate,
         sign_in: Url,
     }
 }

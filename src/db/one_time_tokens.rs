@@ -82,6 +82,29 @@ pub async fn owner(mut conn: &Connection, hash: &SecretHash) -> QueryResult<Opti
     Ok(owner.map(CustomerId))
 }
 
+/// Whose token this is, where it is good for this purpose.
+///
+/// # Errors
+/// Those of the query.
+pub async fn usable(
+    mut conn: &Connection,
+    hash: &SecretHash,
+    purpose: Purpose,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<CustomerId>> {
+    let owner: Option<Uuid> = one_time_tokens::table
+        .filter(one_time_tokens::token_hash.eq(hash.as_slice()))
+        .filter(one_time_tokens::purpose.eq(purpose.as_str()))
+        .filter(one_time_tokens::used_at.is_null())
+        .filter(one_time_tokens::voided_at.is_null())
+        .filter(one_time_tokens::expires_at.gt(now))
+        .select(one_time_tokens::customer_id)
+        .first(&mut conn)
+        .await
+        .optional()?;
+    Ok(owner.map(CustomerId))
+}
+
 impl SaveTokens {
     pub fn push(&mut self, customer: CustomerId, token: &OneTimeToken) {
         self.token_hash.push(token.hash.to_vec());

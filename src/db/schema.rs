@@ -272,7 +272,7 @@ diesel::table! {
         used_at -> Nullable<Timestamptz>,
         /// When a newer one took its place.
         voided_at -> Nullable<Timestamptz>,
-        /// The address it is about: the new one to confirm, or the old one to bring back.
+        /// The address it is about: the new one to confirm, the old one to bring back, or the one that a link to a new password was sent to.
         email -> Nullable<Text>,
     }
 }

@@ -137,6 +137,13 @@ pub enum Command {
         mail_id: MailId,
         token: FreshToken,
     },
+    /// Somebody forgot a password: the owner of the address is mailed a link to a new one.
+    RequestPasswordReset {
+        mail_id: MailId,
+        token: FreshToken,
+    },
+    ResetPassword(Box<ResetPassword>),
+    ChangePassword(Box<ChangePassword>),
     ClaimAttempt {
         guard: Guard,
         claim: ClaimId,
@@ -269,6 +276,26 @@ pub struct CreateByStaff {
     pub currency: Currency,
 }
 
+/// A new password by the link of a mail.
+#[derive(Debug, Clone)]
+pub struct ResetPassword {
+    pub token_hash: SecretHash,
+    pub password_hash: PasswordHash,
+    /// Where the customer's wrong passwords are counted: no lock outlives the password.
+    pub buckets: Vec<Bucket>,
+    pub mail_id: MailId,
+}
+
+/// A new password by its owner, who showed the old one.
+#[derive(Debug, Clone)]
+pub struct ChangePassword {
+    pub proof: Proof,
+    pub password_hash: PasswordHash,
+    /// The session that goes on.
+    pub keep: SessionId,
+    pub mail_id: MailId,
+}
+
 /// A sign-in whose password was right; status and verification are still to be looked at.
 #[derive(Clone)]
 pub struct SignIn {
@@ -353,6 +380,18 @@ pub struct Needs {
     pub phone_confirmation: bool,
 }
 
+/// Of a new password: with the old one end the sessions, devices and links it may have opened.
+const PASSWORD_NEEDS: Needs = Needs {
+    profile: false,
+    preferences: true,
+    password: true,
+    addresses: false,
+    sessions: true,
+    devices: true,
+    tokens: true,
+    handles: false,
+};
+
 impl Needs {
     /// What either needs.
     #[must_use]
@@ -398,6 +437,9 @@ impl Command {
             Self::RemindOfAccount { .. } | Self::ResendVerification { .. } => {
                 Needs { tokens: true, preferences: true, ..none }
             }
+            Self::RequestPasswordReset { .. } => Needs { tokens: true, preferences: true, ..none },
+            Self::ResetPassword(_) => PASSWORD_NEEDS,
+            Self::ChangePassword(change) => PASSWORD_NEEDS.and(change.proof.needs()),
             Self::VerifyEmail { .. } => {
                 Needs { tokens: true, sessions: true, devices: true, ..none }
             }
@@ -430,6 +472,8 @@ impl Command {
             Self::ConfirmPhone { proof, .. } | Self::RemovePhone { proof, .. } => {
                 proof.bucket().into_iter().collect()
             }
+            Self::ResetPassword(reset) => reset.buckets.clone(),
+            Self::ChangePassword(change) => change.proof.bucket().into_iter().collect(),
             _ => Vec::new(),
         }
     }

@@ -18,7 +18,7 @@ use super::session::{Device, RevocationReason, SecretHash, Session};
 use super::status::{ReasonCode, Status};
 use super::text_message::TextMessage;
 use super::throttle::{Bucket, Factor, Throttle};
-use super::token::OneTimeToken;
+use super::token::{OneTimeToken, Purpose};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -77,6 +77,12 @@ pub enum Event {
         hash: SecretHash,
         at: DateTime<Utc>,
     },
+    /// A token that leads nowhere any more, though nobody used it.
+    TokenVoided {
+        hash: SecretHash,
+        purpose: Purpose,
+        at: DateTime<Utc>,
+    },
     MailQueued(Box<Mail>),
     AttemptClaimed {
         bucket: Bucket,
@@ -117,6 +123,10 @@ pub enum Event {
     /// The password of the registration whose link was confirmed.
     PasswordChosen {
         hash: PasswordHash,
+    },
+    PasswordChanged {
+        hash: PasswordHash,
+        cause: PasswordCause,
     },
     DeviceRemembered(Box<Device>),
     DeviceForgotten {
@@ -161,6 +171,24 @@ pub struct Created {
     pub preferences: Preferences,
     pub password_hash: Option<String>,
     pub source: Source,
+}
+
+/// How a password came to be another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordCause {
+    /// By the link of a mail.
+    Reset,
+    /// By its owner, signed in.
+    Change,
+}
+
+impl PasswordCause {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Change => "change",
+        }
+    }
 }
 
 /// By which door a customer came in.
@@ -244,6 +272,10 @@ impl Event {
                 "customer.sign_in_locked",
                 json!({ "customer_id": id, "factor": factor, "until": until }),
             ),
+            Self::PasswordChanged { cause, .. } => message(
+                "customer.password_changed",
+                json!({ "customer_id": id, "cause": cause.as_str() }),
+            ),
             Self::SessionRevoked { id: session_id, reason, .. } => message(
                 "customer.session_revoked",
                 json!({ "customer_id": id, "session_id": session_id, "reason": reason }),
@@ -266,6 +298,7 @@ impl Event {
             ),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
+            | Self::TokenVoided { .. }
             | Self::MailQueued(_)
             | Self::PhoneRequested(_)
             | Self::PhoneCodeFailed
@@ -335,6 +368,9 @@ impl Event {
                 json!({ "purpose": token.purpose, "expires_at": token.expires_at }),
             ),
             Self::TokenUsed { .. } => trace("token.used", json!({})),
+            Self::TokenVoided { purpose, .. } => {
+                trace("token.voided", json!({ "purpose": purpose }))
+            }
             Self::MailQueued(mail) => {
                 trace("mail.queued", json!({ "mail_id": mail.id, "kind": mail.body.kind() }))
             }
@@ -349,6 +385,9 @@ impl Event {
             }
             Self::PasswordRehashed { .. } => trace("password.rehashed", json!({})),
             Self::PasswordChosen { .. } => trace("password.chosen", json!({})),
+            Self::PasswordChanged { cause, .. } => {
+                trace("customer.password_changed", json!({ "cause": cause.as_str() }))
+            }
             Self::DeviceRemembered(device) => {
                 trace("device.remembered", json!({ "device_id": device.id }))
             }
@@ -398,6 +437,7 @@ pub const MESSAGE_KINDS: &[&str] = &[
     "customer.verified",
     "customer.signed_in",
     "customer.sign_in_locked",
+    "customer.password_changed",
     "customer.session_revoked",
     "preferences.updated",
     "address.created",

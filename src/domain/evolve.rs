@@ -92,7 +92,14 @@ pub fn evolve(state: &mut State, event: &Event) {
                 flow.failures += 1;
             }
         }
-        Event::PasswordRehashed { hash } | Event::PasswordChosen { hash } => {
+        Event::TokenVoided { hash, at, .. } => {
+            if let Some(token) = state.tokens.get_mut(hash) {
+                token.voided_at = Some(*at);
+            }
+        }
+        Event::PasswordRehashed { hash }
+        | Event::PasswordChosen { hash }
+        | Event::PasswordChanged { hash, .. } => {
             state.password_hash = Some(hash.as_str().to_owned())
         }
         Event::DeviceRemembered(device) => {

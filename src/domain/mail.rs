@@ -19,6 +19,10 @@ pub enum MailBody {
     PhoneChanged,
     /// Your account has no phone number any more.
     PhoneRemoved,
+    /// Choose another password, with the link's token.
+    ResetPassword { nonce: [u8; 32] },
+    /// Your password is another one now.
+    PasswordChanged,
 }
 
 impl MailBody {
@@ -30,14 +34,21 @@ impl MailBody {
             Self::AlreadyRegisteredPending { .. } => "already_registered_pending",
             Self::PhoneChanged => "phone_changed",
             Self::PhoneRemoved => "phone_removed",
+            Self::ResetPassword { .. } => "reset_password",
+            Self::PasswordChanged => "password_changed",
         }
     }
 
     /// What the token of the mail's link is derived from, where the mail has a link.
     pub fn nonce(&self) -> Option<[u8; 32]> {
         match self {
-            Self::VerifyEmail { nonce } | Self::AlreadyRegisteredPending { nonce } => Some(*nonce),
-            Self::AlreadyRegistered | Self::PhoneChanged | Self::PhoneRemoved => None,
+            Self::VerifyEmail { nonce }
+            | Self::AlreadyRegisteredPending { nonce }
+            | Self::ResetPassword { nonce } => Some(*nonce),
+            Self::AlreadyRegistered
+            | Self::PhoneChanged
+            | Self::PhoneRemoved
+            | Self::PasswordChanged => None,
         }
     }
 }

@@ -42,7 +42,8 @@ pub struct OneTimeToken {
     /// The password that came with the registration which sent this token: whoever confirms by it
     /// gets the password of that registration, not of somebody else's earlier one.
     pub password_hash: Option<String>,
-    /// The address that it is about, where it is about one.
+    /// The address that it is about: the new one to confirm, the old one to bring back, the one
+    /// that a link to a new password was sent to. Of no other purpose.
     pub email: Option<EmailAddress>,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,

@@ -25,9 +25,8 @@ use crate::domain::phone::PhoneNumber;
 use crate::domain::place::{Locale, TimeZone};
 use crate::domain::session::Client;
 use crate::domain::text::{Label, PersonName};
-use crate::security::passwords::{
-    MAX_CODE_POINTS, MIN_CODE_POINTS, Password, PasswordFault, Person,
-};
+use crate::security::password_policy::{PasswordFault, PasswordPolicy, Person};
+use crate::security::passwords::Password;
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, post};
@@ -53,7 +52,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
 struct RegisterBody {
     #[schema(format = "email", max_length = 254, example = "anh@example.org")]
     email: String,
-    /// 8 to 128 characters, neither common nor made from the name or address.
+    /// 8 to 128 characters, not known from breaches, not made from the name or address.
     #[schema(format = "password", min_length = 8, max_length = 128)]
     password: String,
     #[schema(max_length = 100, example = "Thị Ánh")]
@@ -74,7 +73,7 @@ struct RegisterBody {
     customer_type: Option<String>,
 }
 
-pub(super) fn read_applicant(form: &mut Form<'_>) -> Option<Applicant> {
+pub(super) fn read_applicant(form: &mut Form<'_>, policy: &PasswordPolicy) -> Option<Applicant> {
     let email = form.required("email", |raw| parsed(raw, EmailAddress::parse));
     let password = form.required("password", chosen);
     let first_name = form.required("first_name", |raw| parsed(raw, PersonName::parse));
@@ -89,7 +88,7 @@ pub(super) fn read_applicant(form: &mut Form<'_>) -> Option<Applicant> {
         let names: Vec<_> =
             [&first_name, &last_name].into_iter().flatten().map(PersonName::as_str).collect();
         let person = Person { names: &names, email: email.as_ref().map(EmailAddress::as_str) };
-        if let Err(fault) = password.check(person) {
+        if let Err(fault) = policy.judge(password, person) {
             form.refuse("password", password_fault(fault));
         }
     }
@@ -106,18 +105,13 @@ pub(super) fn read_applicant(form: &mut Form<'_>) -> Option<Applicant> {
     })
 }
 
-fn chosen(raw: Raw<'_>) -> Result<Password, FieldFault> {
+/// A password to be.
+pub(super) fn chosen(raw: Raw<'_>) -> Result<Password, FieldFault> {
     Password::chosen(raw.text()?).map_err(password_fault)
 }
 
-fn password_fault(fault: PasswordFault) -> FieldFault {
-    let detail = match fault {
-        PasswordFault::TooShort => format!("Must have at least {MIN_CODE_POINTS} characters."),
-        PasswordFault::TooLong => format!("Must have at most {MAX_CODE_POINTS} characters."),
-        PasswordFault::TooCommon => "Is among the passwords that everybody tries first.".into(),
-        PasswordFault::DerivedFromPerson => "Must not be made from the name or address.".into(),
-    };
-    FieldFault::new(fault.code(), detail)
+pub(super) fn password_fault(fault: PasswordFault) -> FieldFault {
+    FieldFault::new(fault.code(), fault.detail())
 }
 
 /// A token from a mail.
@@ -213,7 +207,7 @@ pub(super) fn read_email(form: &mut Form<'_>) -> Option<EmailAddress> {
 
 /// What a request that may cause a mail is told, whatever it caused.
 #[derive(Serialize, ToSchema)]
-struct Sent {
+pub(super) struct Sent {
     #[schema(value_type = String, example = "verification_sent")]
     status: &'static str,
 }
@@ -227,12 +221,15 @@ struct FirstSession {
 }
 
 /// The same answer for every address, with how the caller's own quota stands.
-fn sent(counted: Counted<Result<(), RegistrationError>>) -> Result<HttpResponse, Problem> {
+pub(super) fn sent(
+    counted: Counted<Result<(), RegistrationError>>,
+    status: &'static str,
+) -> Result<HttpResponse, Problem> {
     let Counted { standing, result } = counted;
     result.map_err(|error| tell_refused(error.into(), standing.as_ref()))?;
     let mut response = HttpResponse::Accepted();
     tell(&mut response, standing.as_ref());
-    Ok(response.json(Sent { status: "verification_sent" }))
+    Ok(response.json(Sent { status }))
 }
 
 /// What passed the gate, and a 200 that tells how the caller's own quota stands; or the refusal.
@@ -262,8 +259,9 @@ async fn register(
     address: ClientAddress,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let applicant = body.read(read_applicant)?;
-    sent(services.registration.register(applicant, &origin(&identity, address)).await)
+    let applicant = body.read(|form| read_applicant(form, &services.password_policy))?;
+    let counted = services.registration.register(applicant, &origin(&identity, address)).await;
+    sent(counted, "verification_sent")
 }
 
 /// Sends the verification mail again, where there is an address to verify. The answer is the same
@@ -281,7 +279,8 @@ async fn resend(
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let email = body.read(read_email)?;
-    sent(services.registration.resend(&email, &origin(&identity, address)).await)
+    let counted = services.registration.resend(&email, &origin(&identity, address)).await;
+    sent(counted, "verification_sent")
 }
 
 /// Verifies an e-mail address by the token from its mail and opens the first session.

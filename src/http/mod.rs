@@ -24,6 +24,7 @@ pub mod me;
 pub mod ops;
 pub mod pages;
 pub mod phone;
+pub mod passwords;
 pub mod pointer;
 pub mod preferences;
 pub mod principal;
@@ -130,6 +131,7 @@ pub fn configure(cfg: &mut ServiceConfig, surface: Surface) {
 
 fn configure_public(cfg: &mut ServiceConfig) {
     cfg.configure(auth::routes)
+        .configure(passwords::routes)
         .configure(me::routes)
         .configure(phone::routes)
         .configure(profile::routes)

@@ -9,6 +9,7 @@ use super::staff_keys::StaffKeys;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::gate::Gate;
 use crate::actors::phones::Phones;
+use crate::actors::passwords::Passwords;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
 use crate::actors::sessions::Sessions;
@@ -18,6 +19,7 @@ use crate::db::Database;
 use crate::domain::CustomerId;
 use crate::domain::command::{Actor, Command, Context, IdempotencyKey, Subject, Submission};
 use crate::security::access::AccessTokens;
+use crate::security::password_policy::PasswordPolicy;
 use crate::security::revoked::RevokedSessions;
 use crate::security::tokens::ThrottleKeys;
 use actix_web::HttpResponseBuilder;
@@ -33,6 +35,8 @@ pub struct Services {
     pub gate: Gate,
     pub registration: Registration,
     pub phones: Arc<Phones>,
+    pub passwords: Passwords,
+    pub password_policy: Arc<PasswordPolicy>,
     pub sessions: Arc<Sessions>,
     /// For reads.
     pub database: Database,

@@ -7,12 +7,13 @@ use super::readiness::{Found, Probe, Readiness};
 use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
-use super::{addresses, auth, customers, me, preferences, profile};
+use super::{addresses, auth, customers, me, passwords, preferences, profile};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::phones::{PhoneSettings, Phones};
+use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
 use crate::actors::sessions::{SessionSettings, Sessions};
@@ -25,6 +26,7 @@ use crate::security::access::{Access, AccessSettings, AccessTokens};
 use crate::security::codes::PhoneCodes;
 use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
+use crate::security::password_policy::PasswordPolicy;
 use crate::security::revoked::RevokedSessions;
 use crate::security::signing::{KeySet, Period, SigningKey};
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys, staff_key};
@@ -155,16 +157,31 @@ fn world(more: &[(&str, &str)]) -> World {
         database: database.clone(),
         customers: customers.clone(),
         sessions: sessions.clone(),
-        hashing,
-        allowance,
+        hashing: hashing.clone(),
+        allowance: allowance.clone(),
         keys: keys.clone(),
         tokens: OneTimeTokens::new(&root),
         clock: shared.clone(),
     };
+    let gate = Gate::new(gate, GateSettings::from(&*config));
+    let password_policy = Arc::new(PasswordPolicy::default());
+    let passwords = PasswordParts {
+        database: database.clone(),
+        customers: customers.clone(),
+        gate: gate.clone(),
+        hashing,
+        allowance,
+        keys: keys.clone(),
+        tokens: OneTimeTokens::new(&root),
+        policy: password_policy.clone(),
+        clock: shared.clone(),
+    };
     let services = Services {
         customers,
-        gate: Gate::new(gate, GateSettings::from(&*config)),
         phones: Arc::new(phones),
+        gate,
+        passwords: Passwords::new(passwords, PasswordSettings::from(&*config)),
+        password_policy,
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
         staff_keys: StaffKeys::new(database.clone()),
@@ -287,11 +304,15 @@ macro_rules! bodies {
 /// Every documented request body, by the name of its schema.
 fn bodies() -> BTreeMap<&'static str, Body> {
     bodies! {
-        "RegisterBody" auth::read_applicant
+        "RegisterBody" (|form| auth::read_applicant(form, &PasswordPolicy::default()))
         "VerifyEmailBody" auth::read_token
         "ResendBody" auth::read_email
         "LoginBody" auth::Login::read
         "RefreshBody" auth::read_refresh_token
+        "ForgotBody" auth::read_email
+        "ResetBody" passwords::Reset::read
+        "CheckBody" passwords::Check::read
+        "ChangePasswordBody" passwords::Change::read
         "MePatch" me::MePatch::read
         "ProfilePatch" profile::ProfilePatch::read
         "PreferencesPatch" preferences::PreferencesPatch::read
@@ -415,12 +436,17 @@ async fn every_route_that_needs_credentials_refuses_without() {
     assert!(guarded >= 20, "{guarded}");
 }
 
+/// Routes without `Idempotency-Key`: their bodies or answers hold secrets, of which not even a hash
+/// is kept. They are safe to repeat by their own design.
+const KEYLESS: &[&str] = &["/v1/me/password"];
+
 #[actix_web::test]
 async fn every_post_that_changes_something_documents_its_idempotency_key() {
     for (method, path, operation) in operations(&world(&[]).document().await) {
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
-        let resource = path.starts_with("/v1/me") || path.starts_with("/v1/admin");
+        let resource = (path.starts_with("/v1/me") || path.starts_with("/v1/admin"))
+            && !KEYLESS.contains(&path.as_str());
         assert_eq!(method == Method::POST && resource, has("Idempotency-Key"), "{method} {path}");
         if method == Method::PATCH {
             assert!(has("If-Match"), "{method} {path}");

@@ -35,6 +35,10 @@ pub enum MailKind {
     PhoneChanged,
     /// The account has no phone number any more. Needs `link` (to sign in).
     PhoneRemoved,
+    /// Somebody forgot the password. Needs `link`, `valid_minutes`.
+    ResetPassword,
+    /// The password is another one now. Needs `link` (to sign in).
+    PasswordChanged,
 }
 
 impl MailKind {
@@ -44,6 +48,8 @@ impl MailKind {
         Self::AlreadyRegisteredPending,
         Self::PhoneChanged,
         Self::PhoneRemoved,
+        Self::ResetPassword,
+        Self::PasswordChanged,
     ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
@@ -54,6 +60,8 @@ impl MailKind {
             Self::AlreadyRegisteredPending => "already_registered_pending",
             Self::PhoneChanged => "phone_changed",
             Self::PhoneRemoved => "phone_removed",
+            Self::ResetPassword => "reset_password",
+            Self::PasswordChanged => "password_changed",
         }
     }
 

@@ -73,6 +73,10 @@ fn sources(kind: MailKind, language: Language) -> Sources {
         (MailKind::PhoneChanged, Language::Vi) => sources!("phone_changed", "vi"),
         (MailKind::PhoneRemoved, Language::En) => sources!("phone_removed", "en"),
         (MailKind::PhoneRemoved, Language::Vi) => sources!("phone_removed", "vi"),
+        (MailKind::ResetPassword, Language::En) => sources!("reset_password", "en"),
+        (MailKind::ResetPassword, Language::Vi) => sources!("reset_password", "vi"),
+        (MailKind::PasswordChanged, Language::En) => sources!("password_changed", "en"),
+        (MailKind::PasswordChanged, Language::Vi) => sources!("password_changed", "vi"),
     }
 }
 
@@ -141,6 +145,7 @@ mod tests {
             "shop": "Chợ & Co <Sài Gòn>",
             "link": "https://shop.example/verify-email?token=abc&x=1",
             "valid_hours": 24,
+            "valid_minutes": 60,
         });
         json.as_object().unwrap().clone()
     }

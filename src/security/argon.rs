@@ -1,5 +1,6 @@
-//! Argon2id, and nothing else: making a hash, judging a password against one, and doing the same
-//! work for an account that does not exist. Pure computation, run by [`super::hashing`].
+//! Argon2id, the one kind of hash that is made here: making one, judging a password against one,
+//! and doing the same work for an account that does not exist. Hashes that other systems made are
+//! judged too, and found to need a new one. Pure computation, run by [`super::hashing`].
 
 use std::fmt;
 use std::hint::black_box;
@@ -12,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::legacy_hashes::LegacyHash;
 use super::passwords::Password;
 
 /// A stored hash may cost at most this much memory (KiB) and this many passes. Above it a row is
@@ -135,11 +137,29 @@ impl Engine {
             }
             Reference::Stored(hash) => match readable(hash) {
                 Some((hash, cost)) => self.verify_stored(password, &hash, cost),
-                None => {
-                    self.verify_dummy(password);
-                    Err(ArgonError::Unreadable)
-                }
+                None => self.verify_foreign(password, hash),
             },
+        }
+    }
+
+    /// A hash of another kind. Where the password is wrong, the work that an unknown account costs
+    /// is done as well: no account can be told by answering sooner than none (rule A12). It may
+    /// answer later by what its own kind costs, until its next sign-in replaces the hash.
+    fn verify_foreign(
+        &self,
+        password: &Password,
+        hash: &PasswordHash,
+    ) -> Result<Verdict, ArgonError> {
+        let legacy = LegacyHash::parse(hash.as_str());
+        let matches = legacy
+            .as_ref()
+            .is_some_and(|legacy| password.spellings().any(|spelling| legacy.matches(spelling)));
+        if !matches {
+            self.verify_dummy(password);
+        }
+        match legacy {
+            Some(_) => Ok(Verdict { matches, needs_rehash: matches }),
+            None => Err(ArgonError::Unreadable),
         }
     }
 
@@ -154,16 +174,18 @@ impl Engine {
         hash: &phc::PasswordHash,
         cost: Cost,
     ) -> Result<Verdict, ArgonError> {
-        match self.argon2.verify_password(password.as_bytes(), hash) {
-            Ok(()) => {
-                Ok(Verdict { matches: true, needs_rehash: is_outdated(hash, cost, self.cost) })
+        let outdated = is_outdated(hash, cost, self.cost);
+        // A hash that is not as ours are may come from a system that did not normalise.
+        let spellings = password.spellings().take(if outdated { usize::MAX } else { 1 });
+        for spelling in spellings {
+            match self.argon2.verify_password(spelling, hash) {
+                Ok(()) => return Ok(Verdict { matches: true, needs_rehash: outdated }),
+                Err(password_hash::Error::PasswordInvalid) => {}
+                Err(password_hash::Error::OutOfMemory) => return Err(ArgonError::Failed),
+                Err(_) => return Err(ArgonError::Unreadable),
             }
-            Err(password_hash::Error::PasswordInvalid) => {
-                Ok(Verdict { matches: false, needs_rehash: false })
-            }
-            Err(password_hash::Error::OutOfMemory) => Err(ArgonError::Failed),
-            Err(_) => Err(ArgonError::Unreadable),
         }
+        Ok(Verdict { matches: false, needs_rehash: false })
     }
 
     fn verify_dummy(&self, password: &Password) {
@@ -280,6 +302,44 @@ mod tests {
         assert!(engine.dummy.to_string().starts_with(&own.as_str()[..border]));
         assert_eq!(engine.dummy.to_string().len(), own.as_str().len());
         assert_eq!(engine.verifications(), 1);
+    }
+
+    #[test]
+    fn a1_hashes_of_other_systems_verify_and_ask_for_a_new_one() {
+        // made by Python's bcrypt 5.0 and argon2-cffi 25
+        let cases = [
+            ("$2b$04$ydYcFI/KdkV/Y0MqMKB9WOfeR4tK/sbmrr5CTXRsiH5sQVM2FLzWi", true),
+            (
+                "$argon2d$v=19$m=16,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$MeaCENpK2twu5BE+JPEOGkbk/1kskErevJkBlwSKnIY",
+                true,
+            ),
+            (
+                "$argon2i$v=19$m=16,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$J+f6h87iyt5Yqomwp/BnHATAqwzs8oKCoT4XVCSKp4Y",
+                true,
+            ),
+            (
+                "$argon2id$v=19$m=16,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$JJWPUdrSqsMp0JojGalecGE8DsLfx8buM76ydPIIFr8",
+                false,
+            ),
+        ];
+        let engine = engine(TINY);
+        for (hash, needs_rehash) in cases {
+            let verify = |text| engine.verify(&password(text), &stored(hash));
+            let right = Verdict { matches: true, needs_rehash };
+            assert_eq!(verify("Mật khẩu 🐧 dài"), Ok(right), "{hash}");
+            let wrong = Verdict { matches: false, needs_rehash: false };
+            assert_eq!(verify("Mật khẩu dài"), Ok(wrong), "{hash}");
+        }
+        assert_eq!(engine.verifications(), 2 * cases.len() as u64);
+    }
+
+    #[test]
+    fn a1_what_another_system_hashed_as_typed_verifies_as_typed() {
+        // "²", "…" and "ﬁ" are other characters after NFKC
+        let hash = "$2b$04$g34LD.Pqnux2Zjqj7aiNGOjpOa9XsY3fTd81Z7RueyJJrnEf30Bi6";
+        let verify = |text| engine(TINY).verify(&password(text), &stored(hash)).unwrap().matches;
+        assert!(verify("Grün²…ﬁn"));
+        assert!(!verify("Grün2...fin"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::argon::{ArgonError, Engine};
 pub use super::argon::{Cost, CostError, PasswordHash, Reference, Verdict};
+use super::password_policy::Appraisal;
 use super::passwords::Password;
 
 /// How far the hashing threads stand back behind everything else on the machine (the nice value,
@@ -167,6 +168,18 @@ impl HashingPool {
     ) -> Result<Verdict, HashError> {
         let work = move |engine: &Engine| Ok(engine.verify(&password, &reference)?);
         self.submit("verify", Some(place), work).await
+    }
+
+    /// Says all about a password that somebody thinks of choosing: here, because estimating its
+    /// strength takes as long as a cheap hash.
+    ///
+    /// # Errors
+    /// [`HashError::Overloaded`] at once when the queue is full; otherwise see [`HashError`].
+    pub async fn appraise<F>(&self, appraisal: F) -> Result<Appraisal, HashError>
+    where
+        F: FnOnce() -> Appraisal + Send + 'static,
+    {
+        self.submit("appraise", move |_| Ok(appraisal())).await
     }
 
     /// Whether a call would find room now. For who would otherwise spend work on a call that is

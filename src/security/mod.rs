@@ -8,8 +8,11 @@
 pub mod access;
 pub mod argon;
 pub mod codes;
+pub mod breached;
 pub mod hashing;
 pub mod keys;
+mod legacy_hashes;
+pub mod password_policy;
 pub mod passwords;
 pub mod revoked;
 pub mod sealing;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use customer_service::actors::worker::Worker;
-use customer_service::actors::workers::mailer::{Mailer, Settings};
+use customer_service::actors::workers::mailer::{Link, Mailer, Settings};
 use customer_service::clock::{Clock, ManualClock, SystemClock};
 use customer_service::config::Config;
 use customer_service::mail::{self, Transport};
@@ -49,8 +49,8 @@ impl Post {
         let settings = Settings {
             batch_max: 50,
             tries_max: 3,
-            verify_email: links.verify_email,
-            verify_email_hours: 24,
+            verify_email: Link { page: links.verify_email, life: TimeDelta::hours(24) },
+            reset_password: Link { page: links.reset_password, life: TimeDelta::hours(1) },
             sign_in: links.sign_in,
         };
         let tokens = Arc::new(OneTimeTokens::new(&root));

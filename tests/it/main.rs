@@ -18,6 +18,7 @@ mod messages;
 mod operators;
 mod outbox;
 mod phones;
+mod passwords;
 mod rabbit;
 mod records;
 mod registration;

@@ -10,6 +10,8 @@ use crate::harness::checker;
 use crate::harness::shopper::{PASSWORD, home, sign_in};
 use crate::harness::{Shop, Shopper};
 
+const NEW_PASSWORD: &str = "seven violet umbrellas 42";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     let shop = Shop::new().await;
@@ -38,6 +40,8 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
         .send()
         .await
         .expect(200);
+    let body = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
+    shopper.post(&node, "/v1/me/password", body).send().await.expect(204);
     for _ in 0..5 {
         sign_in(&node, &shopper.email, "wrong password 12").await.expect(401);
     }
@@ -61,6 +65,7 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
         "+849",
         "7654321",
         PASSWORD,
+        NEW_PASSWORD,
     ];
     let entries = shop.database.column("SELECT data FROM audit_entries").await;
     let messages = received.iter().map(|message| message.data.to_string());

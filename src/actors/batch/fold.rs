@@ -25,6 +25,8 @@ use std::collections::HashMap;
 pub struct Folded<'a> {
     pub before: HashMap<CustomerId, State>,
     pub after: HashMap<CustomerId, State>,
+    /// When each customer was last decided about.
+    pub decided_at: HashMap<CustomerId, DateTime<Utc>>,
     pub throttles: Vec<(Bucket, Throttle, DateTime<Utc>)>,
     pub flows: Vec<Flow>,
     pub messages: Vec<Outgoing<'a>>,
@@ -112,6 +114,9 @@ impl<'a> Fold<'a, '_> {
                 return Err(SubmitError::Rejected(rejection));
             }
         };
+        if let Some(id) = customer_id {
+            self.folded.decided_at.insert(id, submission.context.now);
+        }
         for event in decided.events {
             evolve(state, &event);
             let records = Records { clock: self.clock, context: &submission.context, customer_id };

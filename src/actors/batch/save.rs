@@ -70,6 +70,9 @@ pub async fn save(
         let before = folded.before.get(&id).unwrap_or(&empty);
         if let Some(after) = folded.after.get(&id).filter(|after| *after != before) {
             plan.customer(id, before, after);
+            if let Some(now) = folded.decided_at.get(&id) {
+                plan.password(id, before, after, *now);
+            }
         }
     }
     let shards = plan.records(folded);
@@ -81,7 +84,6 @@ pub async fn save(
 impl Plan {
     /// The rows of one customer that differ.
     fn customer(&mut self, id: CustomerId, before: &State, after: &State) {
-        let now = after.customer.as_ref().map(|customer| customer.updated_at);
         match (&before.customer, &after.customer) {
             (None, Some(customer)) => {
                 self.new_customers.push(customer);
@@ -105,7 +107,12 @@ impl Plan {
             (Some(old), Some(new)) if old != new => self.preferences.push(id, new),
             _ => {}
         }
-        if let (Some(hash), Some(now)) = (&after.password_hash, now)
+        self.books(id, before, after);
+    }
+
+    /// A password changes without its customer: it is no field of the record.
+    fn password(&mut self, id: CustomerId, before: &State, after: &State, now: DateTime<Utc>) {
+        if let Some(hash) = after.password_hash.as_ref()
             && before.password_hash.as_ref() != Some(hash)
         {
             self.passwords.push(id, hash, now);
@@ -115,7 +122,6 @@ impl Plan {
             (old, Some(new)) if old.as_ref() != Some(new) => self.phones.push(id, new),
             _ => {}
         }
-        self.books(id, before, after);
     }
 
     /// The lists of one customer, entry by entry.

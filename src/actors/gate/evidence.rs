@@ -47,7 +47,23 @@ impl Gate {
         origin: &Origin,
         command: impl Fn(Proof) -> Command + Send + Sync + 'static,
     ) -> Counted<Result<Outcome, GateError>> {
+        self.prove_prepared(who, evidence, origin, async { Ok(command) }).await
+    }
+
+    /// As [`Gate::prove`], where making the command is work of its own: that is done before the
+    /// proof is looked at, and only within the limit of calls.
+    pub async fn prove_prepared<C>(
+        &self,
+        who: SignedIn,
+        evidence: Evidence,
+        origin: &Origin,
+        prepare: impl Future<Output = Result<C, GateError>>,
+    ) -> Counted<Result<Outcome, GateError>>
+    where
+        C: Fn(Proof) -> Command + Send + Sync + 'static,
+    {
         self.pass(Path::Reauthentication, origin, async {
+            let command = prepare.await?;
             match evidence {
                 Evidence::Password(password) => {
                     self.password_again(who.customer, password, origin, Arc::new(command)).await

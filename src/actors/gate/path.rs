@@ -11,6 +11,8 @@ pub enum Path {
     Password,
     /// The link that verifies an address and opens the first session.
     EmailVerification,
+    /// The link that leads to a new password. It opens no session.
+    PasswordReset,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
     /// The code that was sent to a phone.
@@ -18,14 +20,20 @@ pub enum Path {
 }
 
 impl Path {
-    pub const ALL: [Self; 4] =
-        [Self::Password, Self::EmailVerification, Self::Reauthentication, Self::PhoneCode];
+    pub const ALL: &[Self] = &[
+        Self::Password,
+        Self::EmailVerification,
+        Self::PasswordReset,
+        Self::PhoneCode,
+        Self::Reauthentication,
+    ];
 
     /// Its name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::EmailVerification => "email_verification",
+            Self::PasswordReset => "password_reset",
             Self::Reauthentication => "reauthentication",
             Self::PhoneCode => "phone_code",
         }

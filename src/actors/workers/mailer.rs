@@ -20,8 +20,9 @@ use crate::domain::token::Purpose;
 use crate::mail::{Mail, MailFault, MailKind, Transport, Values};
 use crate::security::tokens::OneTimeTokens;
 
-/// The moments from the decision to the sending do not cost a whole hour in the mail's text.
-const HOURS_SLACK: TimeDelta = TimeDelta::minutes(5);
+/// The moments from the decision to the sending do not cost a whole hour in the mail's text, nor
+/// more than a sixtieth of a shorter life.
+const SLACK_MAX: TimeDelta = TimeDelta::minutes(5);
 
 /// How mails are sent and what they link to.
 #[derive(Clone, Debug)]
@@ -30,12 +31,21 @@ pub struct Settings {
     pub batch_max: usize,
     /// Failed tries after which a mail is given up.
     pub tries_max: u32,
-    /// Where the link of a confirmation leads.
-    pub verify_email: LinkTemplate,
-    /// How long that link is good from the decision on the mail, in hours.
-    pub verify_email_hours: u64,
+    /// The link of a confirmation.
+    pub verify_email: Link,
+    /// The link to a new password.
+    pub reset_password: Link,
     /// Where one signs in.
     pub sign_in: Url,
+}
+
+/// A link with a token.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Where it leads.
+    pub page: LinkTemplate,
+    /// How long it is good from the decision on the mail.
+    pub life: TimeDelta,
 }
 
 /// The worker; see the module.
@@ -83,36 +93,43 @@ impl Letters {
         let permanent = |cause: &str| MailFault::Permanent(cause.to_owned());
         let kind = MailKind::parse(&due.kind).ok_or_else(|| permanent("the kind is not known"))?;
         let to = due.to.clone().ok_or_else(|| permanent("the customer is gone"))?;
-        let mut values = Values::new();
-        match kind {
-            MailKind::VerifyEmail | MailKind::AlreadyRegisteredPending => {
-                let hours = self
-                    .valid_hours(due.created_at, now)
+        let values = match self.link(kind) {
+            Some((purpose, link)) => {
+                let left = time_left(link.life, due.created_at, now)
                     .ok_or_else(|| permanent("its link has expired"))?;
                 let nonce: [u8; 32] = due
                     .nonce
                     .as_deref()
                     .and_then(|nonce| nonce.try_into().ok())
                     .ok_or_else(|| permanent("the mail has no nonce for its link"))?;
-                let issued = self.tokens.issue(Purpose::VerifyEmail.as_str(), nonce);
-                let link = self.settings.verify_email.with_token(issued.token.as_str());
-                values.insert("link".to_owned(), json!(link));
-                values.insert("valid_hours".to_owned(), json!(hours));
+                let issued = self.tokens.issue(purpose.as_str(), nonce);
+                Values::from_iter([
+                    ("link".to_owned(), json!(link.page.with_token(issued.token.as_str()))),
+                    ("valid_hours".to_owned(), json!(left.num_hours().max(1))),
+                    ("valid_minutes".to_owned(), json!(left.num_minutes().max(1))),
+                ])
             }
-            MailKind::AlreadyRegistered | MailKind::PhoneChanged | MailKind::PhoneRemoved => {
-                values.insert("link".to_owned(), json!(self.settings.sign_in.as_str()));
-            }
-        }
+            None => Values::from_iter([("link".to_owned(), json!(self.settings.sign_in.as_str()))]),
+        };
         let (locale, created_at) = (due.locale.clone(), due.created_at);
         Ok(Mail { id: due.id, to, kind, locale, values, created_at })
     }
 
-    /// Whole hours that a link decided on at `created_at` is still good, at least one; `None` when
-    /// it is not.
-    fn valid_hours(&self, created_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<i64> {
-        let life = TimeDelta::try_hours(i64::try_from(self.settings.verify_email_hours).ok()?)?;
-        let left = life - (now - created_at);
-        (left > TimeDelta::zero()).then(|| (left + HOURS_SLACK).min(life).num_hours().max(1))
+    /// The link of a mail that has one with a token, and what that token is for. The others lead
+    /// to where one signs in.
+    fn link(&self, kind: MailKind) -> Option<(Purpose, &Link)> {
+        match kind {
+            MailKind::VerifyEmail | MailKind::AlreadyRegisteredPending => {
+                Some((Purpose::VerifyEmail, &self.settings.verify_email))
+            }
+            MailKind::ResetPassword => {
+                Some((Purpose::ResetPassword, &self.settings.reset_password))
+            }
+            MailKind::AlreadyRegistered
+            | MailKind::PhoneChanged
+            | MailKind::PhoneRemoved
+            | MailKind::PasswordChanged => None,
+        }
     }
 }
 
@@ -181,5 +198,31 @@ impl From<MailFault> for Undelivered {
             MailFault::Transient(cause) => Self::Transient(cause),
             MailFault::Permanent(cause) => Self::Permanent(cause),
         }
+        }
+    }
+}
+
+/// How much is left of the life of a link decided on at `created_at`; `None` when it is over.
+fn time_left(life: TimeDelta, created_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let left = life - (now - created_at);
+    let slack = (life / 60).min(SLACK_MAX);
+    (left > TimeDelta::zero()).then(|| (left + slack).min(life))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+
+    #[test]
+    fn a_mail_says_how_long_its_link_is_good_from_its_sending() {
+        let began = DateTime::UNIX_EPOCH;
+        let left = |life, age| time_left(life, began, began + age);
+        let (hour, day) = (TimeDelta::hours(1), TimeDelta::hours(24));
+        assert_eq!(left(hour, TimeDelta::seconds(2)), Some(hour));
+        assert_eq!(left(hour, TimeDelta::minutes(20)), Some(TimeDelta::minutes(41)));
+        assert_eq!(left(hour, hour), None);
+        assert_eq!(left(day, TimeDelta::minutes(4)), Some(day));
+        assert_eq!(left(day, TimeDelta::hours(1)), Some(TimeDelta::minutes(23 * 60 + 5)));
     }
 }

@@ -7,6 +7,7 @@ mod addresses;
 mod flows;
 mod lifecycle;
 mod phone;
+mod passwords;
 mod proof;
 mod record;
 mod registration;
@@ -103,6 +104,11 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::ResendVerification { mail_id, token } => {
             registration::resend(state, *mail_id, token, context)
         }
+        Command::RequestPasswordReset { mail_id, token } => {
+            passwords::request_reset(state, *mail_id, token, context)
+        }
+        Command::ResetPassword(reset) => passwords::reset(state, reset, context),
+        Command::ChangePassword(change) => passwords::change(state, change, context),
         Command::ClaimAttempt { guard, claim } => Ok(sign_in::claim(state, guard, *claim, context)),
         Command::FailAttempt { guard, claim } => Ok(sign_in::fail(state, guard, *claim, context)),
         Command::ReleaseAttempt { bucket, claim } => Ok(sign_in::release(state, *bucket, *claim)),

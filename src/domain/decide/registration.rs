@@ -214,7 +214,7 @@ fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
     if state.customer.is_none() { Ok(id) } else { Err(Rejection::Conflict) }
 }
 
-fn locale(state: &State) -> Locale {
+pub(super) fn locale(state: &State) -> Locale {
     state.preferences.as_ref().map_or_else(
         || Locale::from_stored("en".to_owned()),
         |preferences| preferences.locale.clone(),

@@ -12,7 +12,7 @@ fn faults(problem: &Problem) -> Vec<(String, &'static str)> {
 }
 
 fn applicant(body: &Value) -> Result<Applicant, Problem> {
-    Form::read(body, read_applicant)
+    Form::read(body, |form| read_applicant(form, &PasswordPolicy::default()))
 }
 
 fn sound() -> Value {
@@ -207,7 +207,8 @@ async fn a12_an_accepted_request_is_always_told_the_same() {
     let quota = Quota { name: "mail", requests: 20, window: Duration::from_secs(3600) };
     let standing =
         Standing { quota, remaining: 19, reset_after: Duration::from_secs(180), retry_after: None };
-    let answer = sent(Counted { standing: Some(standing), result: Ok(()) }).unwrap();
+    let answer =
+        sent(Counted { standing: Some(standing), result: Ok(()) }, "verification_sent").unwrap();
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     assert_eq!(answer.headers().get("ratelimit").unwrap(), "\"mail\";r=19;t=180");
     let body = actix_web::body::to_bytes(answer.into_body()).await.unwrap();
@@ -216,7 +217,9 @@ async fn a12_an_accepted_request_is_always_told_the_same() {
     let retry_after = Duration::from_secs(90);
     let standing = Standing { remaining: 0, retry_after: Some(retry_after), ..standing };
     let error = RegistrationError::RateLimited { retry_after };
-    let refused = sent(Counted { standing: Some(standing), result: Err(error) }).unwrap_err();
+    let refused =
+        sent(Counted { standing: Some(standing), result: Err(error) }, "verification_sent")
+            .unwrap_err();
     assert_eq!(told(&refused), (429, "rate_limited", Some("90".to_owned())));
     let fields = refused.respond(None);
     assert_eq!(fields.headers().get("ratelimit").unwrap(), "\"mail\";r=0;t=90");

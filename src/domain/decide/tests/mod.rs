@@ -3,6 +3,7 @@
 
 mod addresses;
 mod lifecycle;
+mod passwords;
 mod people;
 mod permissions;
 mod phones;
@@ -358,6 +359,29 @@ fn sign_in(claim: u128, session: u128) -> Command {
         },
         rehash: None,
         session: fresh_session(session),
+    }))
+}
+
+/// By the link with token `n`.
+fn reset_password(n: u8) -> Command {
+    Command::ResetPassword(Box::new(ResetPassword {
+        token_hash: hash(n),
+        password_hash: PasswordHash::new("$argon2id$Zreset"),
+        buckets: vec![BUCKET],
+        mail_id: mail_id(70),
+    }))
+}
+
+fn change_password(claim: u128, keep: u128) -> Command {
+    Command::ChangePassword(Box::new(ChangePassword {
+        proof: Proof::Password {
+            guard: GUARD,
+            claim: claim_id(claim),
+            verified_hash: PasswordHash::new(PASSWORD_HASH),
+        },
+        password_hash: PasswordHash::new("$argon2id$Zchange"),
+        keep: session_id(keep),
+        mail_id: mail_id(71),
     }))
 }
 

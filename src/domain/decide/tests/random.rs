@@ -7,6 +7,7 @@ use crate::domain::handle::{Handle, HandleKind};
 use crate::domain::preferences::Topics;
 use crate::domain::profile::date;
 use crate::domain::session::{DEVICES_MAX, SESSIONS_MAX};
+use crate::domain::token::Purpose;
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ type Step = (u8, u8, u8, bool, u32);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
-    prop::collection::vec((0..30_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+    prop::collection::vec((0..34_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
 }
 
 /// The command of a step; the choices are small, so that steps meet each other.
@@ -125,13 +126,30 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
             }
         }
         25 | 26 => move_status(Status::ALL[usize::from(a)]),
-        28 => match b {
+        27 => match b {
             0..=2 => super::phones::request(&phone(), a, seconds),
             3 => super::phones::remove(id),
             _ => super::phones::confirm(a),
         },
-        29 => super::phones::confirm(a),
-        _ => Command::Unlock { buckets: vec![BUCKET, super::phones::PHONE_GUARD.bucket] },
+        28 => super::phones::confirm(a),
+        29 => Command::Unlock { buckets: vec![BUCKET, super::phones::PHONE_GUARD.bucket] },
+        30 => Command::RequestPasswordReset {
+            mail_id: mail_id(unique),
+            token: FreshToken { nonce: secret, hash: secret, expires_at: at(seconds + DAY) },
+        },
+        31 | 32 => {
+            let token = state.tokens.keys().nth(a.into()).copied().unwrap_or(hash(a));
+            let Command::ResetPassword(mut reset) = reset_password(1) else { unreachable!() };
+            reset.token_hash = token;
+            Command::ResetPassword(reset)
+        }
+        _ => {
+            let Command::ChangePassword(mut change) = change_password(id, 1) else {
+                unreachable!()
+            };
+            change.keep = session.map_or(session_id(id), |session| session.id);
+            Command::ChangePassword(change)
+        }
     }
 }
 
@@ -141,8 +159,11 @@ fn sound(state: &State, now: DateTime<Utc>) {
         let holders = state.addresses.values().filter(|address| address.is_default(kind)).count();
         assert_eq!(holders, usize::from(!state.addresses.is_empty()), "D1: {kind:?}");
     }
-    let open = state.tokens.values().filter(|t| t.used_at.is_none() && t.voided_at.is_none());
-    assert!(open.count() <= 1, "A8: one open token");
+    for purpose in Purpose::ALL {
+        let tokens = state.tokens.values().filter(|token| token.purpose == purpose);
+        let open = tokens.filter(|token| token.used_at.is_none() && token.voided_at.is_none());
+        assert!(open.count() <= 1, "A8: one open token of {purpose:?}");
+    }
     assert!(state.tokens.values().all(|t| t.used_at.is_none() || t.voided_at.is_none()));
     let phones = state.handles.keys().filter(|handle| handle.kind == HandleKind::Phone);
     let verified = state.customer.as_ref().filter(|customer| customer.phone_verified_at.is_some());
@@ -305,7 +326,8 @@ fn m4_every_listed_message_is_told_by_some_command() {
             .into_iter()
             .chain([add_address(1, &[]), add_address(2, &[]), change_address(1, change)])
             .chain([delete_address(1), Command::SignOut { session_id: session_id(1) }])
-            .chain(failures);
+            .chain(failures)
+            .chain([claim(20), change_password(20, 2)]);
     for (n, command) in script.enumerate() {
         let then = given(state).by(staff()).at(n as i64).when(command);
         told(then.events(), &mut kinds);
