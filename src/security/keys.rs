@@ -25,6 +25,8 @@ pub enum KeyPurpose {
     Sealing,
     /// Page cursors that clients hold but may not forge.
     Pagination,
+    /// The pepper of backup codes.
+    BackupCode,
 }
 
 impl KeyPurpose {
@@ -35,6 +37,7 @@ impl KeyPurpose {
             Self::Throttle => "throttle",
             Self::Sealing => "sealing",
             Self::Pagination => "pagination",
+            Self::BackupCode => "backup_code",
         }
     }
 }
@@ -126,12 +129,13 @@ mod tests {
 
     use super::*;
 
-    const ALL: [KeyPurpose; 5] = [
+    const ALL: [KeyPurpose; 6] = [
         KeyPurpose::Refresh,
         KeyPurpose::OneTime,
         KeyPurpose::Throttle,
         KeyPurpose::Sealing,
         KeyPurpose::Pagination,
+        KeyPurpose::BackupCode,
     ];
 
     fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

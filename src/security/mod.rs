@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod argon;
+pub mod backup_codes;
 pub mod hashing;
 pub mod keys;
 pub mod passwords;
@@ -15,3 +16,4 @@ pub mod sealing;
 pub mod signing;
 pub mod social;
 pub mod tokens;
+pub mod totp;

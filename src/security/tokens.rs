@@ -28,6 +28,11 @@ pub type TokenHash = [u8; 32];
 pub struct Token(String);
 
 impl Token {
+    /// A token of another shape than those made here.
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The clear text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -218,7 +223,7 @@ pub fn parse_device_token(text: &str) -> Option<PresentedDevice> {
 const STAFF_PREFIX: &str = "csk_";
 const STAFF_ID: usize = 16;
 /// Crockford's base32, lower case: no letter that is mistaken for a digit.
-const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+pub(super) const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A staff API key just made.
