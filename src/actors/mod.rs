@@ -7,6 +7,7 @@ pub mod gate;
 pub mod origin;
 pub mod registration;
 pub mod runtime;
+pub mod second_factors;
 pub mod sessions;
 pub mod shard;
 pub mod signing;

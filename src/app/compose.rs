@@ -7,6 +7,7 @@ use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
+use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
 use crate::actors::signing;
@@ -27,6 +28,7 @@ use crate::http::services::Services;
 use crate::http::staff_keys::StaffKeys;
 use crate::mail::Transport;
 use crate::security::access::AccessTokens;
+use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
 use crate::security::revoked::RevokedSessions;
@@ -269,6 +271,8 @@ fn services(
         RefreshTokens::new(&parts.root),
         SessionSettings::from(&**config),
     ));
+    let sealer = Arc::new(Sealer::new(&parts.root));
+    let backup_codes = Arc::new(BackupCodes::new(&parts.root));
     let gate = GateParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -276,7 +280,18 @@ fn services(
         hashing: parts.hashing.clone(),
         allowance: allowance.clone(),
         keys: keys.clone(),
+        sealer: sealer.clone(),
+        backup_codes: backup_codes.clone(),
         clock: parts.clock.clone(),
+    };
+    let gate = Gate::new(gate, GateSettings::from(&**config));
+    let second_factors = SecondFactorParts {
+        database: parts.database.clone(),
+        gate: gate.clone(),
+        sealer,
+        backup_codes,
+        clock: parts.clock.clone(),
+        issuer: config.sign_in.totp_issuer.clone(),
     };
     let registration = RegistrationParts {
         database: parts.database.clone(),
@@ -290,7 +305,8 @@ fn services(
     };
     Services {
         customers,
-        gate: Gate::new(gate, GateSettings::from(&**config)),
+        gate,
+        second_factors: SecondFactors::new(second_factors),
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
         database: parts.database.clone(),

@@ -12,7 +12,8 @@ use super::mail::Mail;
 use super::outcome::SignInRefusal;
 use super::preferences::Preferences;
 use super::profile::Profile;
-use super::session::{Device, RevocationReason, SecretHash, Session};
+use super::second_factor::{FactorChange, Totp};
+use super::session::{Device, RevocationReason, SecondFactor, SecretHash, Session};
 use super::status::{ReasonCode, Status};
 use super::throttle::{Bucket, Factor, Throttle};
 use super::token::OneTimeToken;
@@ -86,6 +87,37 @@ pub enum Event {
         bucket: Bucket,
         throttle: Throttle,
     },
+    /// The first factor was right.
+    SecondFactorAsked {
+        methods: Vec<SecondFactor>,
+    },
+    /// An authenticator was handed out; it does not count yet.
+    TotpStarted(Box<Totp>),
+    /// Its first code was right.
+    TotpEnabled {
+        step: i64,
+        at: DateTime<Utc>,
+    },
+    /// A code was accepted: none up to its step is again.
+    TotpStepUsed {
+        step: i64,
+    },
+    TotpRemoved {
+        /// Whether it counted.
+        enabled: bool,
+    },
+    /// A new set, which voids the old one.
+    BackupCodesIssued {
+        hashes: Vec<SecretHash>,
+        at: DateTime<Utc>,
+    },
+    BackupCodeUsed {
+        hash: SecretHash,
+        left: usize,
+    },
+    BackupCodesRemoved,
+    /// Staff took all second factors away.
+    FactorsReset,
     FlowOpened(Box<Flow>),
     /// Finished, or given up: nobody finishes it any more.
     FlowUsed {
@@ -230,6 +262,19 @@ impl Event {
                 "customer.session_revoked",
                 json!({ "customer_id": id, "session_id": session_id, "reason": reason }),
             ),
+            Self::TotpEnabled { .. } => mfa_changed(id, SecondFactor::Totp, FactorChange::Enabled),
+            Self::TotpRemoved { enabled: true } => {
+                mfa_changed(id, SecondFactor::Totp, FactorChange::Removed)
+            }
+            Self::BackupCodesIssued { .. } => {
+                mfa_changed(id, SecondFactor::BackupCode, FactorChange::Issued)
+            }
+            Self::BackupCodeUsed { .. } => {
+                mfa_changed(id, SecondFactor::BackupCode, FactorChange::Used)
+            }
+            Self::BackupCodesRemoved => {
+                mfa_changed(id, SecondFactor::BackupCode, FactorChange::Removed)
+            }
             Self::AddressAdded { address } => message(
                 "address.created",
                 json!({ "customer_id": id, "address_id": address.id, "version": address.version }),
@@ -253,6 +298,11 @@ impl Event {
             | Self::AttemptFailed { .. }
             | Self::AttemptReleased { .. }
             | Self::AttemptSucceeded { .. }
+            | Self::SecondFactorAsked { .. }
+            | Self::TotpStarted(_)
+            | Self::TotpStepUsed { .. }
+            | Self::TotpRemoved { enabled: false }
+            | Self::FactorsReset
             | Self::FlowOpened(_)
             | Self::FlowUsed { .. }
             | Self::FlowFailed
@@ -333,6 +383,22 @@ impl Event {
             Self::SessionRevoked { id, reason, .. } => {
                 trace("session.revoked", json!({ "session_id": id, "reason": reason }))
             }
+            Self::SecondFactorAsked { methods } => {
+                trace("sign_in.second_factor_asked", json!({ "methods": methods }))
+            }
+            Self::TotpStarted(_) => trace("mfa.totp_started", json!({})),
+            Self::TotpEnabled { .. } => trace("mfa.totp_enabled", json!({})),
+            Self::TotpRemoved { enabled } => {
+                trace("mfa.totp_removed", json!({ "enabled": enabled }))
+            }
+            Self::BackupCodesIssued { hashes, .. } => {
+                trace("mfa.backup_codes_issued", json!({ "number": hashes.len() }))
+            }
+            Self::BackupCodeUsed { left, .. } => {
+                trace("mfa.backup_code_used", json!({ "left": left }))
+            }
+            Self::BackupCodesRemoved => trace("mfa.backup_codes_removed", json!({})),
+            Self::FactorsReset => trace("mfa.reset", json!({})),
             Self::AddressAdded { address } => trace(
                 "address.created",
                 json!({ "address_id": address.id, "version": address.version }),
@@ -349,11 +415,17 @@ impl Event {
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }
             | Self::AttemptSucceeded { .. }
+            | Self::TotpStepUsed { .. }
             | Self::FlowOpened(_)
             | Self::FlowUsed { .. }
             | Self::FlowFailed => None,
         }
     }
+}
+
+fn mfa_changed(id: CustomerId, factor: SecondFactor, change: FactorChange) -> Option<Message> {
+    let data = json!({ "customer_id": id, "factor": factor, "change": change });
+    Some(Message { kind: "customer.mfa_changed", data })
 }
 
 /// Every message type this version writes, for schemas and topology.
@@ -367,6 +439,7 @@ pub const MESSAGE_KINDS: &[&str] = &[
     "customer.signed_in",
     "customer.sign_in_locked",
     "customer.session_revoked",
+    "customer.mfa_changed",
     "preferences.updated",
     "address.created",
     "address.updated",

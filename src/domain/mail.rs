@@ -10,11 +10,23 @@ use super::place::Locale;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailBody {
     /// Confirm your address, with the link's token.
-    VerifyEmail { nonce: [u8; 32] },
+    VerifyEmail {
+        nonce: [u8; 32],
+    },
     /// Somebody, perhaps you, registered an address that has an account.
     AlreadyRegistered,
     /// The same where the account still waits for its confirmation; with a fresh link.
-    AlreadyRegisteredPending { nonce: [u8; 32] },
+    AlreadyRegisteredPending {
+        nonce: [u8; 32],
+    },
+    /// An authenticator is asked for from now on.
+    TotpEnabled,
+    TotpRemoved,
+    BackupCodesRenewed,
+    /// Staff took all second factors away.
+    FactorsReset,
+    /// Too many wrong codes.
+    SecondFactorLocked,
 }
 
 impl MailBody {
@@ -24,6 +36,11 @@ impl MailBody {
             Self::VerifyEmail { .. } => "verify_email",
             Self::AlreadyRegistered => "already_registered",
             Self::AlreadyRegisteredPending { .. } => "already_registered_pending",
+            Self::TotpEnabled => "totp_enabled",
+            Self::TotpRemoved => "totp_removed",
+            Self::BackupCodesRenewed => "backup_codes_renewed",
+            Self::FactorsReset => "factors_reset",
+            Self::SecondFactorLocked => "second_factor_locked",
         }
     }
 
@@ -31,7 +48,12 @@ impl MailBody {
     pub fn nonce(&self) -> Option<[u8; 32]> {
         match self {
             Self::VerifyEmail { nonce } | Self::AlreadyRegisteredPending { nonce } => Some(*nonce),
-            Self::AlreadyRegistered => None,
+            Self::AlreadyRegistered
+            | Self::TotpEnabled
+            | Self::TotpRemoved
+            | Self::BackupCodesRenewed
+            | Self::FactorsReset
+            | Self::SecondFactorLocked => None,
         }
     }
 }

@@ -4,6 +4,8 @@
 use super::command::Needs;
 use super::credential::PasswordHash;
 use super::ids::{ClaimId, SessionId};
+use super::second_factor::ShownCode;
+use super::session::SecretHash;
 use super::throttle::{Bucket, Guard};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,10 @@ pub enum Proof {
     /// A password that was verified against this hash, under a claim: hashing takes its time, and
     /// the try was claimed before it.
     Password { guard: Guard, claim: ClaimId, verified_hash: PasswordHash },
+    /// A code of the customer's authenticator.
+    Totp { guard: Guard, shown: ShownCode },
+    /// A backup code, by its hash.
+    BackupCode { guard: Guard, hash: SecretHash },
     /// The session itself, for who signed in just now.
     RecentSession { session: SessionId, max_age: TimeDelta },
 }
@@ -22,8 +28,18 @@ impl Proof {
     /// The bucket whose row is locked and counted in.
     pub fn bucket(&self) -> Option<Bucket> {
         match self {
-            Self::Password { guard, .. } => Some(guard.bucket),
+            Self::Password { guard, .. }
+            | Self::Totp { guard, .. }
+            | Self::BackupCode { guard, .. } => Some(guard.bucket),
             Self::RecentSession { .. } => None,
+        }
+    }
+
+    /// The hash that a password was verified against.
+    pub fn verified_hash(&self) -> Option<&PasswordHash> {
+        match self {
+            Self::Password { verified_hash, .. } => Some(verified_hash),
+            _ => None,
         }
     }
 
@@ -32,6 +48,7 @@ impl Proof {
         let none = Needs::default();
         match self {
             Self::Password { .. } => Needs { password: true, ..none },
+            Self::Totp { .. } | Self::BackupCode { .. } => Needs { factors: true, ..none },
             Self::RecentSession { .. } => Needs { sessions: true, ..none },
         }
     }

@@ -19,15 +19,22 @@ pub enum Factor {
     Password,
     /// The password, asked again of somebody who is signed in.
     Reauthentication,
+    /// The codes of an authenticator, wherever they are asked for.
+    Totp,
+    /// Backup codes likewise.
+    BackupCode,
 }
 
 impl Factor {
-    pub const ALL: [Self; 2] = [Self::Password, Self::Reauthentication];
+    pub const ALL: [Self; 4] =
+        [Self::Password, Self::Reauthentication, Self::Totp, Self::BackupCode];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::Reauthentication => "reauthentication",
+            Self::Totp => "totp",
+            Self::BackupCode => "backup_code",
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod health;
 pub mod idempotency;
 pub mod json;
 pub mod me;
+pub mod mfa;
 pub mod ops;
 pub mod pages;
 pub mod pointer;
@@ -130,6 +131,7 @@ pub fn configure(cfg: &mut ServiceConfig, surface: Surface) {
 fn configure_public(cfg: &mut ServiceConfig) {
     cfg.configure(auth::routes)
         .configure(me::routes)
+        .configure(mfa::routes)
         .configure(profile::routes)
         .configure(preferences::routes)
         .configure(addresses::routes)

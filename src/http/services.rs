@@ -10,6 +10,7 @@ use crate::actors::customers::{Answered, Customers};
 use crate::actors::gate::Gate;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
+use crate::actors::second_factors::SecondFactors;
 use crate::actors::sessions::Sessions;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -31,6 +32,7 @@ pub struct Services {
     /// Where every attempt at a credential passes.
     pub gate: Gate,
     pub registration: Registration,
+    pub second_factors: SecondFactors,
     pub sessions: Arc<Sessions>,
     /// For reads.
     pub database: Database,

@@ -14,6 +14,7 @@ use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
+use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::ShardSettings;
 use crate::brokers::limits::Limiter;
@@ -21,9 +22,11 @@ use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
 use crate::db::{Database, DatabaseSettings};
 use crate::security::access::{Access, AccessSettings, AccessTokens};
+use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
 use crate::security::revoked::RevokedSessions;
+use crate::security::sealing::Sealer;
 use crate::security::signing::{KeySet, Period, SigningKey};
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys, staff_key};
 use actix_web::body::to_bytes;
@@ -132,6 +135,8 @@ fn world(more: &[(&str, &str)]) -> World {
         RefreshTokens::new(&root),
         SessionSettings::from(&*config),
     ));
+    let sealer = Arc::new(Sealer::new(&root));
+    let backup_codes = Arc::new(BackupCodes::new(&root));
     let gate = GateParts {
         database: database.clone(),
         customers: customers.clone(),
@@ -139,7 +144,18 @@ fn world(more: &[(&str, &str)]) -> World {
         hashing: hashing.clone(),
         allowance: allowance.clone(),
         keys: keys.clone(),
+        sealer: sealer.clone(),
+        backup_codes: backup_codes.clone(),
         clock: shared.clone(),
+    };
+    let gate = Gate::new(gate, GateSettings::from(&*config));
+    let second_factors = SecondFactorParts {
+        database: database.clone(),
+        gate: gate.clone(),
+        sealer,
+        backup_codes,
+        clock: shared.clone(),
+        issuer: config.sign_in.totp_issuer.clone(),
     };
     let registration = RegistrationParts {
         database: database.clone(),
@@ -153,7 +169,8 @@ fn world(more: &[(&str, &str)]) -> World {
     };
     let services = Services {
         customers,
-        gate: Gate::new(gate, GateSettings::from(&*config)),
+        gate,
+        second_factors: SecondFactors::new(second_factors),
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
         staff_keys: StaffKeys::new(database.clone()),

@@ -31,11 +31,29 @@ pub enum MailKind {
     AlreadyRegistered,
     /// The same, and that customer has not confirmed yet. Needs `link`, `valid_hours`.
     AlreadyRegisteredPending,
+    /// An authenticator is asked for from now on. Needs `link` (to sign in), as all below.
+    TotpEnabled,
+    /// The authenticator was taken away.
+    TotpRemoved,
+    /// A new set of backup codes.
+    BackupCodesRenewed,
+    /// Staff took all second factors away.
+    FactorsReset,
+    /// Too many wrong codes.
+    SecondFactorLocked,
 }
 
 impl MailKind {
-    pub const ALL: [Self; 3] =
-        [Self::VerifyEmail, Self::AlreadyRegistered, Self::AlreadyRegisteredPending];
+    pub const ALL: [Self; 8] = [
+        Self::VerifyEmail,
+        Self::AlreadyRegistered,
+        Self::AlreadyRegisteredPending,
+        Self::TotpEnabled,
+        Self::TotpRemoved,
+        Self::BackupCodesRenewed,
+        Self::FactorsReset,
+        Self::SecondFactorLocked,
+    ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
     pub fn as_str(self) -> &'static str {
@@ -43,6 +61,11 @@ impl MailKind {
             Self::VerifyEmail => "verify_email",
             Self::AlreadyRegistered => "already_registered",
             Self::AlreadyRegisteredPending => "already_registered_pending",
+            Self::TotpEnabled => "totp_enabled",
+            Self::TotpRemoved => "totp_removed",
+            Self::BackupCodesRenewed => "backup_codes_renewed",
+            Self::FactorsReset => "factors_reset",
+            Self::SecondFactorLocked => "second_factor_locked",
         }
     }
 

@@ -69,6 +69,16 @@ fn sources(kind: MailKind, language: Language) -> Sources {
         (MailKind::AlreadyRegisteredPending, Language::Vi) => {
             sources!("already_registered_pending", "vi")
         }
+        (MailKind::TotpEnabled, Language::En) => sources!("totp_enabled", "en"),
+        (MailKind::TotpEnabled, Language::Vi) => sources!("totp_enabled", "vi"),
+        (MailKind::TotpRemoved, Language::En) => sources!("totp_removed", "en"),
+        (MailKind::TotpRemoved, Language::Vi) => sources!("totp_removed", "vi"),
+        (MailKind::BackupCodesRenewed, Language::En) => sources!("backup_codes_renewed", "en"),
+        (MailKind::BackupCodesRenewed, Language::Vi) => sources!("backup_codes_renewed", "vi"),
+        (MailKind::FactorsReset, Language::En) => sources!("factors_reset", "en"),
+        (MailKind::FactorsReset, Language::Vi) => sources!("factors_reset", "vi"),
+        (MailKind::SecondFactorLocked, Language::En) => sources!("second_factor_locked", "en"),
+        (MailKind::SecondFactorLocked, Language::Vi) => sources!("second_factor_locked", "vi"),
     }
 }
 

@@ -99,6 +99,13 @@ impl OneTimeTokens {
     }
 }
 
+/// The token of a flow, from 256 random bits. Presented again, it is read by
+/// [`OneTimeTokens::token_hash`].
+#[must_use]
+pub fn flow_token(random: [u8; 32]) -> Issued {
+    Issued::from_bytes(Zeroizing::new(random).as_slice())
+}
+
 const SECRET: usize = 32;
 const TAG: usize = 16;
 const REFRESH: usize = 16 + 4 + SECRET + TAG;

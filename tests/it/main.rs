@@ -22,6 +22,7 @@ mod records;
 mod registration;
 mod revocations;
 mod schema;
+mod second_factors;
 mod sessions;
 mod sign_in;
 mod signing_keys;

@@ -35,6 +35,7 @@ struct Wanted {
     devices: Vec<Uuid>,
     tokens: Vec<Uuid>,
     handles: Vec<Uuid>,
+    factors: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
 }
@@ -63,6 +64,7 @@ impl Wanted {
                 (need.devices, &mut wanted.devices),
                 (need.tokens, &mut wanted.tokens),
                 (need.handles, &mut wanted.handles),
+                (need.factors, &mut wanted.factors),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -100,6 +102,8 @@ pub async fn load(
         devices,
         tokens,
         handles,
+        totp,
+        backup_codes,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -113,6 +117,14 @@ pub async fn load(
         unless_empty(&wanted.devices, db::devices::of_customers(connection, &wanted.devices)),
         unless_empty(&wanted.tokens, db::one_time_tokens::open(connection, &wanted.tokens)),
         unless_empty(&wanted.handles, db::handles::of_customers(connection, &wanted.handles)),
+        unless_empty(
+            &wanted.factors,
+            db::second_factors::totp_of_customers(connection, &wanted.factors)
+        ),
+        unless_empty(
+            &wanted.factors,
+            db::second_factors::backup_codes_of_customers(connection, &wanted.factors)
+        ),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -143,6 +155,12 @@ pub async fn load(
     }
     for (id, (handle, held_until)) in handles {
         states.entry(id).or_default().handles.insert(handle, held_until);
+    }
+    for (id, totp) in totp {
+        states.entry(id).or_default().totp = Some(totp);
+    }
+    for (id, (hash, issued_at)) in backup_codes {
+        states.entry(id).or_default().backup_codes.insert(hash, issued_at);
     }
     Ok(Loaded {
         states,

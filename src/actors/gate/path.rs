@@ -11,18 +11,30 @@ pub enum Path {
     Password,
     /// The link that verifies an address and opens the first session.
     EmailVerification,
+    /// The second step of a sign-in.
+    SecondFactor,
+    /// The first code of an authenticator that is being set up.
+    TotpConfirmation,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
 }
 
 impl Path {
-    pub const ALL: [Self; 3] = [Self::Password, Self::EmailVerification, Self::Reauthentication];
+    pub const ALL: [Self; 5] = [
+        Self::Password,
+        Self::EmailVerification,
+        Self::SecondFactor,
+        Self::TotpConfirmation,
+        Self::Reauthentication,
+    ];
 
     /// Its name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::EmailVerification => "email_verification",
+            Self::SecondFactor => "second_factor",
+            Self::TotpConfirmation => "totp_confirmation",
             Self::Reauthentication => "reauthentication",
         }
     }

@@ -155,7 +155,12 @@ impl Mailer {
                 values.insert("link".to_owned(), json!(link));
                 values.insert("valid_hours".to_owned(), json!(hours));
             }
-            MailKind::AlreadyRegistered => {
+            MailKind::AlreadyRegistered
+            | MailKind::TotpEnabled
+            | MailKind::TotpRemoved
+            | MailKind::BackupCodesRenewed
+            | MailKind::FactorsReset
+            | MailKind::SecondFactorLocked => {
                 values.insert("link".to_owned(), json!(self.settings.sign_in.as_str()));
             }
         }
