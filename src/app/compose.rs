@@ -5,10 +5,11 @@ use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
-use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
+use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
+use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
 use crate::actors::signing;
@@ -30,6 +31,7 @@ use crate::http::services::Services;
 use crate::http::staff_keys::StaffKeys;
 use crate::mail::Transport;
 use crate::security::access::AccessTokens;
+use crate::security::backup_codes::BackupCodes;
 use crate::security::codes::PhoneCodes;
 use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
@@ -293,6 +295,8 @@ fn services(
         allowance.clone(),
         SessionSettings::from(&**config),
     ));
+    let sealer = Arc::new(Sealer::new(&parts.root));
+    let backup_codes = Arc::new(BackupCodes::new(&parts.root));
     let gate = GateParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -301,10 +305,21 @@ fn services(
         allowance: allowance.clone(),
         keys: keys.clone(),
         codes: codes.clone(),
+        sealer: sealer.clone(),
+        backup_codes: backup_codes.clone(),
         clock: parts.clock.clone(),
     };
     let phones =
         Phones::new(allowance.clone(), codes, parts.clock.clone(), PhoneSettings::from(&**config));
+    let gate = Gate::new(gate, GateSettings::from(&**config));
+    let second_factors = SecondFactorParts {
+        database: parts.database.clone(),
+        gate: gate.clone(),
+        sealer,
+        backup_codes,
+        clock: parts.clock.clone(),
+        issuer: config.sign_in.totp_issuer.clone(),
+    };
     let registration = RegistrationParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -315,7 +330,6 @@ fn services(
         tokens: OneTimeTokens::new(&parts.root),
         clock: parts.clock.clone(),
     };
-    let gate = Gate::new(gate, GateSettings::from(&**config));
     let policy = Arc::new(settings::passwords(config));
     let passwords = PasswordParts {
         database: parts.database.clone(),
@@ -334,6 +348,7 @@ fn services(
         gate,
         passwords: Passwords::new(passwords, PasswordSettings::from(&**config)),
         password_policy: policy,
+        second_factors: SecondFactors::new(second_factors),
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
         database: parts.database.clone(),

@@ -226,6 +226,11 @@ section! {
         claim_timeout_seconds: Seconds [1..=600],
         wait_ms: Millis [0..=30_000],
         recent_minutes: Minutes [1..=1_440],
+        second_factor_max_failures: u32 [5..=100],
+        second_factor_window_minutes: Minutes [1..=1_440],
+        second_factor_lock_minutes: Minutes [1..=1_440],
+        challenge_minutes: Minutes [1..=60],
+        totp_issuer: String,
     }
 }
 

@@ -27,6 +27,7 @@ pub mod pool;
 pub mod retention;
 pub mod revocations;
 pub mod schema;
+pub mod second_factors;
 pub mod sessions;
 pub mod signing_keys;
 pub mod staff_keys;

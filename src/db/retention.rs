@@ -24,6 +24,8 @@ pub enum Perishable {
     Mails,
     /// Flows, by their expiry.
     Flows,
+    /// Authenticators that nobody confirmed, by their age.
+    PendingTotp,
     /// Addresses that were given up, by the end of their keeping.
     HeldIdentifiers,
     /// Keys that sign no more, by when the next one took over or they were revoked.
@@ -35,12 +37,13 @@ pub enum Perishable {
 }
 
 impl Perishable {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::IdempotencyKeys,
         Self::OneTimeTokens,
         Self::Throttles,
         Self::Mails,
         Self::Flows,
+        Self::PendingTotp,
         Self::HeldIdentifiers,
         Self::SigningKeys,
         Self::TextMessages,
@@ -55,6 +58,7 @@ impl Perishable {
             Self::Throttles => "sign_in_throttles",
             Self::Mails => "mails",
             Self::Flows => "sign_in_flows",
+            Self::PendingTotp => "customer_totp",
             Self::HeldIdentifiers => "customer_identifiers",
             Self::SigningKeys => "signing_keys",
             Self::TextMessages => "text_messages",
@@ -66,6 +70,7 @@ impl Perishable {
         match self {
             Self::IdempotencyKeys => "created_at < $1",
             Self::OneTimeTokens | Self::Flows | Self::PhoneConfirmations => "expires_at < $1",
+            Self::PendingTotp => "created_at < $1 AND confirmed_at IS NULL",
             Self::HeldIdentifiers => "held_until < $1",
             Self::Throttles => "updated_at < $1 AND (locked_until IS NULL OR locked_until < $1)",
             Self::SigningKeys => "retired_at < $1 OR revoked_at < $1",

@@ -68,6 +68,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Codes that stand in for a lost second factor, each good once; a used one is deleted (rule A9).
+    backup_codes (customer_id, code_hash) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// Keyed hash of the code and its owner.
+        code_hash -> Bytea,
+        /// When its set was issued.
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// The groups a customer may belong to.
     customer_groups (code) {
         /// What requests and messages name it by.
@@ -140,6 +152,22 @@ diesel::table! {
         custom -> Jsonb,
         /// Rises by one with each change; the ETag.
         version -> Int8,
+    }
+}
+
+diesel::table! {
+    /// Authenticators that customers set up as a second factor (rule A9).
+    customer_totp (customer_id) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// The shared secret, sealed for this customer.
+        secret -> Bytea,
+        /// When it was handed out.
+        created_at -> Timestamptz,
+        /// First valid code; the factor counts from then on.
+        confirmed_at -> Nullable<Timestamptz>,
+        /// Latest time step whose code was accepted; none up to it is accepted again.
+        last_step -> Nullable<Int8>,
     }
 }
 
@@ -500,10 +528,12 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(
     addresses,
     audit_entries,
+    backup_codes,
     customer_groups,
     customer_identifiers,
     customer_preferences,
     customer_profiles,
+    customer_totp,
     customers,
     devices,
     idempotency_keys,

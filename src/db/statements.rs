@@ -385,6 +385,46 @@ bulk! {
         used_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
     }
 
+    /// A step that was used meanwhile is not used again: the count of rows tells.
+    SaveTotp [
+        "INSERT INTO customer_totp AS t (customer_id, secret, created_at, confirmed_at, last_step) \
+         SELECT * FROM unnest(",
+        ") ON CONFLICT (customer_id) DO UPDATE SET secret = excluded.secret, created_at = excluded.created_at, \
+         confirmed_at = excluded.confirmed_at, last_step = excluded.last_step \
+         WHERE t.secret <> excluded.secret OR t.last_step IS NULL OR t.last_step < excluded.last_step"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        secret: Bytea = Vec<u8>,
+        created_at: Timestamptz = DateTime<Utc>,
+        confirmed_at: Nullable<Timestamptz> = Option<DateTime<Utc>>,
+        last_step: Nullable<BigInt> = Option<i64>,
+    }
+
+    DeleteTotp [
+        "DELETE FROM customer_totp WHERE customer_id = ANY (",
+        ")"
+    ] {
+        customer_id: SqlUuid = Uuid,
+    }
+
+    InsertBackupCodes [
+        "INSERT INTO backup_codes (customer_id, code_hash, created_at) SELECT * FROM unnest(",
+        ")"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        code_hash: Bytea = Vec<u8>,
+        created_at: Timestamptz = DateTime<Utc>,
+    }
+
+    /// A code that was used meanwhile is gone: the count of rows tells.
+    DeleteBackupCodes [
+        "DELETE FROM backup_codes AS t USING unnest(",
+        ") AS u (customer_id, code_hash) WHERE t.customer_id = u.customer_id AND t.code_hash = u.code_hash"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        code_hash: Bytea = Vec<u8>,
+    }
+
     /// Gives every bucket a row where it has none, locks the rows in the order of their keys, and
     /// returns them.
     LockThrottles [

@@ -15,8 +15,9 @@ use super::phone_confirmation::FreshCode;
 use super::place::{Currency, Locale, TimeZone};
 use super::preferences::Topics;
 use super::proof::Proof;
+use super::second_factor::ShownCode;
 pub use super::session::SignInMethod;
-use super::session::{Client, Device, SecretHash, SessionPolicy};
+use super::session::{Client, Device, SecondFactor, SecretHash, SessionPolicy};
 use super::status::{ReasonCode, Status};
 use super::text::{Label, Line, PersonName, never_printed};
 use super::throttle::{Bucket, Guard};
@@ -159,6 +160,34 @@ pub enum Command {
         claim: ClaimId,
     },
     SignIn(Box<SignIn>),
+    /// The second step of a sign-in.
+    AnswerChallenge(Box<AnswerChallenge>),
+    /// Hands out an authenticator. The proof is needed where there is a second factor already.
+    StartTotp {
+        proof: Option<Proof>,
+        /// Sealed.
+        secret: Vec<u8>,
+    },
+    /// The first code of the authenticator that was handed out.
+    ConfirmTotp {
+        shown: ShownCode,
+        /// The backup codes that come with it.
+        codes: Vec<SecretHash>,
+        mail_id: MailId,
+    },
+    RemoveTotp {
+        proof: Proof,
+        mail_id: MailId,
+    },
+    RenewBackupCodes {
+        proof: Proof,
+        codes: Vec<SecretHash>,
+        mail_id: MailId,
+    },
+    /// Takes all second factors away, for an owner that lost them.
+    ResetFactors {
+        mail_id: MailId,
+    },
     /// Begins a ceremony that its holder finishes later.
     OpenFlow {
         flow: Box<Flow>,
@@ -304,6 +333,37 @@ pub struct SignIn {
     /// A hash of today's cost, when the verified one was of another.
     pub rehash: Option<PasswordHash>,
     pub session: FreshSession,
+    /// What is answered instead of a session where there is a second factor.
+    pub challenge: Option<FreshChallenge>,
+}
+
+/// A challenge about to be made: the flow that a second step finishes.
+#[derive(Clone)]
+pub struct FreshChallenge {
+    pub hash: SecretHash,
+    /// Sealed: what the second step needs of the first.
+    pub payload: Vec<u8>,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What a first step showed.
+#[derive(Clone)]
+pub struct FirstStep {
+    pub method: SignInMethod,
+    /// The hash that was verified: should it have changed since, the challenge is void.
+    pub password: Option<PasswordHash>,
+}
+
+/// A second factor shown in answer to a challenge.
+#[derive(Clone)]
+pub struct AnswerChallenge {
+    pub challenge: SecretHash,
+    pub first: FirstStep,
+    pub shown: SecondFactor,
+    pub proof: Proof,
+    pub session: FreshSession,
+    /// Of the mail that tells of a lock.
+    pub mail_id: MailId,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -364,7 +424,16 @@ pub struct AddressChange {
     pub default_billing: Option<bool>,
 }
 
-never_printed!(Register, SignIn, ProfileChange, PreferencesChange, AddressChange);
+never_printed!(
+    Register,
+    SignIn,
+    FreshChallenge,
+    FirstStep,
+    AnswerChallenge,
+    ProfileChange,
+    PreferencesChange,
+    AddressChange
+);
 
 /// The part of a state that a command reads, so that a batch loads no more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -378,6 +447,8 @@ pub struct Needs {
     pub tokens: bool,
     pub handles: bool,
     pub phone_confirmation: bool,
+    /// Second factors and backup codes.
+    pub factors: bool,
 }
 
 /// Of a new password: with the old one end the sessions, devices and links it may have opened.
@@ -390,6 +461,8 @@ const PASSWORD_NEEDS: Needs = Needs {
     devices: true,
     tokens: true,
     handles: false,
+    phone_confirmation: false,
+    factors: false,
 };
 
 impl Needs {
@@ -406,6 +479,7 @@ impl Needs {
             tokens: self.tokens || other.tokens,
             handles: self.handles || other.handles,
             phone_confirmation: self.phone_confirmation || other.phone_confirmation,
+            factors: self.factors || other.factors,
         }
     }
 }
@@ -443,8 +517,23 @@ impl Command {
             Self::VerifyEmail { .. } => {
                 Needs { tokens: true, sessions: true, devices: true, ..none }
             }
-            Self::SignIn(sign_in) => {
-                Needs { sessions: true, devices: true, ..none }.and(sign_in.proof.needs())
+            Self::SignIn(sign_in) => Needs { sessions: true, devices: true, factors: true, ..none }
+                .and(sign_in.proof.needs()),
+            Self::AnswerChallenge(answer) => {
+                let opening = Needs { sessions: true, devices: true, ..none };
+                let judging = Needs { password: true, factors: true, preferences: true, ..none };
+                opening.and(judging).and(answer.proof.needs())
+            }
+            Self::StartTotp { proof, .. } => {
+                let proof = proof.as_ref().map_or(none, Proof::needs);
+                Needs { factors: true, ..none }.and(proof)
+            }
+            Self::ConfirmTotp { .. } => Needs { factors: true, preferences: true, ..none },
+            Self::RemoveTotp { proof, .. } | Self::RenewBackupCodes { proof, .. } => {
+                Needs { factors: true, preferences: true, ..none }.and(proof.needs())
+            }
+            Self::ResetFactors { .. } => {
+                Needs { factors: true, sessions: true, preferences: true, ..none }
             }
             Self::Refresh { .. }
             | Self::SignOut { .. }
@@ -474,6 +563,13 @@ impl Command {
             }
             Self::ResetPassword(reset) => reset.buckets.clone(),
             Self::ChangePassword(change) => change.proof.bucket().into_iter().collect(),
+            Self::AnswerChallenge(answer) => answer.proof.bucket().into_iter().collect(),
+            Self::StartTotp { proof, .. } => {
+                proof.as_ref().and_then(Proof::bucket).into_iter().collect()
+            }
+            Self::RemoveTotp { proof, .. } | Self::RenewBackupCodes { proof, .. } => {
+                proof.bucket().into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -483,6 +579,7 @@ impl Command {
         match self {
             Self::OpenFlow { flow } => Some(flow.hash),
             Self::TakeFlow { hash, .. } => Some(*hash),
+            Self::AnswerChallenge(answer) => Some(answer.challenge),
             _ => None,
         }
     }

@@ -14,7 +14,8 @@ use super::phone::PhoneNumber;
 use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
 use super::profile::Profile;
-use super::session::{Device, RevocationReason, SecretHash, Session};
+use super::second_factor::{FactorChange, Totp};
+use super::session::{Device, RevocationReason, SecondFactor, SecretHash, Session};
 use super::status::{ReasonCode, Status};
 use super::text_message::TextMessage;
 use super::throttle::{Bucket, Factor, Throttle};
@@ -107,6 +108,37 @@ pub enum Event {
         bucket: Bucket,
         throttle: Throttle,
     },
+    /// The first factor was right.
+    SecondFactorAsked {
+        methods: Vec<SecondFactor>,
+    },
+    /// An authenticator was handed out; it does not count yet.
+    TotpStarted(Box<Totp>),
+    /// Its first code was right.
+    TotpEnabled {
+        step: i64,
+        at: DateTime<Utc>,
+    },
+    /// A code was accepted: none up to its step is again.
+    TotpStepUsed {
+        step: i64,
+    },
+    TotpRemoved {
+        /// Whether it counted.
+        enabled: bool,
+    },
+    /// A new set, which voids the old one.
+    BackupCodesIssued {
+        hashes: Vec<SecretHash>,
+        at: DateTime<Utc>,
+    },
+    BackupCodeUsed {
+        hash: SecretHash,
+        left: usize,
+    },
+    BackupCodesRemoved,
+    /// Staff took all second factors away.
+    FactorsReset,
     FlowOpened(Box<Flow>),
     /// Finished, or given up: nobody finishes it any more.
     FlowUsed {
@@ -280,6 +312,19 @@ impl Event {
                 "customer.session_revoked",
                 json!({ "customer_id": id, "session_id": session_id, "reason": reason }),
             ),
+            Self::TotpEnabled { .. } => mfa_changed(id, SecondFactor::Totp, FactorChange::Enabled),
+            Self::TotpRemoved { enabled: true } => {
+                mfa_changed(id, SecondFactor::Totp, FactorChange::Removed)
+            }
+            Self::BackupCodesIssued { .. } => {
+                mfa_changed(id, SecondFactor::BackupCode, FactorChange::Issued)
+            }
+            Self::BackupCodeUsed { .. } => {
+                mfa_changed(id, SecondFactor::BackupCode, FactorChange::Used)
+            }
+            Self::BackupCodesRemoved => {
+                mfa_changed(id, SecondFactor::BackupCode, FactorChange::Removed)
+            }
             Self::AddressAdded { address } => message(
                 "address.created",
                 json!({ "customer_id": id, "address_id": address.id, "version": address.version }),
@@ -308,6 +353,11 @@ impl Event {
             | Self::AttemptFailed { .. }
             | Self::AttemptReleased { .. }
             | Self::AttemptSucceeded { .. }
+            | Self::SecondFactorAsked { .. }
+            | Self::TotpStarted(_)
+            | Self::TotpStepUsed { .. }
+            | Self::TotpRemoved { enabled: false }
+            | Self::FactorsReset
             | Self::FlowOpened(_)
             | Self::FlowUsed { .. }
             | Self::FlowFailed
@@ -404,6 +454,22 @@ impl Event {
             Self::SessionRevoked { id, reason, .. } => {
                 trace("session.revoked", json!({ "session_id": id, "reason": reason }))
             }
+            Self::SecondFactorAsked { methods } => {
+                trace("sign_in.second_factor_asked", json!({ "methods": methods }))
+            }
+            Self::TotpStarted(_) => trace("mfa.totp_started", json!({})),
+            Self::TotpEnabled { .. } => trace("mfa.totp_enabled", json!({})),
+            Self::TotpRemoved { enabled } => {
+                trace("mfa.totp_removed", json!({ "enabled": enabled }))
+            }
+            Self::BackupCodesIssued { hashes, .. } => {
+                trace("mfa.backup_codes_issued", json!({ "number": hashes.len() }))
+            }
+            Self::BackupCodeUsed { left, .. } => {
+                trace("mfa.backup_code_used", json!({ "left": left }))
+            }
+            Self::BackupCodesRemoved => trace("mfa.backup_codes_removed", json!({})),
+            Self::FactorsReset => trace("mfa.reset", json!({})),
             Self::AddressAdded { address } => trace(
                 "address.created",
                 json!({ "address_id": address.id, "version": address.version }),
@@ -420,11 +486,17 @@ impl Event {
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }
             | Self::AttemptSucceeded { .. }
+            | Self::TotpStepUsed { .. }
             | Self::FlowOpened(_)
             | Self::FlowUsed { .. }
             | Self::FlowFailed => None,
         }
     }
+}
+
+fn mfa_changed(id: CustomerId, factor: SecondFactor, change: FactorChange) -> Option<Message> {
+    let data = json!({ "customer_id": id, "factor": factor, "change": change });
+    Some(Message { kind: "customer.mfa_changed", data })
 }
 
 /// Every message type this version writes, for schemas and topology.
@@ -439,6 +511,7 @@ pub const MESSAGE_KINDS: &[&str] = &[
     "customer.sign_in_locked",
     "customer.password_changed",
     "customer.session_revoked",
+    "customer.mfa_changed",
     "preferences.updated",
     "address.created",
     "address.updated",

@@ -81,6 +81,26 @@ pub fn evolve(state: &mut State, event: &Event) {
                 state.throttles.insert(*bucket, unlocked);
             }
         }
+        Event::TotpStarted(totp) => state.totp = Some((**totp).clone()),
+        Event::TotpEnabled { step, at } => {
+            if let Some(totp) = &mut state.totp {
+                totp.confirmed_at = Some(*at);
+                totp.last_step = Some(*step);
+            }
+        }
+        Event::TotpStepUsed { step } => {
+            if let Some(totp) = &mut state.totp {
+                totp.last_step = Some(*step);
+            }
+        }
+        Event::TotpRemoved { .. } => state.totp = None,
+        Event::BackupCodesIssued { hashes, at } => {
+            state.backup_codes = hashes.iter().map(|hash| (*hash, *at)).collect();
+        }
+        Event::BackupCodeUsed { hash, .. } => {
+            state.backup_codes.remove(hash);
+        }
+        Event::BackupCodesRemoved => state.backup_codes.clear(),
         Event::FlowOpened(flow) => state.flow = Some((**flow).clone()),
         Event::FlowUsed { at } => {
             if let Some(flow) = &mut state.flow {
@@ -151,6 +171,8 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::MailQueued(_)
         | Event::TextQueued(_)
         | Event::SignInLocked { .. }
+        | Event::SecondFactorAsked { .. }
+        | Event::FactorsReset
         | Event::SignInRefused { .. } => {}
     }
 }

@@ -10,19 +10,33 @@ use super::place::Locale;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailBody {
     /// Confirm your address, with the link's token.
-    VerifyEmail { nonce: [u8; 32] },
+    VerifyEmail {
+        nonce: [u8; 32],
+    },
     /// Somebody, perhaps you, registered an address that has an account.
     AlreadyRegistered,
     /// The same where the account still waits for its confirmation; with a fresh link.
-    AlreadyRegisteredPending { nonce: [u8; 32] },
+    AlreadyRegisteredPending {
+        nonce: [u8; 32],
+    },
     /// Your account has another phone number now.
     PhoneChanged,
     /// Your account has no phone number any more.
     PhoneRemoved,
     /// Choose another password, with the link's token.
-    ResetPassword { nonce: [u8; 32] },
+    ResetPassword {
+        nonce: [u8; 32],
+    },
     /// Your password is another one now.
     PasswordChanged,
+    /// An authenticator is asked for from now on.
+    TotpEnabled,
+    TotpRemoved,
+    BackupCodesRenewed,
+    /// Staff took all second factors away.
+    FactorsReset,
+    /// Too many wrong codes.
+    SecondFactorLocked,
 }
 
 impl MailBody {
@@ -36,6 +50,11 @@ impl MailBody {
             Self::PhoneRemoved => "phone_removed",
             Self::ResetPassword { .. } => "reset_password",
             Self::PasswordChanged => "password_changed",
+            Self::TotpEnabled => "totp_enabled",
+            Self::TotpRemoved => "totp_removed",
+            Self::BackupCodesRenewed => "backup_codes_renewed",
+            Self::FactorsReset => "factors_reset",
+            Self::SecondFactorLocked => "second_factor_locked",
         }
     }
 
@@ -48,7 +67,12 @@ impl MailBody {
             Self::AlreadyRegistered
             | Self::PhoneChanged
             | Self::PhoneRemoved
-            | Self::PasswordChanged => None,
+            | Self::PasswordChanged
+            | Self::TotpEnabled
+            | Self::TotpRemoved
+            | Self::BackupCodesRenewed
+            | Self::FactorsReset
+            | Self::SecondFactorLocked => None,
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod place;
 pub mod preferences;
 pub mod profile;
 pub mod proof;
+pub mod second_factor;
 pub mod session;
 pub mod shard;
 pub mod state;

@@ -7,7 +7,7 @@ use super::ids::{CustomerId, SessionId};
 use super::preferences::Preferences;
 use super::profile::Profile;
 use super::proof::ProofRefusal;
-use super::session::Session;
+use super::session::{SecondFactor, Session};
 use super::status::Status;
 use super::throttle::Admission;
 use chrono::{DateTime, Utc};
@@ -28,6 +28,10 @@ pub enum Outcome {
         locked_until: Option<DateTime<Utc>>,
     },
     SignedIn(Box<SignedIn>),
+    /// The first factor was right; one of these is asked for as the second.
+    SecondFactorRequired {
+        methods: Vec<SecondFactor>,
+    },
     /// The password was right, but the account may not sign in.
     SignInRefused(SignInRefusal),
     /// What was shown proves nothing; nothing else was done.
@@ -95,6 +99,12 @@ pub enum Rejection {
     NotActive(Status),
     /// A one-time token that is unknown, used, void, expired or for another purpose.
     TokenInvalid,
+    /// An authenticator is set up already.
+    FactorEnabled,
+    /// No authenticator waits for its first code, or it has waited too long.
+    FactorNotStarted,
+    /// There is no second factor that backup codes could stand in for.
+    NoSecondFactor,
     /// A flow that is unknown, finished, expired or of another kind.
     FlowInvalid,
     /// A refresh token of no live session.

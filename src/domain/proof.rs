@@ -4,6 +4,7 @@
 use super::command::Needs;
 use super::credential::PasswordHash;
 use super::ids::{ClaimId, SessionId};
+use super::second_factor::ShownCode;
 use super::session::SecretHash;
 use super::throttle::{Bucket, Guard};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,6 +18,10 @@ pub enum Proof {
     Password { guard: Guard, claim: ClaimId, verified_hash: PasswordHash },
     /// A code sent to a phone, as its keyed hash for the number that waits for one.
     PhoneCode { guard: Guard, hash: SecretHash },
+    /// A code of the customer's authenticator.
+    Totp { guard: Guard, shown: ShownCode },
+    /// A backup code, by its hash.
+    BackupCode { guard: Guard, hash: SecretHash },
     /// The session itself, for who signed in just now.
     RecentSession { session: SessionId, max_age: TimeDelta },
 }
@@ -25,8 +30,19 @@ impl Proof {
     /// The bucket whose row is locked and counted in.
     pub fn bucket(&self) -> Option<Bucket> {
         match self {
-            Self::Password { guard, .. } | Self::PhoneCode { guard, .. } => Some(guard.bucket),
+            Self::Password { guard, .. }
+            | Self::PhoneCode { guard, .. }
+            | Self::Totp { guard, .. }
+            | Self::BackupCode { guard, .. } => Some(guard.bucket),
             Self::RecentSession { .. } => None,
+        }
+    }
+
+    /// The hash that a password was verified against.
+    pub fn verified_hash(&self) -> Option<&PasswordHash> {
+        match self {
+            Self::Password { verified_hash, .. } => Some(verified_hash),
+            _ => None,
         }
     }
 
@@ -36,6 +52,7 @@ impl Proof {
         match self {
             Self::Password { .. } => Needs { password: true, ..none },
             Self::PhoneCode { .. } => Needs { phone_confirmation: true, ..none },
+            Self::Totp { .. } | Self::BackupCode { .. } => Needs { factors: true, ..none },
             Self::RecentSession { .. } => Needs { sessions: true, ..none },
         }
     }

@@ -8,6 +8,7 @@ use super::ids::{AddressId, DeviceId, SessionId};
 use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
 use super::profile::Profile;
+use super::second_factor::Totp;
 use super::session::{Device, SecretHash, Session};
 use super::throttle::{Bucket, Throttle};
 use super::token::OneTimeToken;
@@ -32,6 +33,10 @@ pub struct State {
     pub phone_confirmation: Option<PhoneConfirmation>,
     /// What the customer is found by; with an instant: given up, and kept for it until then.
     pub handles: BTreeMap<Handle, Option<DateTime<Utc>>>,
+    /// The authenticator, also one that still waits for its first code.
+    pub totp: Option<Totp>,
+    /// The unused backup codes, each with the moment of its issue.
+    pub backup_codes: BTreeMap<SecretHash, DateTime<Utc>>,
     /// The buckets that the command at hand names; several customers' commands may name one
     /// bucket, so the batch lends them to each in turn.
     pub throttles: BTreeMap<Bucket, Throttle>,

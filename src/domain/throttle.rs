@@ -21,16 +21,23 @@ pub enum Factor {
     Reauthentication,
     /// The code sent to a phone.
     PhoneCode,
+    /// The codes of an authenticator, wherever they are asked for.
+    Totp,
+    /// Backup codes likewise.
+    BackupCode,
 }
 
 impl Factor {
-    pub const ALL: [Self; 3] = [Self::Password, Self::Reauthentication, Self::PhoneCode];
+    pub const ALL: &[Self] =
+        &[Self::Password, Self::Reauthentication, Self::PhoneCode, Self::Totp, Self::BackupCode];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::Reauthentication => "reauthentication",
             Self::PhoneCode => "phone_code",
+            Self::Totp => "totp",
+            Self::BackupCode => "backup_code",
         }
     }
 }

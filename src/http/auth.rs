@@ -7,6 +7,7 @@ use super::client_address::ClientAddress;
 use super::customer_view::CustomerView;
 use super::field::{FieldFault, Raw};
 use super::form::Form;
+use super::mfa::SecondFactorAsked;
 use super::problem::{Problem, ProblemDocument};
 use super::rate_limit::{tell, tell_refused};
 use super::request_id::RequestIdentity;
@@ -14,7 +15,7 @@ use super::services::Services;
 use super::token_pair::TokenPair;
 use super::values::parsed;
 use crate::actors::allowance::Counted;
-use crate::actors::gate::{Attempt, GateError, Identifier, Path};
+use crate::actors::gate::{Attempt, Entered, GateError, Identifier, Path};
 use crate::actors::origin::{Origin, Trouble};
 use crate::actors::registration::{Applicant, RegistrationError};
 use crate::actors::sessions::RefreshError;
@@ -232,6 +233,31 @@ pub(super) fn sent(
     Ok(response.json(Sent { status }))
 }
 
+/// The answer to a right first factor: a session, or the question for the second one.
+pub(super) fn entered(
+    services: &Services,
+    entered: &Entered,
+    mut response: HttpResponseBuilder,
+) -> HttpResponse {
+    response.json(match entered {
+        Entered::SignedIn(opened) => Entrance::Open(TokenPair::opened(services, opened)),
+        Entered::Challenged(challenge) => {
+            Entrance::Asked(SecondFactorAsked::new(challenge, services.clock.now()))
+        }
+    })
+}
+
+/// What a right first factor is answered with.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "made to be written out at once")]
+pub(super) enum Entrance {
+    /// There is no second factor.
+    Open(TokenPair),
+    /// There is one.
+    Asked(SecondFactorAsked),
+}
+
 /// What passed the gate, and a 200 that tells how the caller's own quota stands; or the refusal.
 pub(super) fn passed_gate<T>(
     counted: Counted<Result<T, GateError>>,
@@ -312,7 +338,7 @@ async fn verify_email(
     tag = "sign-in",
     request_body = LoginBody,
     responses(
-        (status = 200, body = TokenPair),
+        (status = 200, body = Entrance),
         (status = 401, body = ProblemDocument, description = "`invalid_credentials`"),
         (status = 403, body = ProblemDocument, description = "only after a right password"),
         (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`")
@@ -334,8 +360,8 @@ async fn login(
         client: client(&request, address, device_name),
         origin: origin(&identity, address),
     };
-    let (opened, mut response) = passed_gate(services.gate.sign_in(attempt).await)?;
-    Ok(response.json(TokenPair::opened(&services, &opened)))
+    let (passed, response) = passed_gate(services.gate.sign_in(attempt).await)?;
+    Ok(entered(&services, &passed, response))
 }
 
 /// Exchanges a refresh token for the next token pair. A second use within 10 seconds, of a reply
@@ -385,7 +411,7 @@ pub(super) fn origin(identity: &RequestIdentity, address: ClientAddress) -> Orig
 }
 
 /// What the session's owner will recognise it by.
-fn client(request: &HttpRequest, address: ClientAddress, name: Option<Label>) -> Client {
+pub(super) fn client(request: &HttpRequest, address: ClientAddress, name: Option<Label>) -> Client {
     let agent = request.headers().get(header::USER_AGENT);
     Client {
         device_name: name.map(|name| name.as_str().to_owned()),

@@ -76,6 +76,30 @@ impl FromRequest for JsonBody {
     }
 }
 
+/// A body that may be left out: `None` when nothing was sent, otherwise as [`JsonBody`]. A body that
+/// cannot be read is refused and never taken for one that was left out.
+pub struct MaybeJsonBody(pub Option<JsonBody>);
+
+impl FromRequest for MaybeJsonBody {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<MaybeJsonBody, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if is_absent(request) {
+            return Box::pin(async { Ok(MaybeJsonBody(None)) });
+        }
+        let body = JsonBody::from_request(request, payload);
+        Box::pin(async move { body.await.map(Some).map(MaybeJsonBody) })
+    }
+}
+
+/// Whether the request has no body: by its framing (RFC 9112, section 6.3), not by its type.
+fn is_absent(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let length = headers.get(header::CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    !headers.contains_key(header::TRANSFER_ENCODING) && matches!(length, None | Some(b"0"))
+}
+
 /// Refuses every media type but JSON, and any content encoding: decompression would let a small
 /// body grow past its limit.
 fn check_type(request: &HttpRequest) -> Result<(), Problem> {

@@ -463,7 +463,7 @@ async fn buckets(services: &Services, id: CustomerId) -> Result<Vec<Bucket>, Pro
     let phone = customer.phone.filter(|_| customer.phone_verified_at.is_some());
     let phone = phone.map(|phone| keys.bucket("phone", phone.as_str()));
     let devices = devices.iter().map(|(_, device)| keys.bucket("device", &device.id.to_string()));
-    let factors = Factor::ALL.into_iter().map(|factor| services.gate.guard(factor, id).bucket);
+    let factors = Factor::ALL.iter().map(|factor| services.gate.guard(*factor, id).bucket);
     let email = keys.bucket("email", customer.email.canonical());
     Ok(std::iter::once(email).chain(phone).chain(devices).chain(factors).collect())
 }

@@ -21,10 +21,11 @@ pub mod health;
 pub mod idempotency;
 pub mod json;
 pub mod me;
+pub mod mfa;
 pub mod ops;
 pub mod pages;
-pub mod phone;
 pub mod passwords;
+pub mod phone;
 pub mod pointer;
 pub mod preferences;
 pub mod principal;
@@ -134,6 +135,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(passwords::routes)
         .configure(me::routes)
         .configure(phone::routes)
+        .configure(mfa::routes)
         .configure(profile::routes)
         .configure(preferences::routes)
         .configure(addresses::routes)

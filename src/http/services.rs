@@ -8,10 +8,11 @@ use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::gate::Gate;
-use crate::actors::phones::Phones;
 use crate::actors::passwords::Passwords;
+use crate::actors::phones::Phones;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
+use crate::actors::second_factors::SecondFactors;
 use crate::actors::sessions::Sessions;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -37,6 +38,7 @@ pub struct Services {
     pub phones: Arc<Phones>,
     pub passwords: Passwords,
     pub password_policy: Arc<PasswordPolicy>,
+    pub second_factors: SecondFactors,
     pub sessions: Arc<Sessions>,
     /// For reads.
     pub database: Database,

@@ -12,10 +12,11 @@ use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
-use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
+use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
+use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::ShardSettings;
 use crate::brokers::limits::Limiter;
@@ -23,11 +24,13 @@ use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
 use crate::db::{Database, DatabaseSettings};
 use crate::security::access::{Access, AccessSettings, AccessTokens};
+use crate::security::backup_codes::BackupCodes;
 use crate::security::codes::PhoneCodes;
 use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
 use crate::security::password_policy::PasswordPolicy;
 use crate::security::revoked::RevokedSessions;
+use crate::security::sealing::Sealer;
 use crate::security::signing::{KeySet, Period, SigningKey};
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys, staff_key};
 use actix_web::body::to_bytes;
@@ -137,6 +140,9 @@ fn world(more: &[(&str, &str)]) -> World {
         allowance.clone(),
         SessionSettings::from(&*config),
     ));
+    let sealer = Arc::new(Sealer::new(&root));
+    let backup_codes = Arc::new(BackupCodes::new(&root));
+    let codes = Arc::new(PhoneCodes::new(&root));
     let gate = GateParts {
         database: database.clone(),
         customers: customers.clone(),
@@ -144,15 +150,22 @@ fn world(more: &[(&str, &str)]) -> World {
         hashing: hashing.clone(),
         allowance: allowance.clone(),
         keys: keys.clone(),
-        codes: Arc::new(PhoneCodes::new(&root)),
+        codes: codes.clone(),
+        sealer: sealer.clone(),
+        backup_codes: backup_codes.clone(),
         clock: shared.clone(),
     };
-    let phones = Phones::new(
-        allowance.clone(),
-        gate.codes.clone(),
-        shared.clone(),
-        PhoneSettings::from(&*config),
-    );
+    let phones =
+        Phones::new(allowance.clone(), codes, shared.clone(), PhoneSettings::from(&*config));
+    let gate = Gate::new(gate, GateSettings::from(&*config));
+    let second_factors = SecondFactorParts {
+        database: database.clone(),
+        gate: gate.clone(),
+        sealer,
+        backup_codes,
+        clock: shared.clone(),
+        issuer: config.sign_in.totp_issuer.clone(),
+    };
     let registration = RegistrationParts {
         database: database.clone(),
         customers: customers.clone(),
@@ -163,7 +176,6 @@ fn world(more: &[(&str, &str)]) -> World {
         tokens: OneTimeTokens::new(&root),
         clock: shared.clone(),
     };
-    let gate = Gate::new(gate, GateSettings::from(&*config));
     let password_policy = Arc::new(PasswordPolicy::default());
     let passwords = PasswordParts {
         database: database.clone(),
@@ -182,6 +194,7 @@ fn world(more: &[(&str, &str)]) -> World {
         gate,
         passwords: Passwords::new(passwords, PasswordSettings::from(&*config)),
         password_policy,
+        second_factors: SecondFactors::new(second_factors),
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
         staff_keys: StaffKeys::new(database.clone()),

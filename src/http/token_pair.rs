@@ -99,7 +99,7 @@ fn pair(
 
 /// Whole seconds, rounded to the nearest: an access token's end is a whole second, and 600 is what
 /// its holder expects to read, not 599.
-fn seconds_until(end: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
+pub(super) fn seconds_until(end: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
     ((end - now).num_milliseconds() + 500).div_euclid(1000).max(0)
 }
 

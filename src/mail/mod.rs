@@ -39,10 +39,20 @@ pub enum MailKind {
     ResetPassword,
     /// The password is another one now. Needs `link` (to sign in).
     PasswordChanged,
+    /// An authenticator is asked for from now on. Needs `link` (to sign in), as all below.
+    TotpEnabled,
+    /// The authenticator was taken away.
+    TotpRemoved,
+    /// A new set of backup codes.
+    BackupCodesRenewed,
+    /// Staff took all second factors away.
+    FactorsReset,
+    /// Too many wrong codes.
+    SecondFactorLocked,
 }
 
 impl MailKind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: &[Self] = &[
         Self::VerifyEmail,
         Self::AlreadyRegistered,
         Self::AlreadyRegisteredPending,
@@ -50,6 +60,11 @@ impl MailKind {
         Self::PhoneRemoved,
         Self::ResetPassword,
         Self::PasswordChanged,
+        Self::TotpEnabled,
+        Self::TotpRemoved,
+        Self::BackupCodesRenewed,
+        Self::FactorsReset,
+        Self::SecondFactorLocked,
     ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
@@ -62,12 +77,17 @@ impl MailKind {
             Self::PhoneRemoved => "phone_removed",
             Self::ResetPassword => "reset_password",
             Self::PasswordChanged => "password_changed",
+            Self::TotpEnabled => "totp_enabled",
+            Self::TotpRemoved => "totp_removed",
+            Self::BackupCodesRenewed => "backup_codes_renewed",
+            Self::FactorsReset => "factors_reset",
+            Self::SecondFactorLocked => "second_factor_locked",
         }
     }
 
     /// The kind of this name, if there is one.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
     }
 }
 

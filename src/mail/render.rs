@@ -77,6 +77,16 @@ fn sources(kind: MailKind, language: Language) -> Sources {
         (MailKind::ResetPassword, Language::Vi) => sources!("reset_password", "vi"),
         (MailKind::PasswordChanged, Language::En) => sources!("password_changed", "en"),
         (MailKind::PasswordChanged, Language::Vi) => sources!("password_changed", "vi"),
+        (MailKind::TotpEnabled, Language::En) => sources!("totp_enabled", "en"),
+        (MailKind::TotpEnabled, Language::Vi) => sources!("totp_enabled", "vi"),
+        (MailKind::TotpRemoved, Language::En) => sources!("totp_removed", "en"),
+        (MailKind::TotpRemoved, Language::Vi) => sources!("totp_removed", "vi"),
+        (MailKind::BackupCodesRenewed, Language::En) => sources!("backup_codes_renewed", "en"),
+        (MailKind::BackupCodesRenewed, Language::Vi) => sources!("backup_codes_renewed", "vi"),
+        (MailKind::FactorsReset, Language::En) => sources!("factors_reset", "en"),
+        (MailKind::FactorsReset, Language::Vi) => sources!("factors_reset", "vi"),
+        (MailKind::SecondFactorLocked, Language::En) => sources!("second_factor_locked", "en"),
+        (MailKind::SecondFactorLocked, Language::Vi) => sources!("second_factor_locked", "vi"),
     }
 }
 
@@ -90,7 +100,7 @@ fn load() -> Result<Environment<'static>, minijinja::Error> {
         if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
     });
     templates.add_template("layout.html", include_str!("templates/layout.html"))?;
-    for kind in MailKind::ALL {
+    for &kind in MailKind::ALL {
         for language in Language::ALL {
             let Sources { subject, text, html } = sources(kind, language);
             for (part, source) in [("subject", subject), ("txt", text), ("html", html)] {
@@ -152,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_kind_renders_in_every_language() {
-        for kind in MailKind::ALL {
+        for &kind in MailKind::ALL {
             assert_eq!(MailKind::parse(kind.as_str()), Some(kind));
             let english = render(kind, "en", &values()).unwrap();
             let vietnamese = render(kind, "vi-VN", &values()).unwrap();
@@ -171,7 +181,7 @@ mod tests {
     fn english_mails_are_ascii_so_that_their_links_stay_readable_on_the_wire() {
         let mut values = values();
         values.insert("shop".into(), json!("Shop"));
-        for kind in MailKind::ALL {
+        for &kind in MailKind::ALL {
             let mail = render(kind, "en-GB", &values).unwrap();
             assert!(mail.text.is_ascii() && mail.html.is_ascii(), "{}", kind.as_str());
         }

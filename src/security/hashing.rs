@@ -179,7 +179,7 @@ impl HashingPool {
     where
         F: FnOnce() -> Appraisal + Send + 'static,
     {
-        self.submit("appraise", move |_| Ok(appraisal())).await
+        self.submit("appraise", None, move |_| Ok(appraisal())).await
     }
 
     /// Whether a call would find room now. For who would otherwise spend work on a call that is

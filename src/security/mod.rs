@@ -7,8 +7,9 @@
 
 pub mod access;
 pub mod argon;
-pub mod codes;
+pub mod backup_codes;
 pub mod breached;
+pub mod codes;
 pub mod hashing;
 pub mod keys;
 mod legacy_hashes;
@@ -19,3 +20,4 @@ pub mod sealing;
 pub mod signing;
 pub mod social;
 pub mod tokens;
+pub mod totp;

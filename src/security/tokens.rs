@@ -28,6 +28,11 @@ pub type TokenHash = [u8; 32];
 pub struct Token(String);
 
 impl Token {
+    /// A token of another shape than those made here.
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The clear text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -92,6 +97,13 @@ impl OneTimeTokens {
     pub fn token_hash(text: &str) -> Option<TokenHash> {
         decode::<32>(text).map(|secret| sha256(secret.as_slice()))
     }
+}
+
+/// The token of a flow, from 256 random bits. Presented again, it is read by
+/// [`OneTimeTokens::token_hash`].
+#[must_use]
+pub fn flow_token(random: [u8; 32]) -> Issued {
+    Issued::from_bytes(Zeroizing::new(random).as_slice())
 }
 
 const SECRET: usize = 32;
@@ -218,7 +230,7 @@ pub fn parse_device_token(text: &str) -> Option<PresentedDevice> {
 const STAFF_PREFIX: &str = "csk_";
 const STAFF_ID: usize = 16;
 /// Crockford's base32, lower case: no letter that is mistaken for a digit.
-const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+pub(super) const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// A staff API key just made.

@@ -36,6 +36,7 @@ struct Wanted {
     tokens: Vec<Uuid>,
     handles: Vec<Uuid>,
     phone_confirmation: Vec<Uuid>,
+    factors: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
 }
@@ -65,6 +66,7 @@ impl Wanted {
                 (need.tokens, &mut wanted.tokens),
                 (need.handles, &mut wanted.handles),
                 (need.phone_confirmation, &mut wanted.phone_confirmation),
+                (need.factors, &mut wanted.factors),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -103,6 +105,8 @@ pub async fn load(
         tokens,
         handles,
         phone_confirmations,
+        totp,
+        backup_codes,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -119,6 +123,14 @@ pub async fn load(
         unless_empty(
             &wanted.phone_confirmation,
             db::phone_confirmations::of_customers(connection, &wanted.phone_confirmation)
+        ),
+        unless_empty(
+            &wanted.factors,
+            db::second_factors::totp_of_customers(connection, &wanted.factors)
+        ),
+        unless_empty(
+            &wanted.factors,
+            db::second_factors::backup_codes_of_customers(connection, &wanted.factors)
         ),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
@@ -153,6 +165,12 @@ pub async fn load(
     }
     for (id, (handle, held_until)) in handles {
         states.entry(id).or_default().handles.insert(handle, held_until);
+    }
+    for (id, totp) in totp {
+        states.entry(id).or_default().totp = Some(totp);
+    }
+    for (id, (hash, issued_at)) in backup_codes {
+        states.entry(id).or_default().backup_codes.insert(hash, issued_at);
     }
     Ok(Loaded {
         states,

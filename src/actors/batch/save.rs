@@ -42,6 +42,10 @@ struct Plan {
     sessions: SaveSessions,
     tokens: SaveTokens,
     flows: SaveFlows,
+    deleted_totp: DeleteTotp,
+    totp: SaveTotp,
+    deleted_backup_codes: DeleteBackupCodes,
+    backup_codes: InsertBackupCodes,
     throttles: SaveThrottles,
     mails: InsertMails,
     texts: InsertTextMessages,
@@ -122,6 +126,8 @@ impl Plan {
             (old, Some(new)) if old.as_ref() != Some(new) => self.phones.push(id, new),
             _ => {}
         }
+        self.books(id, before, after);
+        self.factors(id, before, after);
     }
 
     /// The lists of one customer, entry by entry.
@@ -163,6 +169,25 @@ impl Plan {
         for (key, token) in &after.tokens {
             if before.tokens.get(key) != Some(token) {
                 self.tokens.push(id, token);
+            }
+        }
+    }
+
+    /// The second factors of one customer.
+    fn factors(&mut self, id: CustomerId, before: &State, after: &State) {
+        match (&before.totp, &after.totp) {
+            (Some(_), None) => self.deleted_totp.push(id),
+            (old, Some(new)) if old.as_ref() != Some(new) => self.totp.push(id, new),
+            _ => {}
+        }
+        for hash in
+            before.backup_codes.keys().filter(|hash| !after.backup_codes.contains_key(*hash))
+        {
+            self.deleted_backup_codes.push(id, hash);
+        }
+        for (hash, issued_at) in &after.backup_codes {
+            if !before.backup_codes.contains_key(hash) {
+                self.backup_codes.push(id, hash, *issued_at);
             }
         }
     }
@@ -226,7 +251,7 @@ impl Plan {
                 HandleKind::Social(_) => Rejection::IdentityTaken,
             }));
         }
-        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w) = tokio::join!(
+        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, aa) = tokio::join!(
             self.customers.execute(connection),
             self.touched.execute(connection),
             self.profiles.execute(connection),
@@ -237,6 +262,9 @@ impl Plan {
             self.held_identifiers.execute(connection),
             self.released_identifiers.execute(connection),
             self.deleted_phones.execute(connection),
+            self.deleted_totp.execute(connection),
+            self.totp.execute(connection),
+            self.deleted_backup_codes.execute(connection),
             self.new_customers.execute(connection),
             self.new_profiles.execute(connection),
             self.new_preferences.execute(connection),
@@ -245,12 +273,16 @@ impl Plan {
             self.deleted_devices.execute(connection),
             self.devices.execute(connection),
             self.sessions.execute(connection),
+            self.backup_codes.execute(connection),
             self.throttles.execute(connection),
             self.mails.execute(connection),
             self.phones.execute(connection),
             self.texts.execute(connection),
             self.entries.execute(connection),
         );
+        let counts = all_done([
+            a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, aa,
+        ])?;
         let [
             customers,
             touched,
@@ -262,8 +294,9 @@ impl Plan {
             held,
             released,
             phones,
-            ..,
-        ] = all_done([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w])?;
+            rest @ ..,
+        ] = counts;
+        let [no_totp, totp, no_codes, ..] = rest;
         let complete = customers == self.customers.len()
             && touched == self.touched.len()
             && profiles == self.profiles.len()
@@ -273,9 +306,12 @@ impl Plan {
             && flows == self.flows.len()
             && held == self.held_identifiers.len()
             && released == self.released_identifiers.len()
-            && phones == self.deleted_phones.len();
+            && phones == self.deleted_phones.len()
+            && no_totp == self.deleted_totp.len()
+            && totp == self.totp.len()
+            && no_codes == self.deleted_backup_codes.len();
         if !complete {
-            // A locked row that is not there, or a token used by somebody without its lock.
+            // A locked row that is not there, or a token or code used by somebody without its lock.
             return Err(Failure::Refused(Rejection::Conflict));
         }
         self.outbox.execute(connection).await?;

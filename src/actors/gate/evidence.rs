@@ -4,12 +4,14 @@
 use super::super::allowance::Counted;
 use super::super::origin::{Origin, Trouble};
 use super::claimed::{Try, changed_meanwhile};
+use super::codes::Code;
 use super::{Gate, GateError, Path, hashing_trouble};
 use crate::db;
 use crate::db::customers::Credential;
 use crate::domain::command::Subject;
 use crate::domain::outcome::Outcome;
 use crate::domain::proof::Proof;
+use crate::domain::second_factor::offered;
 use crate::domain::throttle::Factor;
 use crate::domain::{Actor, Command, CustomerId, SessionId};
 use crate::security::passwords::Password;
@@ -31,6 +33,8 @@ pub struct SignedIn {
 pub enum Evidence {
     /// Made by [`Password::presented`].
     Password(Password),
+    /// Of the authenticator, or a backup code.
+    Code(Code),
     /// Nothing but the session: enough for who signed in just now.
     RecentSession,
 }
@@ -68,7 +72,12 @@ impl Gate {
                 Evidence::Password(password) => {
                     self.password_again(who.customer, password, origin, Arc::new(command)).await
                 }
+                Evidence::Code(code) => {
+                    let proof = self.code_proof(who.customer, &code).await?;
+                    self.act(who.customer, command(proof), origin).await
+                }
                 Evidence::RecentSession => {
+                    self.must_show_nothing(who.customer).await?;
                     let max_age = self.0.settings.recent;
                     let proof = Proof::RecentSession { session: who.session, max_age };
                     self.act(who.customer, command(proof), origin).await
@@ -78,7 +87,35 @@ impl Gate {
         .await
     }
 
-    async fn act(
+    /// Carries out a command that may do without a proof; the domain decides whether it may.
+    pub async fn without_proof(
+        &self,
+        who: SignedIn,
+        origin: &Origin,
+        command: Command,
+    ) -> Counted<Result<Outcome, GateError>> {
+        self.pass(Path::Reauthentication, origin, self.act(who.customer, command, origin)).await
+    }
+
+    /// The session alone stands for its owner only where there is nothing else to show: neither a
+    /// password nor a second factor.
+    async fn must_show_nothing(&self, customer: CustomerId) -> Result<(), GateError> {
+        let read = self.0.parts.database.read(move |connection| {
+            async move {
+                let connection = &*connection;
+                tokio::try_join!(
+                    db::passwords::find(connection, customer),
+                    db::second_factors::of_customer(connection, customer)
+                )
+            }
+            .boxed()
+        });
+        let (password, factors) = read.await.map_err(Trouble::from)?;
+        let nothing = password.is_none() && offered(&factors, None).is_empty();
+        if nothing { Ok(()) } else { Err(GateError::ProofNeeded) }
+    }
+
+    pub(super) async fn act(
         &self,
         customer: CustomerId,
         command: Command,

@@ -9,13 +9,17 @@
 //! [`Path`] lists the ways in; a [`Proof`](crate::domain::proof::Proof) is made nowhere else.
 
 mod claimed;
+mod codes;
 mod evidence;
 mod path;
 mod phone_code;
+mod second_step;
 mod sign_in;
 
+pub use codes::Code;
 pub use evidence::{Evidence, SignedIn};
 pub use path::Path;
+pub use second_step::{Challenge, Entered, SecondStep};
 pub use sign_in::{Attempt, Identifier};
 
 use super::allowance::{Allowance, Counted, Quota, Standing, Trial};
@@ -32,8 +36,10 @@ use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
 use crate::domain::proof::ProofRefusal;
 use crate::domain::throttle::{Bucket, Factor, Guard, ThrottlePolicy};
 use crate::domain::{Actor, Command, Submission};
+use crate::security::backup_codes::BackupCodes;
 use crate::security::codes::PhoneCodes;
 use crate::security::hashing::{HashError, HashingPool};
+use crate::security::sealing::Sealer;
 use crate::security::tokens::ThrottleKeys;
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
@@ -45,6 +51,10 @@ use std::time::Duration;
 pub struct GateSettings {
     /// Of passwords.
     pub throttle: ThrottlePolicy,
+    /// Of second factors, each kind for itself.
+    pub second_factor: ThrottlePolicy,
+    /// How long the second step of a sign-in may follow the first (5 min).
+    pub challenge_life: TimeDelta,
     /// Calls of one client address on one path, per minute (10).
     pub calls_per_minute: u32,
     /// Longest wait for a turn, and for a try that other nodes hold.
@@ -56,14 +66,23 @@ pub struct GateSettings {
 impl From<&Config> for GateSettings {
     fn from(config: &Config) -> Self {
         let sign_in = &config.sign_in;
+        let throttle = ThrottlePolicy {
+            max_failures: usize::try_from(sign_in.max_failures).unwrap_or(usize::MAX),
+            window: sign_in.window_minutes.delta(),
+            lock: sign_in.lock_minutes.delta(),
+            lock_max: sign_in.lock_max_hours.delta(),
+            claim_timeout: sign_in.claim_timeout_seconds.delta(),
+        };
+        let max_failures = sign_in.second_factor_max_failures;
         Self {
-            throttle: ThrottlePolicy {
-                max_failures: usize::try_from(sign_in.max_failures).unwrap_or(usize::MAX),
-                window: sign_in.window_minutes.delta(),
-                lock: sign_in.lock_minutes.delta(),
-                lock_max: sign_in.lock_max_hours.delta(),
-                claim_timeout: sign_in.claim_timeout_seconds.delta(),
+            throttle,
+            second_factor: ThrottlePolicy {
+                max_failures: usize::try_from(max_failures).unwrap_or(usize::MAX),
+                window: sign_in.second_factor_window_minutes.delta(),
+                lock: sign_in.second_factor_lock_minutes.delta(),
+                ..throttle
             },
+            challenge_life: sign_in.challenge_minutes.delta(),
             calls_per_minute: config.limits.sign_in_per_minute,
             wait: sign_in.wait_ms.duration(),
             recent: sign_in.recent_minutes.delta(),
@@ -135,6 +154,8 @@ pub struct GateParts {
     pub allowance: Arc<Allowance>,
     pub keys: Arc<ThrottleKeys>,
     pub codes: Arc<PhoneCodes>,
+    pub sealer: Arc<Sealer>,
+    pub backup_codes: Arc<BackupCodes>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -213,7 +234,12 @@ impl Gate {
     /// `factor`, by the customer's id.
     pub fn guard(&self, factor: Factor, customer: crate::domain::CustomerId) -> Guard {
         let bucket = self.0.parts.keys.bucket(factor.as_str(), &customer.to_string());
-        Guard { bucket, factor, policy: self.0.settings.throttle }
+        let settings = &self.0.settings;
+        let policy = match factor {
+            Factor::Totp | Factor::BackupCode => settings.second_factor,
+            _ => settings.throttle,
+        };
+        Guard { bucket, factor, policy }
     }
 
     /// Submits a command that carries a proof, and turns the refusal of the proof into an error.

@@ -13,6 +13,10 @@ pub enum Path {
     EmailVerification,
     /// The link that leads to a new password. It opens no session.
     PasswordReset,
+    /// The second step of a sign-in.
+    SecondFactor,
+    /// The first code of an authenticator that is being set up.
+    TotpConfirmation,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
     /// The code that was sent to a phone.
@@ -24,6 +28,8 @@ impl Path {
         Self::Password,
         Self::EmailVerification,
         Self::PasswordReset,
+        Self::SecondFactor,
+        Self::TotpConfirmation,
         Self::PhoneCode,
         Self::Reauthentication,
     ];
@@ -35,6 +41,8 @@ impl Path {
             Self::EmailVerification => "email_verification",
             Self::PasswordReset => "password_reset",
             Self::Reauthentication => "reauthentication",
+            Self::SecondFactor => "second_factor",
+            Self::TotpConfirmation => "totp_confirmation",
             Self::PhoneCode => "phone_code",
         }
     }

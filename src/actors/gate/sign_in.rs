@@ -1,17 +1,19 @@
 //! Signing in by password.
 
 use super::super::allowance::{Counted, Trial};
-use super::super::origin::{Origin, Trouble, unexpected};
-use super::super::sessions::{KnownDevice, Opened, Sessions};
+use super::super::origin::{Origin, Trouble};
+use super::super::sessions::KnownDevice;
 use super::claimed::{Try, changed_meanwhile};
+use super::second_step::Entered;
 use super::{Gate, GateError, Inner, Path, hashing_trouble, note};
 use crate::db;
 use crate::db::customers::Credential;
 use crate::domain::command::SignIn;
+use crate::domain::credential::PasswordHash;
 use crate::domain::email::EmailAddress;
-use crate::domain::outcome::Outcome;
 use crate::domain::phone::PhoneNumber;
-use crate::domain::session::{Client, Device};
+use crate::domain::proof::Proof;
+use crate::domain::session::{Client, Device, SignInMethod};
 use crate::domain::throttle::{Factor, Guard};
 use crate::domain::{Actor, Command, CustomerId, DeviceId};
 use crate::security::passwords::Password;
@@ -75,7 +77,7 @@ impl Gate {
     /// look at the limits, a read and two transactions (one to claim a try and one to give it back):
     /// refusing must stay cheap. It is the one answer that comes before the limits, because it
     /// depends on nothing that the caller sent; and nobody fills the queue without passing them.
-    pub async fn sign_in(&self, attempt: Attempt) -> Counted<Result<Opened, GateError>> {
+    pub async fn sign_in(&self, attempt: Attempt) -> Counted<Result<Entered, GateError>> {
         let path = Path::Password;
         if let Err(full) = self.0.parts.hashing.check_room() {
             let result = Err(GateError::from(hashing_trouble(full)));
@@ -108,7 +110,7 @@ impl Inner {
         self: &Arc<Self>,
         attempt: &Attempt,
         mut owes_device: bool,
-    ) -> Result<Opened, GateError> {
+    ) -> Result<Entered, GateError> {
         let deadline = Instant::now() + self.settings.wait;
         for _ in 0..ROUNDS_MAX {
             let found = self.find(attempt).await?;
@@ -117,9 +119,16 @@ impl Inner {
             }
             let known = found.device.zip(attempt.device_token.clone());
             let known = known.map(|(id, token)| KnownDevice { id, token });
+            let client = &attempt.client;
+            let method = SignInMethod::Password;
+            let prepared = self.prepare_challenge(method, client, known.as_ref());
             let (session, secrets) = self.parts.sessions.prepare(attempt.client.clone(), known);
-            let settle = move |proof, rehash| {
-                Command::SignIn(Box::new(SignIn { proof, rehash, session: session.clone() }))
+            let (inner, sealing) = (Arc::clone(self), prepared.clone());
+            let settle = move |proof: Proof, rehash: Option<PasswordHash>| {
+                let password = rehash.as_ref().or(proof.verified_hash());
+                let challenge = inner.seal_challenge(&sealing, password);
+                let session = session.clone();
+                Command::SignIn(Box::new(SignIn { proof, rehash, session, challenge }))
             };
             let one = Try {
                 inner: Arc::clone(self),
@@ -135,11 +144,7 @@ impl Inner {
             if changed_meanwhile(&answer) {
                 continue;
             }
-            return match answer? {
-                Outcome::SignedIn(signed_in) => Ok(Sessions::opened(*signed_in, secrets)),
-                Outcome::SignInRefused(refusal) => Err(GateError::Refused(refusal)),
-                _ => Err(unexpected("sign_in").into()),
-            };
+            return Self::entered(answer?, secrets, prepared);
         }
         Err(GateError::InvalidCredentials)
     }

@@ -13,6 +13,7 @@ use crate::actors::worker::{Done, Worker};
 use crate::clock::Clock;
 use crate::db::retention::Perishable;
 use crate::db::{self, Database};
+use crate::domain::second_factor::SETUP_LIFE;
 
 const PERIOD: Duration = Duration::from_secs(60);
 
@@ -121,6 +122,7 @@ impl Janitor {
             Perishable::Throttles => THROTTLES_KEPT,
             Perishable::Mails => MAILS_KEPT,
             // A spent proof is remembered for as long as it could be presented, which is its expiry.
+            Perishable::PendingTotp => SETUP_LIFE,
             Perishable::Flows | Perishable::HeldIdentifiers => TimeDelta::zero(),
             Perishable::SigningKeys => self.settings.signing_keys,
             Perishable::TextMessages => TEXT_MESSAGES_KEPT,

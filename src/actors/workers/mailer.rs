@@ -128,6 +128,11 @@ impl Letters {
             MailKind::AlreadyRegistered
             | MailKind::PhoneChanged
             | MailKind::PhoneRemoved
+            | MailKind::TotpEnabled
+            | MailKind::TotpRemoved
+            | MailKind::BackupCodesRenewed
+            | MailKind::FactorsReset
+            | MailKind::SecondFactorLocked
             | MailKind::PasswordChanged => None,
         }
     }
@@ -198,7 +203,6 @@ impl From<MailFault> for Undelivered {
             MailFault::Transient(cause) => Self::Transient(cause),
             MailFault::Permanent(cause) => Self::Permanent(cause),
         }
-        }
     }
 }
 
@@ -212,7 +216,6 @@ fn time_left(life: TimeDelta, created_at: DateTime<Utc>, now: DateTime<Utc>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
 
     #[test]
     fn a_mail_says_how_long_its_link_is_good_from_its_sending() {

@@ -6,11 +6,12 @@
 mod addresses;
 mod flows;
 mod lifecycle;
-mod phone;
 mod passwords;
+mod phone;
 mod proof;
 mod record;
 mod registration;
+mod second_factor;
 mod sessions;
 mod sign_in;
 #[cfg(test)]
@@ -112,6 +113,20 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::ClaimAttempt { guard, claim } => Ok(sign_in::claim(state, guard, *claim, context)),
         Command::FailAttempt { guard, claim } => Ok(sign_in::fail(state, guard, *claim, context)),
         Command::ReleaseAttempt { bucket, claim } => Ok(sign_in::release(state, *bucket, *claim)),
+        Command::AnswerChallenge(answer) => second_factor::answer_challenge(state, answer, context),
+        Command::StartTotp { proof, secret } => {
+            second_factor::start_totp(state, proof.as_ref(), secret, context)
+        }
+        Command::ConfirmTotp { shown, codes, mail_id } => {
+            second_factor::confirm_totp(state, shown, codes, *mail_id, context)
+        }
+        Command::RemoveTotp { proof, mail_id } => {
+            second_factor::remove_totp(state, proof, *mail_id, context)
+        }
+        Command::RenewBackupCodes { proof, codes, mail_id } => {
+            second_factor::renew_backup_codes(state, proof, codes, *mail_id, context)
+        }
+        Command::ResetFactors { mail_id } => second_factor::reset(state, *mail_id, context),
         Command::OpenFlow { flow } => flows::open(state, flow),
         Command::TakeFlow { kind, .. } => flows::take(state, *kind, context),
         Command::SignIn(sign_in) => sign_in::sign_in(state, sign_in, context),

@@ -18,6 +18,19 @@ pub enum Judgement {
     Refused(Vec<Event>, ProofRefusal),
 }
 
+impl Judgement {
+    /// With what else follows where the proof proves something.
+    fn followed_by(self, event: Option<Event>) -> Self {
+        match self {
+            Self::Proven(mut events) => {
+                events.extend(event);
+                Self::Proven(events)
+            }
+            refused => refused,
+        }
+    }
+}
+
 /// Judges a proof of the customer in `state`.
 ///
 /// # Errors
@@ -39,6 +52,18 @@ pub fn judge(state: &State, proof: &Proof, context: &Context) -> Result<Judgemen
             }
         }
         Proof::PhoneCode { guard, hash } => phone_code(state, guard, hash, context)?,
+        Proof::Totp { guard, shown } => {
+            let totp = state.totp.as_ref().filter(|totp| totp.is_enabled());
+            let step = totp.and_then(|totp| totp.accepts(shown));
+            let used = step.map(|step| Event::TotpStepUsed { step });
+            counted(state, guard, used.is_some(), context).followed_by(used)
+        }
+        Proof::BackupCode { guard, hash } => {
+            let known = state.backup_codes.contains_key(hash);
+            let left = state.backup_codes.len().saturating_sub(1);
+            let used = known.then_some(Event::BackupCodeUsed { hash: *hash, left });
+            counted(state, guard, known, context).followed_by(used)
+        }
         Proof::RecentSession { session, max_age } => {
             let session = state.sessions.get(session).filter(|s| s.is_live(context.now));
             match session {

@@ -2,11 +2,16 @@
 
 use super::proof::{self, Judgement};
 use super::{Answer, Decided, Decision, decided};
-use crate::domain::command::{Context, FreshSession, SessionDevice, SignIn, SignInMethod};
+use crate::domain::command::{
+    Context, FreshChallenge, FreshSession, SessionDevice, SignIn, SignInMethod,
+};
+use crate::domain::customer::Customer;
 use crate::domain::event::Event;
+use crate::domain::flow::{Flow, FlowKind};
 use crate::domain::ids::ClaimId;
 use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
 use crate::domain::proof::ProofRefusal;
+use crate::domain::second_factor::offered;
 use crate::domain::session::{DEVICES_MAX, RevocationReason, SESSIONS_MAX, Session, SignedInBy};
 use crate::domain::state::State;
 use crate::domain::status::Status;
@@ -53,9 +58,8 @@ pub fn locked(state: &State, factor: Factor, until: Option<DateTime<Utc>>) -> Op
     Some(Event::SignInLocked { factor, until: until? })
 }
 
-/// A right password: the claim is given back whatever follows; then status, then verification.
+/// A right password: the claim is given back whatever follows.
 pub fn sign_in(state: &State, sign_in: &SignIn, context: &Context) -> Decision {
-    let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
     let mut events = match proof::judge(state, &sign_in.proof, context)? {
         Judgement::Proven(events) => events,
         Judgement::Refused(mut events, ProofRefusal::Changed) => {
@@ -67,16 +71,62 @@ pub fn sign_in(state: &State, sign_in: &SignIn, context: &Context) -> Decision {
             return decided(events, Answer::Now(Outcome::ProofRefused(refusal)));
         }
     };
+    if let Some(hash) = &sign_in.rehash {
+        events.push(Event::PasswordRehashed { hash: hash.clone() });
+    }
+    let challenge = sign_in.challenge.as_ref();
+    complete(state, SignInMethod::Password, &sign_in.session, challenge, context, events)
+}
+
+/// What follows a right first factor, whichever it was (rule A6): the second factor is asked for
+/// where there is one, then the status is looked at, then the address; then the session is open.
+///
+/// Without `challenge` (none could be made) nobody with a second factor gets any further.
+pub fn complete(
+    state: &State,
+    method: SignInMethod,
+    session: &FreshSession,
+    challenge: Option<&FreshChallenge>,
+    context: &Context,
+    mut events: Vec<Event>,
+) -> Decision {
+    let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    let methods = offered(state, None);
+    if !methods.is_empty() {
+        let challenge = challenge.ok_or(Rejection::Conflict)?;
+        let flow = Flow {
+            hash: challenge.hash,
+            kind: FlowKind::SecondFactor,
+            customer_id: Some(customer.id),
+            payload: challenge.payload.clone(),
+            created_at: context.now,
+            expires_at: challenge.expires_at,
+            failures: 0,
+            used_at: None,
+        };
+        events.push(Event::SecondFactorAsked { methods: methods.clone() });
+        events.push(Event::FlowOpened(Box::new(flow)));
+        return decided(events, Answer::Now(Outcome::SecondFactorRequired { methods }));
+    }
+    let how = SignedInBy { method, second_factor: None };
+    enter(state, customer, how, session, context, events)
+}
+
+/// All factors were shown: opens the session, unless status or address forbid it.
+pub fn enter(
+    state: &State,
+    customer: &Customer,
+    how: SignedInBy,
+    session: &FreshSession,
+    context: &Context,
+    mut events: Vec<Event>,
+) -> Decision {
     let refused = refusal(customer.status, customer.email_verified_at.is_some());
     if let Some(refusal) = refused {
         events.push(Event::SignInRefused { refusal });
         return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
     }
-    if let Some(hash) = &sign_in.rehash {
-        events.push(Event::PasswordRehashed { hash: hash.clone() });
-    }
-    let how = SignedInBy { method: SignInMethod::Password, second_factor: None };
-    let answer = open_session(state, &sign_in.session, how, context, &mut events);
+    let answer = open_session(state, session, how, context, &mut events);
     decided(events, answer)
 }
 

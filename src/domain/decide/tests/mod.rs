@@ -9,6 +9,7 @@ mod permissions;
 mod phones;
 mod random;
 mod record;
+mod second_factor;
 mod sessions;
 mod sign_in;
 
@@ -190,6 +191,9 @@ fn hash(n: u8) -> SecretHash {
 }
 
 const BUCKET: Bucket = [7; 32];
+/// The challenge that a sign-in is prepared with.
+const CHALLENGE: u8 = 0xcc;
+
 const GUARD: Guard = Guard { bucket: BUCKET, factor: Factor::Password, policy: LOCKS };
 
 const LOCKS: ThrottlePolicy = ThrottlePolicy {
@@ -359,6 +363,7 @@ fn sign_in(claim: u128, session: u128) -> Command {
         },
         rehash: None,
         session: fresh_session(session),
+        challenge: Some(challenge(CHALLENGE)),
     }))
 }
 
@@ -383,6 +388,11 @@ fn change_password(claim: u128, keep: u128) -> Command {
         keep: session_id(keep),
         mail_id: mail_id(71),
     }))
+}
+
+/// A challenge of five minutes, made at second 1,000.
+fn challenge(n: u8) -> FreshChallenge {
+    FreshChallenge { hash: hash(n), payload: vec![n], expires_at: at(1_300) }
 }
 
 fn claim(n: u128) -> Command {
