@@ -4,7 +4,9 @@
 //! `sections` lists the keys, `values` the types they may have, `layers` where values come from
 //! (defaults, file, environment), `rules` what must hold between keys.
 
+mod body_template;
 mod layers;
+mod list_items;
 mod rules;
 mod sections;
 mod social;
@@ -16,16 +18,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
+pub use body_template::{BodyTemplate, Filling};
 pub use layers::Origin as ValueOrigin;
+pub use list_items::{Country, HttpStatus};
 pub use sections::{
     Config, CustomersConfig, DatabaseConfig, HashingConfig, HttpConfig, IdempotencyConfig,
     LimitsConfig, MailConfig, MailLinks, OutboxConfig, RabbitConfig, RedisConfig, SecretsConfig,
-    SessionsConfig, ShardsConfig, SignInConfig, TelemetryConfig, TokensConfig,
+    SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, TelemetryConfig, TokensConfig,
 };
 pub use social::{ProviderConfig, ProviderKind, SocialConfig, TrustEmail};
 pub use values::{
     Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, OnRedisFailure,
-    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Span,
+    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, SmsTransport, Span,
 };
 
 use layers::Layers;

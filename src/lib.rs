@@ -15,4 +15,5 @@ pub mod domain;
 pub mod http;
 pub mod mail;
 pub mod security;
+pub mod sms;
 pub mod telemetry;

@@ -11,12 +11,13 @@ use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
 use crate::actors::signing;
-use crate::actors::worker::Workers;
+use crate::actors::worker::{WorkerRef, Workers};
 use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
 use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
 use crate::actors::workers::revocation_watch::{self, RevocationWatch};
 use crate::actors::workers::signing_watch::{self, SigningWatch};
+use crate::actors::workers::texter::{self, Texter};
 use crate::brokers::limits::Limiter;
 use crate::brokers::rabbit::Rabbit;
 use crate::brokers::redis::Redis;
@@ -29,11 +30,13 @@ use crate::http::staff_keys::StaffKeys;
 use crate::mail::Transport;
 use crate::security::access::AccessTokens;
 use crate::security::backup_codes::BackupCodes;
+use crate::security::codes::PhoneCodes;
 use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
+use crate::sms::Gateway;
 use anyhow::{Context, ensure};
 use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -52,6 +55,7 @@ pub struct Parts {
     pub rabbit: Option<Rabbit>,
     pub limiter: Arc<Limiter>,
     pub transport: Arc<Transport>,
+    pub gateway: Arc<dyn Gateway>,
     pub root: RootSecret,
     pub access: Arc<AccessTokens>,
     pub revoked: Arc<RevokedSessions>,
@@ -100,6 +104,7 @@ pub async fn parts(
     Ok(Parts {
         limiter: Arc::new(settings::limiter(&config, redis.clone())),
         transport: Arc::new(settings::mail(&config, rabbit.clone())?),
+        gateway: settings::sms(&config)?.into(),
         access: Arc::new(AccessTokens::new(settings::access(&config), keys)),
         revoked: Arc::new(RevokedSessions::new()),
         hashing: Arc::new(HashingPool::start(settings::hashing(&config))?),
@@ -210,6 +215,7 @@ fn start_workers(
     outbox_relay::describe_metrics();
     revocation_watch::describe_metrics();
     signing_watch::describe_metrics();
+    texter::describe_metrics();
     let mut workers = Workers::new();
     let outbox = Dirty::new();
     // Without a broker the messages wait in the outbox.
@@ -236,6 +242,7 @@ fn start_workers(
         settings::mailer(config),
     );
     let mailer = runtime.spawn_worker(move || mailer.clone());
+    let texter = texter_worker(config, parts, runtime);
     let life = config.sessions.access_token_minutes.delta();
     let after = AfterCommit {
         outbox,
@@ -244,6 +251,7 @@ fn start_workers(
         remember_revoked: life + CLOCK_LEEWAY,
     };
     workers.add(mailer);
+    workers.add(texter);
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let settings = settings::janitor(config)?;
     workers.add(
@@ -253,6 +261,17 @@ fn start_workers(
     workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
     workers.add(runtime.spawn_worker(signing_watch(config, parts)));
     Ok((workers, after))
+}
+
+fn texter_worker(config: &Config, parts: &Parts, runtime: &Runtime) -> WorkerRef {
+    let texter = Texter::new(
+        parts.database.clone(),
+        parts.gateway.clone(),
+        Arc::new(PhoneCodes::new(&parts.root)),
+        parts.clock.clone(),
+        settings::texter(config),
+    );
+    runtime.spawn_worker(move || texter.clone())
 }
 
 /// What handlers work with.

@@ -3,15 +3,16 @@
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
 use crate::actors::signing;
-use crate::actors::workers::{janitor, mailer, outbox_relay};
+use crate::actors::workers::{janitor, mailer, outbox_relay, texter};
 use crate::brokers::limits::{Limiter, OnFailure};
 use crate::brokers::rabbit::{self, Rabbit};
 use crate::brokers::redis::{self, Redis};
-use crate::config::{Config, MailTransport, OnRedisFailure};
+use crate::config::{Config, MailTransport, OnRedisFailure, SmsTransport};
 use crate::db::DatabaseSettings;
 use crate::mail::{self, Transport};
 use crate::security::access::AccessSettings;
 use crate::security::hashing::HashingSettings;
+use crate::sms::{self, Gateway, HttpSettings};
 use anyhow::Context;
 use chrono::TimeDelta;
 use secrecy::SecretString;
@@ -212,4 +213,36 @@ pub fn mail(config: &Config, rabbit: Option<Rabbit>) -> anyhow::Result<Transport
         MailTransport::None => mail::Settings::None,
     };
     Ok(Transport::new(settings, &config.mail.from.to_string(), rabbit)?)
+}
+
+pub fn texter(config: &Config) -> texter::Settings {
+    let from = &config.mail.from;
+    let shop = from.name.clone().unwrap_or_else(|| from.email.domain().to_owned());
+    texter::Settings { tries_max: config.sms.tries_max, shop, domain: config.sms.domain.clone() }
+}
+
+/// Whoever carries text messages. Inside the runtime that its connections live on.
+///
+/// # Errors
+/// Settings of text messages that do not fit.
+pub fn sms(config: &Config) -> anyhow::Result<Box<dyn Gateway>> {
+    let sms = &config.sms;
+    let settings = match sms.transport {
+        SmsTransport::Files => sms::Settings::Files { folder: sms.folder.clone() },
+        SmsTransport::Http => {
+            let secret = sms.secret.as_ref().map(|secret| secret.expose()).unwrap_or_default();
+            sms::Settings::Http(Box::new(HttpSettings {
+                url: sms.url.clone().context("sms.url is missing")?,
+                authorization: sms.authorization.clone(),
+                secret: SecretString::from(secret),
+                body: sms.body.clone(),
+                id_header: sms.id_header.clone(),
+                success_statuses: sms.success_statuses.iter().map(|status| status.0).collect(),
+                success_text: sms.success_text.clone(),
+                timeout: sms.timeout_ms.duration(),
+            }))
+        }
+        SmsTransport::None => sms::Settings::None,
+    };
+    Ok(sms::gateway(settings)?)
 }

@@ -8,10 +8,10 @@ use url::Url;
 
 use super::layers::variable;
 use super::social;
-use super::values::{MailTransport, ServerUrl};
+use super::values::{MailTransport, ServerUrl, SmsTransport};
 use super::{
     Config, CustomersConfig, DatabaseConfig, Fault, HashingConfig, HttpConfig, MailConfig, Note,
-    RabbitConfig, SessionsConfig, ShardsConfig, SignInConfig, TelemetryConfig, TokensConfig,
+    RabbitConfig, SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, TelemetryConfig, TokensConfig,
 };
 
 /// Connections that are kept free beside the shards: reads, sign-ins, and two workers.
@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     tokens(&config.tokens, faults);
     mail(&config.mail, &config.rabbit, faults);
     social::check(&config.social, &config.http, faults);
+    sms(&config.sms, faults);
     customers(&config.customers, faults);
     telemetry(&config.telemetry, faults);
     if config.secrets.root_key.is_empty() {
@@ -300,6 +301,60 @@ fn mail(mail: &MailConfig, rabbit: &RabbitConfig, faults: &mut Vec<Fault>) {
     }
 }
 
+fn sms(sms: &SmsConfig, faults: &mut Vec<Fault>) {
+    match sms.transport {
+        SmsTransport::Http if sms.url.is_none() => faults.push(Fault::new(
+            "sms.url",
+            "is not set, but sms.transport is http",
+            format!("set {}, like https://gateway.example/messages", variable("sms.url")),
+        )),
+        SmsTransport::Files if sms.folder.as_os_str().is_empty() => faults.push(Fault::new(
+            "sms.folder",
+            "is empty, but sms.transport is files",
+            "name a folder; it is made when it does not exist",
+        )),
+        _ => {}
+    }
+    let wants_secret = |text: &str| text.contains("{secret}");
+    let wanted = sms.authorization.as_deref().is_some_and(wants_secret)
+        || wants_secret(&sms.body.to_string());
+    if sms.transport == SmsTransport::Http && wanted && sms.secret.is_none() {
+        faults.push(Fault::new(
+            "sms.secret",
+            "is not set, but sms.authorization or sms.body holds {secret}",
+            format!("set {0} or {0}_FILE, or leave {{secret}} out", variable("sms.secret")),
+        ));
+    }
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if sms.id_header.is_empty() || !sms.id_header.bytes().all(token) {
+        faults.push(Fault::new(
+            "sms.id_header",
+            "is no name of a header",
+            "write letters, digits and hyphens, like Idempotency-Key",
+        ));
+    }
+    if sms.success_statuses.is_empty() {
+        faults.push(Fault::new(
+            "sms.success_statuses",
+            "is empty, so no message would ever count as sent",
+            "list the statuses by which the gateway says that it took a message",
+        ));
+    }
+    if sms.domain.as_deref().is_some_and(|domain| !is_host(domain)) {
+        faults.push(Fault::new(
+            "sms.domain",
+            "is no name of a host",
+            "write the host alone, without https:// and path: shop.example",
+        ));
+    }
+}
+
+/// A host name as it stands in an address, in its ASCII form.
+fn is_host(name: &str) -> bool {
+    Url::parse(&format!("https://{name}/"))
+        .is_ok_and(|url| url.domain() == Some(name) && url.path() == "/" && name.contains('.'))
+}
+
 fn customers(customers: &CustomersConfig, faults: &mut Vec<Fault>) {
     for (key, group) in [
         ("customers.default_group_individual", &customers.default_group_individual),
@@ -396,6 +451,26 @@ pub(super) fn notes(config: &Config) -> Vec<Note> {
         config.mail.transport == MailTransport::None,
         "mail.transport",
         "none: mails are thrown away",
+    );
+    note(
+        config.sms.transport == SmsTransport::Files,
+        "sms.transport",
+        "files: text messages are written to sms.folder and reach nobody",
+    );
+    note(
+        config.sms.transport == SmsTransport::None,
+        "sms.transport",
+        "none: text messages are thrown away",
+    );
+    note(
+        config.sms.transport == SmsTransport::Http && config.sms.countries.is_empty(),
+        "sms.countries",
+        "empty: text messages are sent to every country, also to dear ones",
+    );
+    note(
+        config.sms.url.as_ref().is_some_and(|url| url.scheme() == "http" && !is_local(url)),
+        "sms.url",
+        "is not https; codes and the gateway's secret would cross the network in the clear",
     );
     let hashing = &config.hashing;
     // the least that OWASP recommends for Argon2id, at the default of two passes

@@ -10,11 +10,13 @@ use ipnet::IpNet;
 use lettre::message::Mailbox;
 use url::Url;
 
+use super::body_template::BodyTemplate;
 use super::layers::Layers;
+use super::list_items::{Country, HttpStatus};
 use super::social::SocialConfig;
 use super::values::{
     Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, Number, OnRedisFailure,
-    OnRevocationUnknown, Origin, RootKey, Seconds, ServerUrl, Setting,
+    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Setting, SmsTransport,
 };
 
 /// A key or a section of keys: what can stand in a section.
@@ -105,6 +107,7 @@ section! {
         tokens: TokensConfig,
         mail: MailConfig,
         social: SocialConfig,
+        sms: SmsConfig,
         customers: CustomersConfig,
         idempotency: IdempotencyConfig,
         secrets: SecretsConfig,
@@ -230,10 +233,14 @@ section! {
 }
 
 section! {
-    /// How often one client address may call.
+    /// How often one client address may call, and how many text messages may be paid for.
     LimitsConfig {
         sign_in_per_minute: u32 [1..=1_000_000],
         mail_requests_per_hour: u32 [1..=1_000_000],
+        sms_per_number_per_hour: u32 [1..=1_000_000],
+        sms_per_customer_per_hour: u32 [1..=1_000_000],
+        /// Of the whole service.
+        sms_per_hour: u32 [1..=1_000_000],
     }
 }
 
@@ -258,6 +265,7 @@ section! {
         issuer: String,
         audience: String,
         verify_email_hours: Hours [1..=720],
+        phone_code_minutes: Minutes [1..=10],
     }
 }
 
@@ -279,6 +287,27 @@ section! {
     MailLinks {
         verify_email: LinkTemplate,
         sign_in: Url,
+    }
+}
+
+section! {
+    /// How text messages leave the service.
+    SmsConfig {
+        transport: SmsTransport,
+        folder: PathBuf,
+        url: Option<Url>,
+        authorization: Option<String>,
+        secret: Option<SecretText>,
+        body: BodyTemplate,
+        id_header: String,
+        success_statuses: Vec<HttpStatus>,
+        success_text: Option<String>,
+        timeout_ms: Millis [100..=20_000],
+        tries_max: u32 [1..=100],
+        /// Empty: every country.
+        countries: Vec<Country>,
+        /// The site that phones may fill codes in on.
+        domain: Option<String>,
     }
 }
 

@@ -447,3 +447,30 @@ fn language_tags() {
         faults(&format!("[customers]\ndefault_locale = \"{tag}\""), &[]);
     }
 }
+
+#[test]
+fn text_messages_need_what_their_transport_needs() {
+    let http = "[sms]\ntransport = \"http\"\n";
+    let keys = |file: &str, more: &[(&str, &str)]| -> Vec<String> {
+        faults(file, more).into_iter().map(|fault| fault.key).collect()
+    };
+    assert_eq!(keys(http, &[]), ["sms.url", "sms.secret"]);
+    let secret = ("CUSTOMER_SERVICE__SMS__SECRET", "hunter2");
+    let file = format!("{http}url = \"https://gateway.example/messages\"\n");
+    let set = config(&file, &[secret]);
+    assert_eq!(set.sms.secret.as_ref().unwrap().expose(), "hunter2");
+    let mut shown = format!("{set:?}");
+    set.visit("", &mut |leaf| shown.push_str(&leaf.shown));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for (line, key) in [
+        ("success_statuses = []", "sms.success_statuses"),
+        ("success_statuses = [\"99\"]", "sms.success_statuses"),
+        ("id_header = \"a b\"", "sms.id_header"),
+        ("body = \"to={to}\"", "sms.body"),
+        ("countries = [\"XX\"]", "sms.countries"),
+        ("domain = \"https://shop.example\"", "sms.domain"),
+        ("domain = \"shop.example/path\"", "sms.domain"),
+    ] {
+        assert_eq!(keys(&format!("{file}{line}\n"), &[secret]), [key], "{line}");
+    }
+}

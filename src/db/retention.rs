@@ -30,10 +30,14 @@ pub enum Perishable {
     HeldIdentifiers,
     /// Keys that sign no more, by when the next one took over or they were revoked.
     SigningKeys,
+    /// Text messages that were sent or given up, by that moment.
+    TextMessages,
+    /// Numbers that were not confirmed, by the end of their code.
+    PhoneConfirmations,
 }
 
 impl Perishable {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::IdempotencyKeys,
         Self::OneTimeTokens,
         Self::Throttles,
@@ -42,6 +46,8 @@ impl Perishable {
         Self::PendingTotp,
         Self::HeldIdentifiers,
         Self::SigningKeys,
+        Self::TextMessages,
+        Self::PhoneConfirmations,
     ];
 
     /// The table's name, for logs and metrics.
@@ -55,19 +61,24 @@ impl Perishable {
             Self::PendingTotp => "customer_totp",
             Self::HeldIdentifiers => "customer_identifiers",
             Self::SigningKeys => "signing_keys",
+            Self::TextMessages => "text_messages",
+            Self::PhoneConfirmations => "phone_confirmations",
         }
     }
 
     fn over(self) -> &'static str {
         match self {
             Self::IdempotencyKeys => "created_at < $1",
-            Self::OneTimeTokens | Self::Flows => "expires_at < $1",
+            Self::OneTimeTokens | Self::Flows | Self::PhoneConfirmations => "expires_at < $1",
             Self::PendingTotp => "created_at < $1 AND confirmed_at IS NULL",
             Self::HeldIdentifiers => "held_until < $1",
             Self::Throttles => "updated_at < $1 AND (locked_until IS NULL OR locked_until < $1)",
             // The first is implied and has the index.
             Self::Mails => "created_at < $1 AND (sent_at < $1 OR given_up_at < $1)",
             Self::SigningKeys => "retired_at < $1 OR revoked_at < $1",
+            Self::Mails | Self::TextMessages => {
+                "created_at < $1 AND (sent_at < $1 OR given_up_at < $1)"
+            }
         }
     }
 }

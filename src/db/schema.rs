@@ -362,6 +362,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Phone numbers that wait for the code sent to them (rules A8, L7): one a customer, so that a newer one voids the older.
+    phone_confirmations (customer_id) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// The message that carries the code.
+        text_message_id -> Uuid,
+        /// E.164; the number that becomes the customer's.
+        phone -> Text,
+        /// Keyed hash of the code, bound to customer and number.
+        code_hash -> Bytea,
+        /// Wrong codes so far; five are allowed.
+        tries -> Int2,
+        /// When it was asked for.
+        created_at -> Timestamptz,
+        /// End of the code's life.
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// Signed-in devices and their rotating refresh tokens (rule A7).
     sessions (customer_id, id) {
         /// UUIDv7; the sid of its access tokens.
@@ -475,6 +495,36 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// Text messages to send: written in the transaction that decided on them, sent by a worker; they name no number.
+    text_messages (id) {
+        /// UUIDv7; also names the message to the gateway, so that a repetition is recognised.
+        id -> Uuid,
+        /// To whom; the number is that of the open confirmation which names this message.
+        customer_id -> Uuid,
+        /// What it says.
+        kind -> Text,
+        /// In which language.
+        locale -> Text,
+        /// What the code is derived from, with a key that is not in the database; cleared once the message was sent or given up.
+        nonce -> Nullable<Bytea>,
+        /// When it was decided on.
+        created_at -> Timestamptz,
+        /// From then on it is not sent: its code is no longer good.
+        expires_at -> Timestamptz,
+        /// Not before.
+        due_at -> Timestamptz,
+        /// Failed tries so far.
+        tries -> Int4,
+        /// Why the last try failed; without the number.
+        last_error -> Nullable<Text>,
+        /// When the gateway took it.
+        sent_at -> Nullable<Timestamptz>,
+        /// When it was given up.
+        given_up_at -> Nullable<Timestamptz>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     addresses,
     audit_entries,
@@ -492,9 +542,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     outbox_cursors,
     outbox_events,
     passwords,
+    phone_confirmations,
     sessions,
     sign_in_flows,
     sign_in_throttles,
     signing_keys,
     staff_keys,
+    text_messages,
 );

@@ -462,6 +462,44 @@ bulk! {
         created_at: Timestamptz = DateTime<Utc>,
     }
 
+    InsertTextMessages [
+        "INSERT INTO text_messages (id, customer_id, kind, locale, nonce, created_at, expires_at, due_at) \
+         SELECT id, customer_id, kind, locale, nonce, created_at, expires_at, created_at FROM unnest(",
+        ") AS u (id, customer_id, kind, locale, nonce, created_at, expires_at)"
+    ] {
+        id: SqlUuid = Uuid,
+        customer_id: SqlUuid = Uuid,
+        kind: Text = String,
+        locale: Text = String,
+        nonce: Bytea = Vec<u8>,
+        created_at: Timestamptz = DateTime<Utc>,
+        expires_at: Timestamptz = DateTime<Utc>,
+    }
+
+    /// A newer confirmation takes the place of the older one.
+    SavePhoneConfirmations [
+        "INSERT INTO phone_confirmations (customer_id, text_message_id, phone, code_hash, tries, created_at, expires_at) \
+         SELECT * FROM unnest(",
+        ") ON CONFLICT (customer_id) DO UPDATE SET text_message_id = excluded.text_message_id, phone = excluded.phone, \
+         code_hash = excluded.code_hash, tries = excluded.tries, created_at = excluded.created_at, \
+         expires_at = excluded.expires_at"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        text_message_id: SqlUuid = Uuid,
+        phone: Text = String,
+        code_hash: Bytea = Vec<u8>,
+        tries: SmallInt = i16,
+        created_at: Timestamptz = DateTime<Utc>,
+        expires_at: Timestamptz = DateTime<Utc>,
+    }
+
+    DeletePhoneConfirmations [
+        "DELETE FROM phone_confirmations WHERE customer_id = ANY (",
+        ")"
+    ] {
+        customer_id: SqlUuid = Uuid,
+    }
+
     InsertAuditEntries [
         "INSERT INTO audit_entries (id, shard, customer_id, actor_kind, actor_id, action, data, request_id, \
          occurred_at) SELECT * FROM unnest(",

@@ -31,6 +31,8 @@ id!(
     ClaimId,
     /// One mail to be sent.
     MailId,
+    /// One text message to be sent.
+    TextMessageId,
     /// One message in the outbox; stable over redelivery.
     MessageId,
     /// One entry of the audit trail.

@@ -21,6 +21,7 @@ pub mod ids;
 pub mod mail;
 pub mod outcome;
 pub mod phone;
+pub mod phone_confirmation;
 pub mod place;
 pub mod preferences;
 pub mod profile;
@@ -31,6 +32,7 @@ pub mod shard;
 pub mod state;
 pub mod status;
 pub mod text;
+pub mod text_message;
 pub mod throttle;
 pub mod token;
 

@@ -38,6 +38,24 @@ impl PhoneNumber {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The country whose number it is, by its ISO 3166-1 alpha-2 code; `None` for numbers of no
+    /// country, satellite phones for instance.
+    pub fn country(&self) -> Option<&'static str> {
+        let number = phonenumber::parse(None, &self.0).ok()?;
+        let id = number.country().id()?;
+        rust_iso3166::from_alpha2(id.as_ref()).map(|country| country.alpha2)
+    }
+
+    /// Whether a text message to it makes sense: not to a fixed line, and not to a number that is
+    /// paid for being called.
+    pub fn takes_texts(&self) -> bool {
+        use phonenumber::Type;
+        phonenumber::parse(None, &self.0).is_ok_and(|number| {
+            let kind = number.number_type(&phonenumber::metadata::DATABASE);
+            matches!(kind, Type::Mobile | Type::FixedLineOrMobile | Type::PersonalNumber)
+        })
+    }
 }
 
 /// Personal: never printed.
@@ -74,6 +92,23 @@ mod tests {
             "+84abc",
         ] {
             assert_eq!(PhoneNumber::parse(raw).unwrap_err().code, "invalid_phone", "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_number_knows_its_country_and_whether_it_takes_texts() {
+        for (raw, country, takes) in [
+            ("+84912345678", Some("VN"), true),
+            ("+842838123456", Some("VN"), false),
+            ("+12025550123", Some("US"), true),
+            ("+14165550123", Some("CA"), true),
+            ("+18765550123", Some("JM"), true),
+            ("+19005550123", Some("US"), false),
+            ("+447400123456", Some("GB"), true),
+            ("+882161234567890", None, false),
+        ] {
+            let number = PhoneNumber::from_stored(raw.to_owned());
+            assert_eq!((number.country(), number.takes_texts()), (country, takes), "{raw}");
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum KeyPurpose {
     Pagination,
     /// The pepper of backup codes.
     BackupCode,
+    /// Codes in text messages, and what is kept of them.
+    PhoneCode,
 }
 
 impl KeyPurpose {
@@ -38,6 +40,7 @@ impl KeyPurpose {
             Self::Sealing => "sealing",
             Self::Pagination => "pagination",
             Self::BackupCode => "backup_code",
+            Self::PhoneCode => "phone_code",
         }
     }
 }
@@ -129,13 +132,14 @@ mod tests {
 
     use super::*;
 
-    const ALL: [KeyPurpose; 6] = [
+    const ALL: [KeyPurpose; 7] = [
         KeyPurpose::Refresh,
         KeyPurpose::OneTime,
         KeyPurpose::Throttle,
         KeyPurpose::Sealing,
         KeyPurpose::Pagination,
         KeyPurpose::BackupCode,
+        KeyPurpose::PhoneCode,
     ];
 
     fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod argon;
 pub mod backup_codes;
+pub mod codes;
 pub mod hashing;
 pub mod keys;
 pub mod passwords;

@@ -28,6 +28,9 @@ const TOKENS_KEPT: TimeDelta = TimeDelta::days(7);
 const THROTTLES_KEPT: TimeDelta = TimeDelta::hours(48);
 const SESSIONS_KEPT: TimeDelta = TimeDelta::days(30);
 const MAILS_KEPT: TimeDelta = TimeDelta::days(30);
+const TEXT_MESSAGES_KEPT: TimeDelta = TimeDelta::days(30);
+/// Long enough to tell its owner that the code has expired: the row holds a number.
+const PHONE_CONFIRMATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
 
 /// What is kept for how long.
 #[derive(Clone, Debug)]
@@ -122,6 +125,8 @@ impl Janitor {
             Perishable::PendingTotp => SETUP_LIFE,
             Perishable::Flows | Perishable::HeldIdentifiers => TimeDelta::zero(),
             Perishable::SigningKeys => self.settings.signing_keys,
+            Perishable::TextMessages => TEXT_MESSAGES_KEPT,
+            Perishable::PhoneConfirmations => PHONE_CONFIRMATIONS_KEPT,
         }
     }
 

@@ -1,8 +1,10 @@
 //! The supervised workers: each takes no input, reads what is due, does a bounded piece of work
 //! and says what it did.
 
+pub mod dispatcher;
 pub mod janitor;
 pub mod mailer;
 pub mod outbox_relay;
 pub mod revocation_watch;
 pub mod signing_watch;
+pub mod texter;

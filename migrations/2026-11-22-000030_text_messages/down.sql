@@ -1,0 +1,2 @@
+DROP TABLE phone_confirmations;
+DROP TABLE text_messages;

@@ -1,0 +1,128 @@
+//! What became of a mail or a text message: both tables have the same columns for it.
+//!
+//! One that is being sent is leased by moving its due time, not by holding a transaction: a worker
+//! that dies gives it back by the passing of time. One message at a time, so a cached text would
+//! save little.
+
+use super::Connection;
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+/// Whose rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    Mails,
+    TextMessages,
+}
+
+impl Queue {
+    fn table(self) -> &'static str {
+        match self {
+            Self::Mails => "mails",
+            Self::TextMessages => "text_messages",
+        }
+    }
+
+    /// What nobody needs once the message has come to its end. The nonce of a mail stays: its link
+    /// outlives it by a day, and only whoever has the root key could make anything of it. A code is
+    /// six digits, so not even that is left to chance.
+    fn forget(self) -> &'static str {
+        match self {
+            Self::Mails => "",
+            Self::TextMessages => ", nonce = NULL",
+        }
+    }
+}
+
+/// Notes that the message was handed over.
+///
+/// # Errors
+/// Those of the query.
+pub async fn mark_sent(
+    mut conn: &Connection,
+    queue: Queue,
+    id: Uuid,
+    at: DateTime<Utc>,
+) -> QueryResult<()> {
+    let (table, forget) = (queue.table(), queue.forget());
+    let text =
+        format!("UPDATE {table} SET sent_at = $2{forget} WHERE id = $1 AND given_up_at IS NULL");
+    let update = diesel::sql_query(text).bind::<SqlUuid, _>(id).bind::<Timestamptz, _>(at);
+    update.execute(&mut conn).await.map(|_| ())
+}
+
+/// Notes a failed try, and when the next one is due.
+///
+/// # Errors
+/// Those of the query.
+pub async fn put_off(
+    mut conn: &Connection,
+    queue: Queue,
+    id: Uuid,
+    due_at: DateTime<Utc>,
+    error: &str,
+) -> QueryResult<()> {
+    let text = format!(
+        "UPDATE {} SET due_at = $2, tries = tries + 1, last_error = $3 \
+         WHERE id = $1 AND sent_at IS NULL",
+        queue.table()
+    );
+    change(&mut conn, text, id, due_at, error).await
+}
+
+/// Moves a message that could not be tried: who takes it was away, which costs no try.
+///
+/// # Errors
+/// Those of the query.
+pub async fn postpone(
+    mut conn: &Connection,
+    queue: Queue,
+    id: Uuid,
+    due_at: DateTime<Utc>,
+    error: &str,
+) -> QueryResult<()> {
+    let text = format!(
+        "UPDATE {} SET due_at = $2, last_error = $3 WHERE id = $1 AND sent_at IS NULL",
+        queue.table()
+    );
+    change(&mut conn, text, id, due_at, error).await
+}
+
+/// Notes that the message will not be tried again.
+///
+/// # Errors
+/// Those of the query.
+pub async fn give_up(
+    mut conn: &Connection,
+    queue: Queue,
+    id: Uuid,
+    at: DateTime<Utc>,
+    error: &str,
+) -> QueryResult<()> {
+    let text = format!(
+        "UPDATE {} SET given_up_at = $2, tries = tries + 1, last_error = $3{} \
+         WHERE id = $1 AND sent_at IS NULL",
+        queue.table(),
+        queue.forget()
+    );
+    change(&mut conn, text, id, at, error).await
+}
+
+async fn change(
+    conn: &mut &Connection,
+    text: String,
+    id: Uuid,
+    at: DateTime<Utc>,
+    error: &str,
+) -> QueryResult<()> {
+    diesel::sql_query(text)
+        .bind::<SqlUuid, _>(id)
+        .bind::<Timestamptz, _>(at)
+        .bind::<Text, _>(error)
+        .execute(conn)
+        .await
+        .map(|_| ())
+}
