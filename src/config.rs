@@ -6,9 +6,9 @@
 
 mod body_template;
 mod layers;
-mod list_items;
 mod rules;
 mod sections;
+mod sms_values;
 mod social;
 #[cfg(test)]
 mod tests;
@@ -20,16 +20,16 @@ use std::path::Path;
 
 pub use body_template::{BodyTemplate, Filling};
 pub use layers::Origin as ValueOrigin;
-pub use list_items::{Country, HttpStatus};
 pub use sections::{
     Config, CustomersConfig, DatabaseConfig, HashingConfig, HttpConfig, IdempotencyConfig,
     LimitsConfig, MailConfig, MailLinks, OutboxConfig, RabbitConfig, RedisConfig, SecretsConfig,
     SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, TelemetryConfig, TokensConfig,
 };
+pub use sms_values::{Country, HttpStatus, SmsTransport};
 pub use social::{ProviderConfig, ProviderKind, SocialConfig, TrustEmail};
 pub use values::{
     Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, OnRedisFailure,
-    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, SmsTransport, Span,
+    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Span,
 };
 
 use layers::Layers;

@@ -62,6 +62,19 @@ impl Allowance {
         Ok(Standing::new(quota, decision))
     }
 
+    /// Counts one request against several quotas together: either all count it or none does. The
+    /// standing is that of the quota nearest to its end.
+    ///
+    /// # Errors
+    /// [`LimiterUnavailable`]: whoever asks for this must refuse.
+    pub async fn take_all(&self, wanted: &[(Quota, &str)]) -> Result<Standing, LimiterUnavailable> {
+        let limits: Vec<_> =
+            wanted.iter().map(|(quota, whose)| self.limit(*quota, whose)).collect();
+        let decision = self.limiter.check(&limits).await?;
+        let (quota, _) = wanted.get(decision.decided_by).ok_or(LimiterUnavailable)?;
+        Ok(Standing::new(*quota, decision))
+    }
+
     /// Counts one request of `whose`; while the shared count cannot be had, this node counts by
     /// itself with half the quota. For what guards no credential: there a free pass is never given,
     /// but losing Redis must not end it either.

@@ -5,6 +5,7 @@ use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
+use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
@@ -30,9 +31,9 @@ use crate::http::staff_keys::StaffKeys;
 use crate::mail::Transport;
 use crate::security::access::AccessTokens;
 use crate::security::backup_codes::BackupCodes;
-use crate::security::codes::PhoneCodes;
 use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
+use crate::security::phone_codes::PhoneCodes;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
@@ -247,6 +248,7 @@ fn start_workers(
     let after = AfterCommit {
         outbox,
         mailer: Some(mailer.nudge()),
+        texter: Some(texter.nudge()),
         revoked: parts.revoked.clone(),
         remember_revoked: life + CLOCK_LEEWAY,
     };
@@ -282,6 +284,7 @@ fn services(
     customers: Customers,
 ) -> Services {
     let keys = Arc::new(ThrottleKeys::new(&parts.root));
+    let codes = Arc::new(PhoneCodes::new(&parts.root));
     let allowance = Arc::new(Allowance::new(parts.limiter.clone(), keys.clone()));
     let sessions = Arc::new(Sessions::new(
         parts.database.clone(),
@@ -301,6 +304,7 @@ fn services(
         keys: keys.clone(),
         sealer: sealer.clone(),
         backup_codes: backup_codes.clone(),
+        phone_codes: codes.clone(),
         clock: parts.clock.clone(),
     };
     let gate = Gate::new(gate, GateSettings::from(&**config));
@@ -312,6 +316,8 @@ fn services(
         clock: parts.clock.clone(),
         issuer: config.sign_in.totp_issuer.clone(),
     };
+    let phones =
+        Phones::new(allowance.clone(), codes, parts.clock.clone(), PhoneSettings::from(&**config));
     let registration = RegistrationParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -326,6 +332,7 @@ fn services(
         customers,
         gate,
         second_factors: SecondFactors::new(second_factors),
+        phones: Arc::new(phones),
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
         database: parts.database.clone(),

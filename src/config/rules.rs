@@ -7,11 +7,13 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::layers::variable;
+use super::sms_values::SmsTransport;
 use super::social;
-use super::values::{MailTransport, ServerUrl, SmsTransport};
+use super::values::{MailTransport, ServerUrl};
 use super::{
     Config, CustomersConfig, DatabaseConfig, Fault, HashingConfig, HttpConfig, MailConfig, Note,
-    RabbitConfig, SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, TelemetryConfig, TokensConfig,
+    RabbitConfig, SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, TelemetryConfig,
+    TokensConfig,
 };
 
 /// Connections that are kept free beside the shards: reads, sign-ins, and two workers.

@@ -12,11 +12,11 @@ use url::Url;
 
 use super::body_template::BodyTemplate;
 use super::layers::Layers;
-use super::list_items::{Country, HttpStatus};
+use super::sms_values::{Country, HttpStatus, SmsTransport};
 use super::social::SocialConfig;
 use super::values::{
     Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, Number, OnRedisFailure,
-    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Setting, SmsTransport,
+    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Setting,
 };
 
 /// A key or a section of keys: what can stand in a section.

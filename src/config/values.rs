@@ -589,18 +589,6 @@ choice! {
 }
 
 choice! {
-    /// The way a text message leaves the service.
-    SmsTransport {
-        /// One `.json` file a message, in `sms.folder`.
-        Files = "files",
-        /// Through the gateway at `sms.url`.
-        Http = "http",
-        /// It does not: messages are written off as sent. For load tests.
-        None = "none",
-    }
-}
-
-choice! {
     /// How log records are written.
     LogFormat {
         /// One readable line a record.

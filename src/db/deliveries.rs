@@ -26,12 +26,11 @@ impl Queue {
         }
     }
 
-    /// What nobody needs once the message has come to its end. The nonce of a mail stays: its link
-    /// outlives it by a day, and only whoever has the root key could make anything of it. A code is
-    /// six digits, so not even that is left to chance.
+    /// What nobody needs once the message has come to its end: an address of its own, and what a
+    /// code is derived from.
     fn forget(self) -> &'static str {
         match self {
-            Self::Mails => "",
+            Self::Mails => ", address = NULL",
             Self::TextMessages => ", nonce = NULL",
         }
     }

@@ -1,11 +1,9 @@
 //! Table `mails`, as the mailer uses it; batches write it with
 //! [`InsertMails`](super::statements::InsertMails).
 //!
-//! A mail that is being sent is leased by moving its due time, not by holding a transaction: a
-//! mailer that dies gives it back by the passing of time.
+//! What became of a mail is written by [`deliveries`](super::deliveries).
 
 use super::Connection;
-use super::schema::mails;
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -84,77 +82,4 @@ pub async fn claim(
     limit: i64,
 ) -> QueryResult<Vec<DueMail>> {
     Claim { now, until, limit }.load(&mut conn).await
-}
-
-/// Notes that the mail server has the mail.
-///
-/// # Errors
-/// Those of the query.
-pub async fn mark_sent(mut conn: &Connection, id: Uuid, at: DateTime<Utc>) -> QueryResult<()> {
-    // A mail at a time, so a cached text would save little (also below).
-    diesel::update(mails::table.filter(mails::id.eq(id).and(mails::given_up_at.is_null())))
-        .set((mails::sent_at.eq(at), mails::address.eq(None::<String>)))
-        .execute(&mut conn)
-        .await
-        .map(|_| ())
-}
-
-/// Notes a failed try, and when the next one is due.
-///
-/// # Errors
-/// Those of the query.
-pub async fn put_off(
-    mut conn: &Connection,
-    id: Uuid,
-    due_at: DateTime<Utc>,
-    error: &str,
-) -> QueryResult<()> {
-    diesel::update(mails::table.filter(mails::id.eq(id).and(mails::sent_at.is_null())))
-        .set((
-            mails::due_at.eq(due_at),
-            mails::tries.eq(mails::tries + 1),
-            mails::last_error.eq(error),
-        ))
-        .execute(&mut conn)
-        .await
-        .map(|_| ())
-}
-
-/// Moves a mail that could not be tried: the server was away, which costs no try.
-///
-/// # Errors
-/// Those of the query.
-pub async fn postpone(
-    mut conn: &Connection,
-    id: Uuid,
-    due_at: DateTime<Utc>,
-    error: &str,
-) -> QueryResult<()> {
-    diesel::update(mails::table.filter(mails::id.eq(id).and(mails::sent_at.is_null())))
-        .set((mails::due_at.eq(due_at), mails::last_error.eq(error)))
-        .execute(&mut conn)
-        .await
-        .map(|_| ())
-}
-
-/// Notes that the mail will not be tried again.
-///
-/// # Errors
-/// Those of the query.
-pub async fn give_up(
-    mut conn: &Connection,
-    id: Uuid,
-    at: DateTime<Utc>,
-    error: &str,
-) -> QueryResult<()> {
-    diesel::update(mails::table.filter(mails::id.eq(id).and(mails::sent_at.is_null())))
-        .set((
-            mails::given_up_at.eq(at),
-            mails::address.eq(None::<String>),
-            mails::tries.eq(mails::tries + 1),
-            mails::last_error.eq(error),
-        ))
-        .execute(&mut conn)
-        .await
-        .map(|_| ())
 }

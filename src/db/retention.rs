@@ -73,9 +73,8 @@ impl Perishable {
             Self::PendingTotp => "created_at < $1 AND confirmed_at IS NULL",
             Self::HeldIdentifiers => "held_until < $1",
             Self::Throttles => "updated_at < $1 AND (locked_until IS NULL OR locked_until < $1)",
-            // The first is implied and has the index.
-            Self::Mails => "created_at < $1 AND (sent_at < $1 OR given_up_at < $1)",
             Self::SigningKeys => "retired_at < $1 OR revoked_at < $1",
+            // The first is implied and has the index.
             Self::Mails | Self::TextMessages => {
                 "created_at < $1 AND (sent_at < $1 OR given_up_at < $1)"
             }

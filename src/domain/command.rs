@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::flow::{Flow, FlowKind};
 use super::ids::*;
 use super::phone::PhoneNumber;
+use super::phone_confirmation::FreshCode;
 use super::place::{Currency, Locale, TimeZone};
 use super::preferences::Topics;
 use super::proof::Proof;
@@ -240,6 +241,21 @@ pub enum Command {
         to: Status,
         reason: ReasonCode,
     },
+    /// A code is sent to a number that shall be the customer's.
+    RequestPhone {
+        phone: PhoneNumber,
+        code: FreshCode,
+    },
+    /// The number that waits for a code becomes the customer's, by the code.
+    ConfirmPhone {
+        proof: Proof,
+        mail_id: MailId,
+    },
+    /// The owner gives its number up.
+    RemovePhone {
+        proof: Proof,
+        mail_id: MailId,
+    },
     /// Lifts the locks on the customer's identifiers, devices and factors, given as their buckets.
     Unlock {
         buckets: Vec<Bucket>,
@@ -330,6 +346,8 @@ pub struct CustomerChange {
     pub accepts_marketing: Option<bool>,
     /// The fields below are for staff; the owner's routes never fill them.
     pub phone: Change<PhoneNumber>,
+    /// Of the mail to the owner, whose way to sign in goes with a verified number.
+    pub mail_id: Option<MailId>,
     pub customer_type: Option<CustomerType>,
     pub group: Option<GroupCode>,
     pub tags: Option<Tags>,
@@ -403,6 +421,7 @@ pub struct Needs {
     pub handles: bool,
     /// Second factors and backup codes.
     pub factors: bool,
+    pub phone_confirmation: bool,
 }
 
 impl Needs {
@@ -419,6 +438,7 @@ impl Needs {
             tokens: self.tokens || other.tokens,
             handles: self.handles || other.handles,
             factors: self.factors || other.factors,
+            phone_confirmation: self.phone_confirmation || other.phone_confirmation,
         }
     }
 }
@@ -435,7 +455,18 @@ impl Command {
             | Self::OpenFlow { .. }
             | Self::TakeFlow { .. }
             | Self::Unlock { .. } => none,
-            Self::UpdateCustomer { .. } => none,
+            Self::UpdateCustomer { change, .. } => {
+                let phone = change.phone != Change::Keep;
+                Needs { handles: phone, preferences: phone, ..none }
+            }
+            Self::RequestPhone { .. } => {
+                Needs { phone_confirmation: true, preferences: true, ..none }
+            }
+            Self::ConfirmPhone { proof, .. } | Self::RemovePhone { proof, .. } => {
+                let own =
+                    Needs { phone_confirmation: true, handles: true, preferences: true, ..none };
+                own.and(proof.needs())
+            }
             Self::RemindOfAccount { .. } | Self::ResendVerification { .. } => {
                 Needs { tokens: true, preferences: true, ..none }
             }
@@ -487,9 +518,10 @@ impl Command {
             Self::StartTotp { proof, .. } => {
                 proof.as_ref().and_then(Proof::bucket).into_iter().collect()
             }
-            Self::RemoveTotp { proof, .. } | Self::RenewBackupCodes { proof, .. } => {
-                proof.bucket().into_iter().collect()
-            }
+            Self::RemoveTotp { proof, .. }
+            | Self::RenewBackupCodes { proof, .. }
+            | Self::ConfirmPhone { proof, .. }
+            | Self::RemovePhone { proof, .. } => proof.bucket().into_iter().collect(),
             _ => Vec::new(),
         }
     }

@@ -10,11 +10,14 @@ use super::flow::Flow;
 use super::ids::*;
 use super::mail::Mail;
 use super::outcome::SignInRefusal;
+use super::phone::PhoneNumber;
+use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
 use super::profile::Profile;
 use super::second_factor::{FactorChange, Totp};
 use super::session::{Device, RevocationReason, SecondFactor, SecretHash, Session};
 use super::status::{ReasonCode, Status};
+use super::text_message::TextMessage;
 use super::throttle::{Bucket, Factor, Throttle};
 use super::token::OneTimeToken;
 use chrono::{DateTime, Utc};
@@ -33,6 +36,18 @@ pub enum Event {
         to: GroupCode,
     },
     PhoneChanged,
+    /// A number waits for its code; whatever waited before waits no more.
+    PhoneRequested(Box<PhoneConfirmation>),
+    /// A wrong code for it.
+    PhoneCodeFailed,
+    /// Nothing waits any more.
+    PhoneRequestDropped,
+    /// Its code was shown: the number is the customer's, who is found by it from now on.
+    PhoneVerified {
+        phone: PhoneNumber,
+        at: DateTime<Utc>,
+    },
+    TextQueued(Box<TextMessage>),
     ProfileUpdated {
         profile: Box<Profile>,
         changed: Vec<String>,
@@ -249,6 +264,9 @@ impl Event {
             Self::EmailVerified { .. } => {
                 message("customer.verified", json!({ "customer_id": id, "channel": "email" }))
             }
+            Self::PhoneVerified { .. } => {
+                message("customer.verified", json!({ "customer_id": id, "channel": "phone" }))
+            }
             Self::SignedIn { session } => message(
                 "customer.signed_in",
                 json!({ "customer_id": id, "session_id": session.id, "method": session.method,
@@ -294,6 +312,10 @@ impl Event {
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
             | Self::MailQueued(_)
+            | Self::PhoneRequested(_)
+            | Self::PhoneCodeFailed
+            | Self::PhoneRequestDropped
+            | Self::TextQueued(_)
             | Self::AttemptClaimed { .. }
             | Self::AttemptFailed { .. }
             | Self::AttemptReleased { .. }
@@ -343,6 +365,16 @@ impl Event {
                 trace("customer.group_changed", json!({ "from": from, "to": to }))
             }
             Self::PhoneChanged => trace("customer.phone_changed", json!({})),
+            Self::PhoneRequested(waiting) => {
+                trace("phone.requested", json!({ "expires_at": waiting.expires_at }))
+            }
+            Self::PhoneCodeFailed => trace("phone.code_failed", json!({})),
+            Self::PhoneRequestDropped => trace("phone.request_dropped", json!({})),
+            Self::PhoneVerified { .. } => trace("customer.verified", json!({ "channel": "phone" })),
+            Self::TextQueued(text) => trace(
+                "text_message.queued",
+                json!({ "text_message_id": text.id, "kind": text.body.kind() }),
+            ),
             Self::StatusChanged { from, to, reason, .. } => trace(
                 "customer.status_changed",
                 json!({ "from": from, "to": to, "reason": reason }),

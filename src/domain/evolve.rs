@@ -1,7 +1,7 @@
 //! The state after an event. Total: an event that was decided always applies.
 
 use super::event::Event;
-use super::handle::Handle;
+use super::handle::{Handle, HandleKind};
 use super::ids::AddressId;
 use super::state::State;
 use super::status::Status;
@@ -30,6 +30,25 @@ pub fn evolve(state: &mut State, event: &Event) {
         Event::EmailVerified { at } => {
             if let Some(customer) = &mut state.customer {
                 customer.email_verified_at = Some(*at);
+            }
+            touch(state, *at);
+        }
+        Event::PhoneChanged => {
+            // Whoever has the old number signs in by it no more.
+            state.handles.retain(|handle, _| handle.kind != HandleKind::Phone);
+        }
+        Event::PhoneRequested(waiting) => state.phone_confirmation = Some((**waiting).clone()),
+        Event::PhoneCodeFailed => {
+            if let Some(waiting) = &mut state.phone_confirmation {
+                waiting.tries += 1;
+            }
+        }
+        Event::PhoneRequestDropped => state.phone_confirmation = None,
+        Event::PhoneVerified { phone, at } => {
+            state.phone_confirmation = None;
+            state.handles.insert(Handle::phone(phone), None);
+            if let Some(customer) = &mut state.customer {
+                customer.phone_verified_at = Some(*at);
             }
             touch(state, *at);
         }
@@ -142,8 +161,8 @@ pub fn evolve(state: &mut State, event: &Event) {
             set(to, true);
         }
         Event::GroupChanged { .. }
-        | Event::PhoneChanged
         | Event::MailQueued(_)
+        | Event::TextQueued(_)
         | Event::SignInLocked { .. }
         | Event::SecondFactorAsked { .. }
         | Event::FactorsReset

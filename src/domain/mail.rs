@@ -27,6 +27,10 @@ pub enum MailBody {
     FactorsReset,
     /// Too many wrong codes.
     SecondFactorLocked,
+    /// Your account has another phone number now.
+    PhoneChanged,
+    /// Your account has no phone number any more.
+    PhoneRemoved,
 }
 
 impl MailBody {
@@ -41,6 +45,8 @@ impl MailBody {
             Self::BackupCodesRenewed => "backup_codes_renewed",
             Self::FactorsReset => "factors_reset",
             Self::SecondFactorLocked => "second_factor_locked",
+            Self::PhoneChanged => "phone_changed",
+            Self::PhoneRemoved => "phone_removed",
         }
     }
 
@@ -53,7 +59,9 @@ impl MailBody {
             | Self::TotpRemoved
             | Self::BackupCodesRenewed
             | Self::FactorsReset
-            | Self::SecondFactorLocked => None,
+            | Self::SecondFactorLocked
+            | Self::PhoneChanged
+            | Self::PhoneRemoved => None,
         }
     }
 }

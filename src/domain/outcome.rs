@@ -89,6 +89,8 @@ pub enum Rejection {
         from: Status,
         to: Status,
     },
+    /// The number is the customer's own already, and verified.
+    PhoneAlreadyVerified,
     AddressLimitReached {
         limit: usize,
     },

@@ -20,6 +20,8 @@ pub enum Proof {
     Totp { guard: Guard, shown: ShownCode },
     /// A backup code, by its hash.
     BackupCode { guard: Guard, hash: SecretHash },
+    /// A code sent to a phone, as its keyed hash for the number that waits for one.
+    PhoneCode { guard: Guard, hash: SecretHash },
     /// The session itself, for who signed in just now.
     RecentSession { session: SessionId, max_age: TimeDelta },
 }
@@ -30,7 +32,8 @@ impl Proof {
         match self {
             Self::Password { guard, .. }
             | Self::Totp { guard, .. }
-            | Self::BackupCode { guard, .. } => Some(guard.bucket),
+            | Self::BackupCode { guard, .. }
+            | Self::PhoneCode { guard, .. } => Some(guard.bucket),
             Self::RecentSession { .. } => None,
         }
     }
@@ -49,6 +52,7 @@ impl Proof {
         match self {
             Self::Password { .. } => Needs { password: true, ..none },
             Self::Totp { .. } | Self::BackupCode { .. } => Needs { factors: true, ..none },
+            Self::PhoneCode { .. } => Needs { phone_confirmation: true, ..none },
             Self::RecentSession { .. } => Needs { sessions: true, ..none },
         }
     }

@@ -5,6 +5,7 @@ use super::customer::Customer;
 use super::flow::Flow;
 use super::handle::Handle;
 use super::ids::{AddressId, DeviceId, SessionId};
+use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
 use super::profile::Profile;
 use super::second_factor::Totp;
@@ -28,6 +29,8 @@ pub struct State {
     pub sessions: BTreeMap<SessionId, Session>,
     pub devices: BTreeMap<DeviceId, Device>,
     pub tokens: BTreeMap<SecretHash, OneTimeToken>,
+    /// A number that waits for its code.
+    pub phone_confirmation: Option<PhoneConfirmation>,
     /// What the customer is found by; with an instant: given up, and kept for it until then.
     pub handles: BTreeMap<Handle, Option<DateTime<Utc>>>,
     /// The authenticator, also one that still waits for its first code.

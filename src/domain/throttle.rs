@@ -23,11 +23,13 @@ pub enum Factor {
     Totp,
     /// Backup codes likewise.
     BackupCode,
+    /// The code sent to a phone.
+    PhoneCode,
 }
 
 impl Factor {
-    pub const ALL: [Self; 4] =
-        [Self::Password, Self::Reauthentication, Self::Totp, Self::BackupCode];
+    pub const ALL: [Self; 5] =
+        [Self::Password, Self::Reauthentication, Self::Totp, Self::BackupCode, Self::PhoneCode];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,6 +37,7 @@ impl Factor {
             Self::Reauthentication => "reauthentication",
             Self::Totp => "totp",
             Self::BackupCode => "backup_code",
+            Self::PhoneCode => "phone_code",
         }
     }
 }

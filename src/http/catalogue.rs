@@ -120,6 +120,8 @@ problems! {
         "Backup codes stand in for a second factor. Set one up first."
     PhoneTaken "phone_taken" 409 "The phone number is in use"
         "Another living customer has verified this number."
+    PhoneAlreadyVerified "phone_already_verified" 409 "The phone number is verified already"
+        "The number is the customer's own and verified; there is nothing to confirm."
     AddressLimitReached "address_limit_reached" 409 "No room for another address"
         "The customer already has as many addresses as the shop allows. Delete one first."
     LastAddress "last_address" 409 "The last address stays"

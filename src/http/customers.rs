@@ -27,7 +27,7 @@ use crate::domain::place::{Currency, Locale, TimeZone};
 use crate::domain::status::{ReasonCode, Status};
 use crate::domain::text::{Label, PersonName, line};
 use crate::domain::throttle::{Bucket, Factor};
-use crate::domain::{CustomerId, Fault};
+use crate::domain::{CustomerId, Fault, MailId};
 use actix_web::http::header;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, get, patch, post};
@@ -190,6 +190,7 @@ impl From<CustomerPatch> for CustomerChange {
             last_name: patch.last_name,
             accepts_marketing: patch.accepts_marketing,
             phone: patch.phone,
+            mail_id: None,
             customer_type: patch.customer_type,
             group: patch.group,
             tags: patch.tags,
@@ -384,7 +385,9 @@ async fn change_customer(
     identity: RequestIdentity,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let change = Box::new(body.read(CustomerPatch::read)?.into());
+    let change: CustomerChange = body.read(CustomerPatch::read)?.into();
+    let mail_id = Some(MailId(services.clock.new_id()));
+    let change = Box::new(CustomerChange { mail_id, ..change });
     let command = Command::UpdateCustomer { change, if_match: on.version()? };
     let answered = services.submit(&staff, &identity, CustomerId(id.0), command, None).await?;
     customer_view::answer(HttpResponse::Ok(), answered)

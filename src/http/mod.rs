@@ -24,6 +24,7 @@ pub mod me;
 pub mod mfa;
 pub mod ops;
 pub mod pages;
+pub mod phone;
 pub mod pointer;
 pub mod preferences;
 pub mod principal;
@@ -132,6 +133,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
     cfg.configure(auth::routes)
         .configure(me::routes)
         .configure(mfa::routes)
+        .configure(phone::routes)
         .configure(profile::routes)
         .configure(preferences::routes)
         .configure(addresses::routes)

@@ -44,6 +44,7 @@ impl From<Rejection> for Problem {
                     to.as_str()
                 ))
             }
+            Rejection::PhoneAlreadyVerified => Problem::new(Code::PhoneAlreadyVerified),
             Rejection::AddressLimitReached { limit } => Problem::new(Code::AddressLimitReached)
                 .detail(format!("There are {limit} addresses, which is the limit.")),
             Rejection::LastAddress => Problem::new(Code::LastAddress),
@@ -165,6 +166,7 @@ mod tests {
                 "transition_not_allowed",
             ),
             (Rejection::AddressLimitReached { limit: 50 }, 409, "address_limit_reached"),
+            (Rejection::PhoneAlreadyVerified, 409, "phone_already_verified"),
             (Rejection::LastAddress, 409, "last_address"),
             (Rejection::NotActive(Status::Pending), 403, "email_unverified"),
             (Rejection::NotActive(Status::Suspended), 403, "account_suspended"),

@@ -8,6 +8,7 @@ use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::gate::Gate;
+use crate::actors::phones::Phones;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
 use crate::actors::second_factors::SecondFactors;
@@ -33,6 +34,7 @@ pub struct Services {
     pub gate: Gate,
     pub registration: Registration,
     pub second_factors: SecondFactors,
+    pub phones: Arc<Phones>,
     pub sessions: Arc<Sessions>,
     /// For reads.
     pub database: Database,

@@ -41,10 +41,14 @@ pub enum MailKind {
     FactorsReset,
     /// Too many wrong codes.
     SecondFactorLocked,
+    /// The account has another phone number now.
+    PhoneChanged,
+    /// The account has no phone number any more.
+    PhoneRemoved,
 }
 
 impl MailKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::VerifyEmail,
         Self::AlreadyRegistered,
         Self::AlreadyRegisteredPending,
@@ -53,6 +57,8 @@ impl MailKind {
         Self::BackupCodesRenewed,
         Self::FactorsReset,
         Self::SecondFactorLocked,
+        Self::PhoneChanged,
+        Self::PhoneRemoved,
     ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
@@ -66,6 +72,8 @@ impl MailKind {
             Self::BackupCodesRenewed => "backup_codes_renewed",
             Self::FactorsReset => "factors_reset",
             Self::SecondFactorLocked => "second_factor_locked",
+            Self::PhoneChanged => "phone_changed",
+            Self::PhoneRemoved => "phone_removed",
         }
     }
 

@@ -79,6 +79,10 @@ fn sources(kind: MailKind, language: Language) -> Sources {
         (MailKind::FactorsReset, Language::Vi) => sources!("factors_reset", "vi"),
         (MailKind::SecondFactorLocked, Language::En) => sources!("second_factor_locked", "en"),
         (MailKind::SecondFactorLocked, Language::Vi) => sources!("second_factor_locked", "vi"),
+        (MailKind::PhoneChanged, Language::En) => sources!("phone_changed", "en"),
+        (MailKind::PhoneChanged, Language::Vi) => sources!("phone_changed", "vi"),
+        (MailKind::PhoneRemoved, Language::En) => sources!("phone_removed", "en"),
+        (MailKind::PhoneRemoved, Language::Vi) => sources!("phone_removed", "vi"),
     }
 }
 

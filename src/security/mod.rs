@@ -8,10 +8,10 @@
 pub mod access;
 pub mod argon;
 pub mod backup_codes;
-pub mod codes;
 pub mod hashing;
 pub mod keys;
 pub mod passwords;
+pub mod phone_codes;
 pub mod revoked;
 pub mod sealing;
 pub mod signing;

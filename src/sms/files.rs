@@ -85,7 +85,10 @@ mod tests {
         let [entry] = &entries[..] else { panic!("one file, not {}", entries.len()) };
         let text = std::fs::read_to_string(entry.path()).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!((json["to"].as_str(), json["text"].as_str()), (Some("+84912345678"), Some("012345 là mã")));
+        assert_eq!(
+            (json["to"].as_str(), json["text"].as_str()),
+            (Some("+84912345678"), Some("012345 là mã"))
+        );
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

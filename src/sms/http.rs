@@ -173,8 +173,10 @@ mod tests {
             (503, false, false),
         ] {
             let fault = refusal(StatusCode::from_u16(status).unwrap());
-            let found =
-                (matches!(fault, TextFault::Permanent(_)), matches!(fault, TextFault::Transient(_)));
+            let found = (
+                matches!(fault, TextFault::Permanent(_)),
+                matches!(fault, TextFault::Transient(_)),
+            );
             assert_eq!(found, (permanent, transient), "{status}");
         }
     }

@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn every_text_is_one_segment_for_every_name_that_can_be() {
-        let (latin, accents, domain) = ("M".repeat(90), "ố".repeat(90), "a-rather-long-name.example");
+        let (latin, accents, domain) =
+            ("M".repeat(90), "ố".repeat(90), "a-rather-long-name.example");
         for shop in ["Shop", &latin, &accents] {
             for language in Language::ALL {
                 for domain in [None, Some(domain)] {

@@ -14,6 +14,7 @@ use crate::domain::flow::Flow;
 use crate::domain::mail::Mail;
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::session::SecretHash;
+use crate::domain::text_message::TextMessage;
 use crate::domain::throttle::{Bucket, Throttle};
 use crate::domain::{Context, CustomerId, EntryId, Event, MessageId, State, Submission, shard};
 use chrono::{DateTime, Utc};
@@ -29,6 +30,7 @@ pub struct Folded<'a> {
     pub messages: Vec<Outgoing<'a>>,
     pub entries: Vec<Entry<'a>>,
     pub mails: Vec<(Mail, DateTime<Utc>)>,
+    pub texts: Vec<(TextMessage, DateTime<Utc>)>,
     /// Requests to remember, with what their callers are told.
     pub keys: Vec<(&'a IdempotencyKey, Option<CustomerId>, Outcome, DateTime<Utc>)>,
     pub answers: Vec<Answer>,
@@ -114,8 +116,11 @@ impl<'a> Fold<'a, '_> {
             evolve(state, &event);
             let records = Records { clock: self.clock, context: &submission.context, customer_id };
             records.note(&mut self.folded.messages, &mut self.folded.entries, state, &event);
-            if let Event::MailQueued(mail) = event {
-                self.folded.mails.push((*mail, submission.context.now));
+            let now = submission.context.now;
+            match event {
+                Event::MailQueued(mail) => self.folded.mails.push((*mail, now)),
+                Event::TextQueued(text) => self.folded.texts.push((*text, now)),
+                _ => {}
             }
         }
         let outcome = decided.answer.outcome(state);

@@ -36,6 +36,7 @@ struct Wanted {
     tokens: Vec<Uuid>,
     handles: Vec<Uuid>,
     factors: Vec<Uuid>,
+    phone_confirmation: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
 }
@@ -65,6 +66,7 @@ impl Wanted {
                 (need.tokens, &mut wanted.tokens),
                 (need.handles, &mut wanted.handles),
                 (need.factors, &mut wanted.factors),
+                (need.phone_confirmation, &mut wanted.phone_confirmation),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -104,6 +106,7 @@ pub async fn load(
         handles,
         totp,
         backup_codes,
+        phone_confirmations,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -124,6 +127,10 @@ pub async fn load(
         unless_empty(
             &wanted.factors,
             db::second_factors::backup_codes_of_customers(connection, &wanted.factors)
+        ),
+        unless_empty(
+            &wanted.phone_confirmation,
+            db::phone_confirmations::of_customers(connection, &wanted.phone_confirmation)
         ),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
@@ -152,6 +159,9 @@ pub async fn load(
     }
     for (id, token) in tokens {
         states.entry(id).or_default().tokens.insert(token.hash, token);
+    }
+    for (id, waiting) in phone_confirmations {
+        states.entry(id).or_default().phone_confirmation = Some(waiting);
     }
     for (id, (handle, held_until)) in handles {
         states.entry(id).or_default().handles.insert(handle, held_until);

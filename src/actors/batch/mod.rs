@@ -37,6 +37,7 @@ pub struct AfterCommit {
     /// The relay, and which shards it shall look into.
     pub outbox: Dirty,
     pub mailer: Option<Nudge>,
+    pub texter: Option<Nudge>,
     /// Sessions that this node refuses at once; the other nodes read them from the database.
     pub revoked: Arc<RevokedSessions>,
     /// For how long: until the last access token of a session has expired on every clock.
@@ -234,6 +235,11 @@ impl Batches {
             && let Some(mailer) = &self.after.mailer
         {
             mailer.nudge();
+        }
+        if written.texts
+            && let Some(texter) = &self.after.texter
+        {
+            texter.nudge();
         }
     }
 }

@@ -17,6 +17,7 @@ pub struct Written {
     /// The logical shards with new messages.
     pub shards: BTreeSet<u16>,
     pub mails: bool,
+    pub texts: bool,
     /// Sessions that ended before their time, and when.
     pub revoked: Vec<(SessionId, DateTime<Utc>)>,
 }
@@ -47,6 +48,9 @@ struct Plan {
     backup_codes: InsertBackupCodes,
     throttles: SaveThrottles,
     mails: InsertMails,
+    texts: InsertTextMessages,
+    deleted_phones: DeletePhoneConfirmations,
+    phones: SavePhoneConfirmations,
     keys: InsertIdempotencyKeys,
     entries: InsertAuditEntries,
     outbox: AppendToOutbox,
@@ -73,9 +77,9 @@ pub async fn save(
         }
     }
     let shards = plan.records(folded);
-    let mails = !plan.mails.is_empty();
+    let (mails, texts) = (!plan.mails.is_empty(), !plan.texts.is_empty());
     plan.execute(connection).await?;
-    Ok(Written { shards, mails, revoked: plan.revoked })
+    Ok(Written { shards, mails, texts, revoked: plan.revoked })
 }
 
 impl Plan {
@@ -109,6 +113,11 @@ impl Plan {
             && before.password_hash.as_ref() != Some(hash)
         {
             self.passwords.push(id, hash, now);
+        }
+        match (&before.phone_confirmation, &after.phone_confirmation) {
+            (Some(_), None) => self.deleted_phones.push(id),
+            (old, Some(new)) if old.as_ref() != Some(new) => self.phones.push(id, new),
+            _ => {}
         }
         self.books(id, before, after);
         self.factors(id, before, after);
@@ -187,6 +196,9 @@ impl Plan {
         for (mail, at) in &folded.mails {
             self.mails.push(mail, *at);
         }
+        for (text, at) in &folded.texts {
+            self.texts.push(text, *at);
+        }
         for (key, customer, outcome, at) in &folded.keys {
             self.keys.push(key, *customer, outcome, *at);
         }
@@ -232,7 +244,7 @@ impl Plan {
                 HandleKind::Social(_) => Rejection::IdentityTaken,
             }));
         }
-        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x) = tokio::join!(
+        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, z2) = tokio::join!(
             self.customers.execute(connection),
             self.touched.execute(connection),
             self.profiles.execute(connection),
@@ -245,6 +257,7 @@ impl Plan {
             self.deleted_totp.execute(connection),
             self.totp.execute(connection),
             self.deleted_backup_codes.execute(connection),
+            self.deleted_phones.execute(connection),
             self.new_customers.execute(connection),
             self.new_profiles.execute(connection),
             self.new_preferences.execute(connection),
@@ -256,10 +269,13 @@ impl Plan {
             self.backup_codes.execute(connection),
             self.throttles.execute(connection),
             self.mails.execute(connection),
+            self.phones.execute(connection),
+            self.texts.execute(connection),
             self.entries.execute(connection),
         );
-        let counts =
-            all_done([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x])?;
+        let counts = all_done([
+            a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, z2,
+        ])?;
         let [
             customers,
             touched,
@@ -272,7 +288,7 @@ impl Plan {
             released,
             rest @ ..,
         ] = counts;
-        let [no_totp, totp, no_codes, ..] = rest;
+        let [no_totp, totp, no_codes, no_phones, ..] = rest;
         let complete = customers == self.customers.len()
             && touched == self.touched.len()
             && profiles == self.profiles.len()
@@ -284,7 +300,8 @@ impl Plan {
             && released == self.released_identifiers.len()
             && no_totp == self.deleted_totp.len()
             && totp == self.totp.len()
-            && no_codes == self.deleted_backup_codes.len();
+            && no_codes == self.deleted_backup_codes.len()
+            && no_phones == self.deleted_phones.len();
         if !complete {
             // A locked row that is not there, or a token or code used by somebody without its lock.
             return Err(Failure::Refused(Rejection::Conflict));

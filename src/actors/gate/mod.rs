@@ -12,6 +12,7 @@ mod claimed;
 mod codes;
 mod evidence;
 mod path;
+mod phone_code;
 mod second_step;
 mod sign_in;
 
@@ -36,6 +37,7 @@ use crate::domain::throttle::{Bucket, Factor, Guard, ThrottlePolicy};
 use crate::domain::{Actor, Command, Submission};
 use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::{HashError, HashingPool};
+use crate::security::phone_codes::PhoneCodes;
 use crate::security::sealing::Sealer;
 use crate::security::tokens::ThrottleKeys;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -152,6 +154,7 @@ pub struct GateParts {
     pub keys: Arc<ThrottleKeys>,
     pub sealer: Arc<Sealer>,
     pub backup_codes: Arc<BackupCodes>,
+    pub phone_codes: Arc<PhoneCodes>,
     pub clock: Arc<dyn Clock>,
 }
 

@@ -17,15 +17,18 @@ pub enum Path {
     TotpConfirmation,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
+    /// The code that was sent to a phone.
+    PhoneCode,
 }
 
 impl Path {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Password,
         Self::EmailVerification,
         Self::SecondFactor,
         Self::TotpConfirmation,
         Self::Reauthentication,
+        Self::PhoneCode,
     ];
 
     /// Its name in metrics.
@@ -36,6 +39,7 @@ impl Path {
             Self::SecondFactor => "second_factor",
             Self::TotpConfirmation => "totp_confirmation",
             Self::Reauthentication => "reauthentication",
+            Self::PhoneCode => "phone_code",
         }
     }
 

@@ -6,6 +6,7 @@
 mod addresses;
 mod flows;
 mod lifecycle;
+mod phone;
 mod proof;
 mod record;
 mod registration;
@@ -150,6 +151,9 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::SetDefaultAddress { id, kind, if_match } => {
             addresses::set_default(state, *id, *kind, *if_match, context)
         }
+        Command::RequestPhone { phone, code } => phone::request(state, phone, code, context),
+        Command::ConfirmPhone { proof, mail_id } => phone::confirm(state, proof, *mail_id, context),
+        Command::RemovePhone { proof, mail_id } => phone::remove(state, proof, *mail_id, context),
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }

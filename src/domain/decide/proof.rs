@@ -6,6 +6,7 @@ use crate::domain::command::Context;
 use crate::domain::event::Event;
 use crate::domain::outcome::Rejection;
 use crate::domain::proof::{Proof, ProofRefusal};
+use crate::domain::session::SecretHash;
 use crate::domain::state::State;
 use crate::domain::throttle::{Guard, Tried};
 
@@ -62,6 +63,7 @@ pub fn judge(state: &State, proof: &Proof, context: &Context) -> Result<Judgemen
             let used = known.then_some(Event::BackupCodeUsed { hash: *hash, left });
             counted(state, guard, known, context).followed_by(used)
         }
+        Proof::PhoneCode { guard, hash } => phone_code(state, guard, hash, context)?,
         Proof::RecentSession { session, max_age } => {
             let session = state.sessions.get(session).filter(|s| s.is_live(context.now));
             match session {
@@ -72,6 +74,28 @@ pub fn judge(state: &State, proof: &Proof, context: &Context) -> Result<Judgemen
             }
         }
     })
+}
+
+/// A code is tried at the number that waits for one; where none waits (used, voided, expired, or tried
+/// too often), there is nothing to guess at, and nothing is counted. A lock goes before all that.
+fn phone_code(
+    state: &State,
+    guard: &Guard,
+    hash: &SecretHash,
+    context: &Context,
+) -> Result<Judgement, Rejection> {
+    let open = state.phone_confirmation.as_ref().filter(|waiting| waiting.is_open(context.now));
+    let right = open.is_some_and(|waiting| waiting.code_hash == *hash);
+    let judgement = counted(state, guard, right, context);
+    match judgement {
+        locked @ Judgement::Refused(_, ProofRefusal::Locked { .. }) => Ok(locked),
+        _ if open.is_none() => Err(Rejection::TokenInvalid),
+        Judgement::Refused(mut events, refusal) => {
+            events.push(Event::PhoneCodeFailed);
+            Ok(Judgement::Refused(events, refusal))
+        }
+        proven => Ok(proven),
+    }
 }
 
 /// Counts a proof that was looked at without a claim: verifying it takes no time, so that judging

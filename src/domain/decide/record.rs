@@ -1,10 +1,12 @@
 //! Changing the record: the customer itself, its profile, its preferences (rule L2). A change that
 //! changes nothing emits nothing and keeps the version.
 
+use super::phone::notice;
 use super::{Answer, Decision, check_version, decided, writable};
 use crate::domain::command::{Context, CustomerChange, PreferencesChange, ProfileChange};
 use crate::domain::event::Event;
 use crate::domain::fault::Fault;
+use crate::domain::mail::MailBody;
 use crate::domain::outcome::Rejection;
 use crate::domain::profile::{is_believable_birth, merge_custom};
 use crate::domain::state::State;
@@ -65,6 +67,12 @@ pub fn update_customer(
     }
     if customer.phone != current.phone {
         events.push(Event::PhoneChanged);
+        // A number that nobody could sign in by is no credential.
+        if let Some(id) = change.mail_id.filter(|_| current.phone_verified_at.is_some()) {
+            let gone = customer.phone.is_none();
+            let body = if gone { MailBody::PhoneRemoved } else { MailBody::PhoneChanged };
+            events.extend(notice(state, id, body));
+        }
     }
     events.insert(0, Event::CustomerUpdated { customer: Box::new(customer), changed });
     decided(events, Answer::Customer)

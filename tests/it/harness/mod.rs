@@ -11,12 +11,14 @@ pub mod api;
 pub mod checker;
 pub mod consumer;
 pub mod db;
+pub mod gateway;
 pub mod identity;
 pub mod mailbox;
 pub mod node;
 pub mod servers;
 pub mod shop;
 pub mod shopper;
+pub mod texts;
 pub mod wire;
 
 use std::time::{Duration, Instant};

@@ -12,6 +12,7 @@ use super::consumer::Consumer;
 use super::db::TestDatabase;
 use super::mailbox::{self, Mail};
 use super::node::Node;
+use super::texts::{self, Text};
 use super::unique;
 
 /// Every scope that a staff key may carry.
@@ -39,6 +40,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("HASHING__DEADLINE_MS", "5000"),
     ("LIMITS__SIGN_IN_PER_MINUTE", "1000000"),
     ("LIMITS__MAIL_REQUESTS_PER_HOUR", "1000000"),
+    ("LIMITS__SMS_PER_NUMBER_PER_HOUR", "1000000"),
+    ("LIMITS__SMS_PER_CUSTOMER_PER_HOUR", "1000000"),
+    ("LIMITS__SMS_PER_HOUR", "1000000"),
     ("TELEMETRY__LOG", "info,customer_service=debug"),
 ];
 
@@ -81,6 +85,7 @@ impl Shop {
             ("RABBIT__EXCHANGE", exchange.clone()),
             ("RABBIT__NOTIFICATIONS_EXCHANGE", format!("{exchange}.notifications")),
             ("MAIL__FOLDER", folder.join("mail").display().to_string()),
+            ("SMS__FOLDER", folder.join("sms").display().to_string()),
             ("SECRETS__ROOT_KEY", STANDARD.encode(root_key)),
         ];
         let defaults = SETTINGS.iter().map(|(key, value)| (*key, (*value).to_owned()));
@@ -164,6 +169,16 @@ impl Shop {
     /// Waits for the `number`-th mail to an address, counted from 1.
     pub async fn mail_to(&self, address: &str, number: usize) -> Mail {
         mailbox::mail_to(&self.folder.join("mail"), address, number).await
+    }
+
+    /// The text messages to a number so far, oldest first.
+    pub fn texts_to(&self, number: &str) -> Vec<Text> {
+        texts::texts_to(&self.folder.join("sms"), number)
+    }
+
+    /// Waits for the `count`-th text message to a number, counted from 1.
+    pub async fn text_to(&self, number: &str, count: usize) -> Text {
+        texts::text_to(&self.folder.join("sms"), number, count).await
     }
 
     /// The messages of a customer in the outbox, in order, as `kind`.

@@ -5,6 +5,7 @@ mod addresses;
 mod lifecycle;
 mod people;
 mod permissions;
+mod phones;
 mod random;
 mod record;
 mod second_factor;

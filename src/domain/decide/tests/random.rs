@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::domain::event::MESSAGE_KINDS;
+use crate::domain::handle::{Handle, HandleKind};
 use crate::domain::preferences::Topics;
 use crate::domain::profile::date;
 use crate::domain::session::{DEVICES_MAX, SESSIONS_MAX};
@@ -15,7 +16,7 @@ type Step = (u8, u8, u8, bool, u32);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
-    prop::collection::vec((0..28_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+    prop::collection::vec((0..30_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
 }
 
 /// The command of a step; the choices are small, so that steps meet each other.
@@ -124,7 +125,13 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
             }
         }
         25 | 26 => move_status(Status::ALL[usize::from(a)]),
-        _ => Command::Unlock { buckets: vec![BUCKET] },
+        28 => match b {
+            0..=2 => super::phones::request(&phone(), a, seconds),
+            3 => super::phones::remove(id),
+            _ => super::phones::confirm(a),
+        },
+        29 => super::phones::confirm(a),
+        _ => Command::Unlock { buckets: vec![BUCKET, super::phones::PHONE_GUARD.bucket] },
     }
 }
 
@@ -137,6 +144,12 @@ fn sound(state: &State, now: DateTime<Utc>) {
     let open = state.tokens.values().filter(|t| t.used_at.is_none() && t.voided_at.is_none());
     assert!(open.count() <= 1, "A8: one open token");
     assert!(state.tokens.values().all(|t| t.used_at.is_none() || t.voided_at.is_none()));
+    let phones = state.handles.keys().filter(|handle| handle.kind == HandleKind::Phone);
+    let verified = state.customer.as_ref().filter(|customer| customer.phone_verified_at.is_some());
+    let own = verified.and_then(|customer| customer.phone.as_ref()).map(Handle::phone);
+    assert!(phones.eq(own.iter()), "L5: found by the verified number and no other");
+    let tries = state.phone_confirmation.as_ref().map_or(0, |waiting| waiting.tries);
+    assert!(tries <= crate::domain::phone_confirmation::TRIES_MAX, "A8: five tries");
     let live = state.sessions.values().filter(|session| session.is_live(now)).count();
     assert!(live <= SESSIONS_MAX && state.devices.len() <= DEVICES_MAX, "A7, A4: limits");
     for session in state.sessions.values() {
@@ -173,6 +186,7 @@ fn versions_rise(before: &State, after: &State, events: &[Event]) {
             "PreferencesNoted",
             "StatusChanged",
             "EmailVerified",
+            "PhoneVerified",
         ];
         assert_eq!(new.version, old.version + count(&changes));
         assert!(new.updated_at >= old.updated_at);

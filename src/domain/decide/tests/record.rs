@@ -48,6 +48,7 @@ fn whole_customer() -> CustomerChange {
         last_name: Some(person("Zlasta")),
         accepts_marketing: Some(true),
         phone: Change::Clear,
+        mail_id: None,
         customer_type: Some(CustomerType::Business),
         group: Some(group("business")),
         tags: Some(Tags::parse(&["Ztag".into()]).unwrap()),

@@ -1,6 +1,18 @@
-//! Entries of lists that only the SMS settings have: statuses of HTTP and countries.
+//! The types that only the settings of text messages have: ways out, statuses of HTTP, countries.
 
-use super::values::{ListItem, Wrong};
+use super::values::{ListItem, Raw, Setting, Wrong, choice, wrong};
+
+choice! {
+    /// The way a text message leaves the service.
+    SmsTransport {
+        /// One `.json` file a message, in `sms.folder`.
+        Files = "files",
+        /// Through the gateway at `sms.url`.
+        Http = "http",
+        /// It does not: messages are written off as sent. For load tests.
+        None = "none",
+    }
+}
 
 /// A status of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
