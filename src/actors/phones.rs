@@ -14,7 +14,7 @@ use crate::domain::outcome::Rejection;
 use crate::domain::phone::PhoneNumber;
 use crate::domain::phone_confirmation::FreshCode;
 use crate::domain::{Command, CustomerId, TextMessageId};
-use crate::security::codes::PhoneCodes;
+use crate::security::phone_codes::PhoneCodes;
 use chrono::TimeDelta;
 use metrics::counter;
 use std::sync::Arc;

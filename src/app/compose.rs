@@ -32,9 +32,9 @@ use crate::http::staff_keys::StaffKeys;
 use crate::mail::Transport;
 use crate::security::access::AccessTokens;
 use crate::security::backup_codes::BackupCodes;
-use crate::security::codes::PhoneCodes;
 use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
+use crate::security::phone_codes::PhoneCodes;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
@@ -304,7 +304,7 @@ fn services(
         hashing: parts.hashing.clone(),
         allowance: allowance.clone(),
         keys: keys.clone(),
-        codes: codes.clone(),
+        phone_codes: codes.clone(),
         sealer: sealer.clone(),
         backup_codes: backup_codes.clone(),
         clock: parts.clock.clone(),

@@ -195,7 +195,7 @@ mod tests {
         for (text, wrong) in [
             ("", "{to}"),
             ("to={to}", "{text}"),
-            ("{to}={text}", "{to}"),
+            ("{to}={text}", "JSON"),
             (r#"{"{to}": "{text}"}"#, "{to}"),
             (r#"{"to": "{to}", "text": {text}}"#, "JSON"),
         ] {

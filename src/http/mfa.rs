@@ -42,7 +42,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
 /// What shows that it is still the owner who asks: one of the two.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which is read into an `Evidence`")]
-struct ProofBody {
+pub(super) struct ProofBody {
     #[schema(format = "password")]
     password: Option<String>,
     /// Of the authenticator, or a backup code.
@@ -99,20 +99,20 @@ fn malformed_code() -> FieldFault {
     FieldFault::new("malformed_code", "Must be a code of six digits, or a backup code.")
 }
 
-fn read_totp_code(form: &mut Form<'_>) -> Option<TotpCode> {
+pub(super) fn read_totp_code(form: &mut Form<'_>) -> Option<TotpCode> {
     form.required("code", |raw| {
         let code = TotpCode::parse(raw.text()?);
         code.ok_or_else(|| FieldFault::new("malformed_code", "Must be a code of six digits."))
     })
 }
 
-struct Answer {
+pub(super) struct Answer {
     challenge: Zeroizing<String>,
     code: Code,
 }
 
 impl Answer {
-    fn read(form: &mut Form<'_>) -> Option<Answer> {
+    pub(super) fn read(form: &mut Form<'_>) -> Option<Answer> {
         let challenge =
             form.required("challenge", |raw| Ok(Zeroizing::new(raw.text()?.to_owned())));
         let method = form.required("method", |raw| match raw.text()? {
@@ -357,7 +357,7 @@ async fn renew_backup_codes(
 }
 
 /// No body is no evidence.
-fn evidence(body: Option<&JsonBody>) -> Result<Option<Evidence>, Problem> {
+pub(super) fn evidence(body: Option<&JsonBody>) -> Result<Option<Evidence>, Problem> {
     body.map_or(Ok(None), |body| body.read(read_evidence))
 }
 

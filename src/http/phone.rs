@@ -2,12 +2,13 @@
 //! A8, L5, L7).
 
 use super::auth::{origin, passed_gate};
-use super::body::JsonBody;
+use super::body::{JsonBody, MaybeJsonBody};
 use super::client_address::ClientAddress;
 use super::customer_view::{self, CustomerView};
 use super::field::FieldFault;
 use super::form::Form;
 use super::idempotency::IdempotencyHeader;
+use super::mfa::{ProofBody, evidence};
 use super::principal::Owner;
 use super::problem::{Problem, ProblemDocument};
 use super::rejections::unexpected;
@@ -15,13 +16,12 @@ use super::request_id::RequestIdentity;
 use super::services::{Services, note_replay};
 use super::values::{IdempotencyParam, parsed};
 use crate::actors::customers::Answered;
-use crate::actors::gate::{Evidence, SignedIn};
+use crate::actors::gate::Evidence;
 use crate::domain::MailId;
 use crate::domain::command::Command;
 use crate::domain::outcome::Outcome;
 use crate::domain::phone::PhoneNumber;
-use crate::security::codes::Code;
-use crate::security::passwords::Password;
+use crate::security::phone_codes::PhoneCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, delete, post};
 use serde::Serialize;
@@ -44,15 +44,7 @@ pub struct PhoneBody {
 #[derive(ToSchema)]
 pub struct PhoneCodeBody {
     #[schema(value_type = String, pattern = "^[0-9]{6}$", example = "012345")]
-    code: Code,
-}
-
-/// A fresh proof of who I am.
-#[derive(ToSchema)]
-pub struct RemovePhoneBody {
-    /// May be left out right after signing in.
-    #[schema(value_type = Option<String>, format = Password)]
-    password: Option<Password>,
+    code: PhoneCode,
 }
 
 /// That a code is on its way.
@@ -65,22 +57,17 @@ pub struct CodeSent {
     expires_in: i64,
 }
 
-fn read_phone(form: &mut Form<'_>) -> Option<PhoneBody> {
+pub(super) fn read_phone(form: &mut Form<'_>) -> Option<PhoneBody> {
     let phone = form.required("phone", |raw| parsed(raw, PhoneNumber::parse));
     Some(PhoneBody { phone: phone? })
 }
 
-fn read_code(form: &mut Form<'_>) -> Option<PhoneCodeBody> {
+pub(super) fn read_code(form: &mut Form<'_>) -> Option<PhoneCodeBody> {
     let code = form.required("code", |raw| {
         let fault = || FieldFault::new("invalid_code", "Must be six digits.");
-        Code::parse(raw.text()?).ok_or_else(fault)
+        PhoneCode::parse(raw.text()?).ok_or_else(fault)
     });
     Some(PhoneCodeBody { code: code? })
-}
-
-fn read_evidence(form: &mut Form<'_>) -> Option<RemovePhoneBody> {
-    let password = form.optional("password", |raw| raw.text().map(Password::presented));
-    Some(RemovePhoneBody { password })
 }
 
 /// Sends a code to a number that shall be mine. A code sent before is void. The answer is the same for
@@ -143,7 +130,7 @@ async fn confirm(
 ) -> Result<HttpResponse, Problem> {
     let PhoneCodeBody { code } = body.read(read_code)?;
     let origin = origin(&identity, address);
-    let passed = services.gate.confirm_phone(signed_in(&owner), code, &origin).await;
+    let passed = services.gate.confirm_phone(owner.into(), code, &origin).await;
     let (outcome, response) = passed_gate(passed)?;
     customer_view::answer(response, Answered { outcome, replayed: false })
 }
@@ -153,7 +140,7 @@ async fn confirm(
 #[utoipa::path(
     tag = "me",
     security(("customer" = [])),
-    request_body = RemovePhoneBody,
+    request_body = ProofBody,
     responses(
         (status = 204, description = "Gone"),
         (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`")
@@ -162,23 +149,18 @@ async fn confirm(
 #[delete("/v1/me/phone")]
 async fn remove(
     owner: Owner,
-    body: JsonBody,
+    MaybeJsonBody(body): MaybeJsonBody,
     address: ClientAddress,
     identity: RequestIdentity,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let RemovePhoneBody { password } = body.read(read_evidence)?;
-    let evidence = password.map_or(Evidence::RecentSession, Evidence::Password);
+    let evidence = evidence(body.as_ref())?.unwrap_or(Evidence::RecentSession);
     let mail_id = MailId(services.clock.new_id());
     let command = move |proof| Command::RemovePhone { proof, mail_id };
     let origin = origin(&identity, address);
-    let passed = services.gate.prove(signed_in(&owner), evidence, &origin, command).await;
+    let passed = services.gate.prove(owner.into(), evidence, &origin, command).await;
     match passed_gate(passed)? {
         (Outcome::Done, _) => Ok(HttpResponse::NoContent().finish()),
         (other, _) => Err(unexpected(&other)),
     }
-}
-
-fn signed_in(owner: &Owner) -> SignedIn {
-    SignedIn { customer: owner.customer_id, session: owner.session_id }
 }

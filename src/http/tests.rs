@@ -7,7 +7,7 @@ use super::readiness::{Found, Probe, Readiness};
 use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
-use super::{addresses, auth, customers, me, passwords, preferences, profile};
+use super::{addresses, auth, customers, me, mfa, passwords, phone, preferences, profile};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
@@ -25,10 +25,10 @@ use crate::config::Config;
 use crate::db::{Database, DatabaseSettings};
 use crate::security::access::{Access, AccessSettings, AccessTokens};
 use crate::security::backup_codes::BackupCodes;
-use crate::security::codes::PhoneCodes;
 use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
 use crate::security::password_policy::PasswordPolicy;
+use crate::security::phone_codes::PhoneCodes;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
 use crate::security::signing::{KeySet, Period, SigningKey};
@@ -150,7 +150,7 @@ fn world(more: &[(&str, &str)]) -> World {
         hashing: hashing.clone(),
         allowance: allowance.clone(),
         keys: keys.clone(),
-        codes: codes.clone(),
+        phone_codes: codes.clone(),
         sealer: sealer.clone(),
         backup_codes: backup_codes.clone(),
         clock: shared.clone(),
@@ -322,6 +322,11 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "ResendBody" auth::read_email
         "LoginBody" auth::Login::read
         "RefreshBody" auth::read_refresh_token
+        "ProofBody" mfa::read_evidence
+        "TotpCodeBody" mfa::read_totp_code
+        "SecondStepBody" mfa::Answer::read
+        "PhoneBody" phone::read_phone
+        "PhoneCodeBody" phone::read_code
         "ForgotBody" auth::read_email
         "ResetBody" passwords::Reset::read
         "CheckBody" passwords::Check::read
@@ -451,7 +456,13 @@ async fn every_route_that_needs_credentials_refuses_without() {
 
 /// Routes without `Idempotency-Key`: their bodies or answers hold secrets, of which not even a hash
 /// is kept. They are safe to repeat by their own design.
-const KEYLESS: &[&str] = &["/v1/me/password"];
+const KEYLESS: &[&str] = &[
+    "/v1/me/password",
+    "/v1/me/phone/confirm",
+    "/v1/me/mfa/totp",
+    "/v1/me/mfa/totp/confirm",
+    "/v1/me/mfa/backup_codes",
+];
 
 #[actix_web::test]
 async fn every_post_that_changes_something_documents_its_idempotency_key() {

@@ -37,8 +37,8 @@ use crate::domain::proof::ProofRefusal;
 use crate::domain::throttle::{Bucket, Factor, Guard, ThrottlePolicy};
 use crate::domain::{Actor, Command, Submission};
 use crate::security::backup_codes::BackupCodes;
-use crate::security::codes::PhoneCodes;
 use crate::security::hashing::{HashError, HashingPool};
+use crate::security::phone_codes::PhoneCodes;
 use crate::security::sealing::Sealer;
 use crate::security::tokens::ThrottleKeys;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -153,7 +153,7 @@ pub struct GateParts {
     pub hashing: Arc<HashingPool>,
     pub allowance: Arc<Allowance>,
     pub keys: Arc<ThrottleKeys>,
-    pub codes: Arc<PhoneCodes>,
+    pub phone_codes: Arc<PhoneCodes>,
     pub sealer: Arc<Sealer>,
     pub backup_codes: Arc<BackupCodes>,
     pub clock: Arc<dyn Clock>,

@@ -10,7 +10,7 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::proof::Proof;
 use crate::domain::throttle::Factor;
 use crate::domain::{Actor, Command, MailId};
-use crate::security::codes::Code;
+use crate::security::phone_codes::PhoneCode;
 use futures_util::FutureExt;
 
 impl Gate {
@@ -18,7 +18,7 @@ impl Gate {
     pub async fn confirm_phone(
         &self,
         who: SignedIn,
-        code: Code,
+        code: PhoneCode,
         origin: &Origin,
     ) -> Counted<Result<Outcome, GateError>> {
         self.pass(Path::PhoneCode, origin, self.judge_phone_code(who, code, origin)).await
@@ -27,7 +27,7 @@ impl Gate {
     async fn judge_phone_code(
         &self,
         SignedIn { customer, .. }: SignedIn,
-        code: Code,
+        code: PhoneCode,
         origin: &Origin,
     ) -> Result<Outcome, GateError> {
         let parts = &self.0.parts;
@@ -38,7 +38,7 @@ impl Gate {
         let phone = waiting.await.map_err(Trouble::from)?;
         let phone = phone.ok_or(GateError::Rejected(Rejection::TokenInvalid))?;
         // Should another number wait by the time it is judged, then this code is wrong for that one.
-        let hash = parts.codes.hash(customer.0, phone.as_str(), &code);
+        let hash = parts.phone_codes.hash(customer.0, phone.as_str(), &code);
         let proof = Proof::PhoneCode { guard: self.guard(Factor::PhoneCode, customer), hash };
         let command = Command::ConfirmPhone { proof, mail_id: MailId(parts.clock.new_id()) };
         self.judge(Subject::Customer(customer), Actor::Customer(customer), command, origin).await

@@ -14,7 +14,7 @@ use crate::db::deliveries::Queue;
 use crate::db::text_messages::DueText;
 use crate::db::{self, Database};
 use crate::mail::Language;
-use crate::security::codes::PhoneCodes;
+use crate::security::phone_codes::PhoneCodes;
 use crate::sms::{CodeText, Gateway, TextFault, TextMessage, segments};
 
 /// Messages of one run.

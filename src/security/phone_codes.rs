@@ -25,9 +25,9 @@ const DIGITS: usize = 6;
 
 /// A code in clear text, on its way to or from its holder. Wiped when dropped, shown by no `Debug`.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct Code(String);
+pub struct PhoneCode(String);
 
-impl Code {
+impl PhoneCode {
     /// Reads what a person typed; spaces and hyphens between the digits are the person's own.
     /// `None` when it cannot be a code.
     #[must_use]
@@ -52,9 +52,9 @@ impl Code {
     }
 }
 
-impl fmt::Debug for Code {
+impl fmt::Debug for PhoneCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Code(..)")
+        f.write_str("PhoneCode(..)")
     }
 }
 
@@ -74,7 +74,7 @@ impl PhoneCodes {
     /// The code of a nonce, for this customer at this number (E.164); always the same for all
     /// three.
     #[must_use]
-    pub fn code(&self, customer_id: Uuid, number: &str, nonce: &[u8; 32]) -> Code {
+    pub fn code(&self, customer_id: Uuid, number: &str, nonce: &[u8; 32]) -> PhoneCode {
         let mut round = 0_u32;
         loop {
             let fields: [&[u8]; 4] =
@@ -82,7 +82,7 @@ impl PhoneCodes {
             let drawn = self.key.mac("code", &fields);
             let mut words = drawn.as_chunks::<4>().0.iter().map(|word| u32::from_be_bytes(*word));
             if let Some(number) = words.find_map(fair) {
-                return Code::of_number(number);
+                return PhoneCode::of_number(number);
             }
             // All eight words were refused: one time in 10^29.
             round = round.wrapping_add(1);
@@ -91,7 +91,7 @@ impl PhoneCodes {
 
     /// What the database keeps of a code: good for this customer and this number only.
     #[must_use]
-    pub fn hash(&self, customer_id: Uuid, number: &str, code: &Code) -> TokenHash {
+    pub fn hash(&self, customer_id: Uuid, number: &str, code: &PhoneCode) -> TokenHash {
         let fields: [&[u8]; 3] =
             [customer_id.as_bytes(), number.as_bytes(), code.as_str().as_bytes()];
         self.key.mac("hash", &fields)
@@ -167,7 +167,7 @@ mod tests {
         assert_ne!(codes.hash(Uuid::from_u128(2), number, &code), hash);
         assert_ne!(codes.hash(customer, "+84912345679", &code), hash);
         assert_ne!(PhoneCodes::new(&RootSecret::new([6; 32])).hash(customer, number, &code), hash);
-        let others: Vec<Code> = (0..20)
+        let others: Vec<PhoneCode> = (0..20)
             .flat_map(|n| {
                 [
                     codes.code(Uuid::from_u128(n + 2), number, &nonce(1)),
@@ -195,7 +195,7 @@ mod tests {
             ("+12345", None),
             ("123456                      ", None),
         ] {
-            assert_eq!(Code::parse(text).as_ref().map(Code::as_str), code, "{text:?}");
+            assert_eq!(PhoneCode::parse(text).as_ref().map(PhoneCode::as_str), code, "{text:?}");
         }
     }
 
@@ -205,13 +205,13 @@ mod tests {
             let codes = codes();
             let code = codes.code(Uuid::from_u128(id), NUMBER, &nonce);
             proptest::prop_assert_eq!(code.as_str().len(), 6);
-            let read = Code::parse(code.as_str());
+            let read = PhoneCode::parse(code.as_str());
             proptest::prop_assert_eq!(read, Some(code));
         }
     }
 
     #[test]
     fn debug_shows_no_code() {
-        assert_eq!(format!("{:?}", Code::parse("123456")), "Some(Code(..))");
+        assert_eq!(format!("{:?}", PhoneCode::parse("123456")), "Some(PhoneCode(..))");
     }
 }
