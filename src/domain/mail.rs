@@ -31,6 +31,12 @@ pub enum MailBody {
     PhoneChanged,
     /// Your account has no phone number any more.
     PhoneRemoved,
+    /// A new account, made by signing in with an account elsewhere.
+    IdentityWelcome,
+    /// One can sign in with an account elsewhere from now on.
+    IdentityLinked,
+    /// No longer.
+    IdentityUnlinked,
 }
 
 impl MailBody {
@@ -47,6 +53,9 @@ impl MailBody {
             Self::SecondFactorLocked => "second_factor_locked",
             Self::PhoneChanged => "phone_changed",
             Self::PhoneRemoved => "phone_removed",
+            Self::IdentityWelcome => "identity_welcome",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
         }
     }
 
@@ -61,7 +70,10 @@ impl MailBody {
             | Self::FactorsReset
             | Self::SecondFactorLocked
             | Self::PhoneChanged
-            | Self::PhoneRemoved => None,
+            | Self::PhoneRemoved
+            | Self::IdentityWelcome
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked => None,
         }
     }
 }

@@ -45,10 +45,17 @@ pub enum MailKind {
     PhoneChanged,
     /// The account has no phone number any more.
     PhoneRemoved,
+    /// A new account, made by signing in with an account elsewhere. Needs `link` (to sign in), as
+    /// all about such accounts.
+    IdentityWelcome,
+    /// One can sign in with an account elsewhere from now on.
+    IdentityLinked,
+    /// No longer.
+    IdentityUnlinked,
 }
 
 impl MailKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::VerifyEmail,
         Self::AlreadyRegistered,
         Self::AlreadyRegisteredPending,
@@ -59,6 +66,9 @@ impl MailKind {
         Self::SecondFactorLocked,
         Self::PhoneChanged,
         Self::PhoneRemoved,
+        Self::IdentityWelcome,
+        Self::IdentityLinked,
+        Self::IdentityUnlinked,
     ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
@@ -74,6 +84,9 @@ impl MailKind {
             Self::SecondFactorLocked => "second_factor_locked",
             Self::PhoneChanged => "phone_changed",
             Self::PhoneRemoved => "phone_removed",
+            Self::IdentityWelcome => "identity_welcome",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
         }
     }
 

@@ -83,6 +83,12 @@ fn sources(kind: MailKind, language: Language) -> Sources {
         (MailKind::PhoneChanged, Language::Vi) => sources!("phone_changed", "vi"),
         (MailKind::PhoneRemoved, Language::En) => sources!("phone_removed", "en"),
         (MailKind::PhoneRemoved, Language::Vi) => sources!("phone_removed", "vi"),
+        (MailKind::IdentityWelcome, Language::En) => sources!("identity_welcome", "en"),
+        (MailKind::IdentityWelcome, Language::Vi) => sources!("identity_welcome", "vi"),
+        (MailKind::IdentityLinked, Language::En) => sources!("identity_linked", "en"),
+        (MailKind::IdentityLinked, Language::Vi) => sources!("identity_linked", "vi"),
+        (MailKind::IdentityUnlinked, Language::En) => sources!("identity_unlinked", "en"),
+        (MailKind::IdentityUnlinked, Language::Vi) => sources!("identity_unlinked", "vi"),
     }
 }
 

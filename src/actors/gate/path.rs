@@ -15,6 +15,10 @@ pub enum Path {
     SecondFactor,
     /// The first code of an authenticator that is being set up.
     TotpConfirmation,
+    /// The way to an identity provider.
+    SocialAuthorization,
+    /// What an identity provider says, to sign in by it or to link it.
+    Social,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
     /// The code that was sent to a phone.
@@ -22,11 +26,13 @@ pub enum Path {
 }
 
 impl Path {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Password,
         Self::EmailVerification,
         Self::SecondFactor,
         Self::TotpConfirmation,
+        Self::SocialAuthorization,
+        Self::Social,
         Self::Reauthentication,
         Self::PhoneCode,
     ];
@@ -38,6 +44,8 @@ impl Path {
             Self::EmailVerification => "email_verification",
             Self::SecondFactor => "second_factor",
             Self::TotpConfirmation => "totp_confirmation",
+            Self::SocialAuthorization => "social_authorization",
+            Self::Social => "social",
             Self::Reauthentication => "reauthentication",
             Self::PhoneCode => "phone_code",
         }

@@ -106,7 +106,10 @@ impl Letters {
             | MailKind::FactorsReset
             | MailKind::SecondFactorLocked
             | MailKind::PhoneChanged
-            | MailKind::PhoneRemoved => {
+            | MailKind::PhoneRemoved
+            | MailKind::IdentityWelcome
+            | MailKind::IdentityLinked
+            | MailKind::IdentityUnlinked => {
                 values.insert("link".to_owned(), json!(self.settings.sign_in.as_str()));
             }
         }

@@ -209,12 +209,12 @@ pub fn verify_email(
     decided(events, answer)
 }
 
-fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
+pub fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
     // A customer under a fresh id would be a collision of random numbers.
     if state.customer.is_none() { Ok(id) } else { Err(Rejection::Conflict) }
 }
 
-fn locale(state: &State) -> Locale {
+pub fn locale(state: &State) -> Locale {
     state.preferences.as_ref().map_or_else(
         || Locale::from_stored("en".to_owned()),
         |preferences| preferences.locale.clone(),
