@@ -37,6 +37,7 @@ use crate::security::keys::RootSecret;
 use crate::security::phone_codes::PhoneCodes;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
+use crate::security::social::Social;
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
 use crate::sms::Gateway;
 use anyhow::{Context, ensure};
@@ -62,6 +63,7 @@ pub struct Parts {
     pub access: Arc<AccessTokens>,
     pub revoked: Arc<RevokedSessions>,
     pub hashing: Arc<HashingPool>,
+    pub social: Arc<Social>,
     pub prometheus: PrometheusHandle,
 }
 
@@ -110,6 +112,7 @@ pub async fn parts(
         access: Arc::new(AccessTokens::new(settings::access(&config), keys)),
         revoked: Arc::new(RevokedSessions::new()),
         hashing: Arc::new(HashingPool::start(settings::hashing(&config))?),
+        social: Arc::new(Social::new(&config.social, clock.clone(), Handle::current())?),
         clock,
         database,
         redis,
@@ -307,6 +310,7 @@ fn services(
         phone_codes: codes.clone(),
         sealer: sealer.clone(),
         backup_codes: backup_codes.clone(),
+        social: parts.social.clone(),
         clock: parts.clock.clone(),
     };
     let phones =

@@ -16,6 +16,7 @@ pub mod flows;
 pub mod groups;
 pub mod handles;
 pub mod idempotency;
+pub mod identities;
 pub mod mails;
 pub mod migrations;
 pub mod one_time_tokens;

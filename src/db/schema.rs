@@ -252,6 +252,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Accounts at identity providers that customers sign in by; whose an account is tells customer_identifiers.
+    identities (customer_id, provider) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// The provider's name in the configuration; one account of each.
+        provider -> Text,
+        /// The provider's own, unchanging name for the person.
+        subject -> Text,
+        /// The address that the provider told when it was linked.
+        email -> Nullable<Text>,
+        /// When it was linked.
+        linked_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// Mails to send: written in the transaction that decided on them, sent by a worker (rule A11).
     mails (id) {
         /// UUIDv7; also names the mail to the mail server, so that a repetition is recognised.
@@ -537,6 +553,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     customers,
     devices,
     idempotency_keys,
+    identities,
     mails,
     one_time_tokens,
     outbox_cursors,

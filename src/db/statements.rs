@@ -350,6 +350,25 @@ bulk! {
         id: SqlUuid = Uuid,
     }
 
+    SaveIdentities [
+        "INSERT INTO identities (customer_id, provider, subject, email, linked_at) SELECT * FROM unnest(",
+        ")"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        provider: Text = String,
+        subject: Text = String,
+        email: Nullable<Text> = Option<String>,
+        linked_at: Timestamptz = DateTime<Utc>,
+    }
+
+    DeleteIdentities [
+        "DELETE FROM identities AS t USING unnest(",
+        ") AS u (customer_id, provider) WHERE t.customer_id = u.customer_id AND t.provider = u.provider"
+    ] {
+        customer_id: SqlUuid = Uuid,
+        provider: Text = String,
+    }
+
     /// A token that was used or voided meanwhile is not touched: the count of rows tells.
     SaveTokens [
         "INSERT INTO one_time_tokens AS t (token_hash, customer_id, purpose, password_hash, email, \

@@ -6,9 +6,11 @@
 use super::address::{AddressFields, AddressKind};
 use super::credential::PasswordHash;
 use super::customer::{CustomerType, GroupCode, Tags};
+use super::decide::WAYS_IN;
 use super::email::EmailAddress;
 use super::fault::Fault;
 use super::flow::{Flow, FlowKind};
+use super::identity::Account;
 use super::ids::*;
 use super::phone::PhoneNumber;
 use super::phone_confirmation::FreshCode;
@@ -186,6 +188,19 @@ pub enum Command {
     },
     /// Takes all second factors away, for an owner that lost them.
     ResetFactors {
+        mail_id: MailId,
+    },
+    /// Somebody whom a provider vouches for, and who is nobody here yet.
+    RegisterByIdentity(Box<RegisterByIdentity>),
+    /// Somebody whom a provider vouches for, and who may be this customer.
+    SignInByIdentity(Box<SignInByIdentity>),
+    LinkIdentity {
+        account: Box<Account>,
+        mail_id: MailId,
+    },
+    UnlinkIdentity {
+        provider: String,
+        proof: Proof,
         mail_id: MailId,
     },
     /// Begins a ceremony that its holder finishes later.
@@ -366,6 +381,37 @@ pub struct AnswerChallenge {
     pub mail_id: MailId,
 }
 
+/// A customer that begins with an account at an identity provider.
+#[derive(Clone)]
+pub struct RegisterByIdentity {
+    /// A fresh id.
+    pub id: CustomerId,
+    pub account: Account,
+    /// The account's, which the provider has verified.
+    pub email: EmailAddress,
+    pub first_name: PersonName,
+    pub last_name: PersonName,
+    pub group: GroupCode,
+    pub locale: Locale,
+    pub timezone: TimeZone,
+    pub currency: Currency,
+    pub mail_id: MailId,
+    pub session: FreshSession,
+}
+
+/// A sign-in by an account at an identity provider.
+#[derive(Clone)]
+pub struct SignInByIdentity {
+    pub account: Account,
+    /// The account's address, where the provider has verified it.
+    pub verified_email: Option<EmailAddress>,
+    /// Of the mail that tells of a new link.
+    pub mail_id: MailId,
+    pub session: FreshSession,
+    /// What is answered instead of a session where there is a second factor.
+    pub challenge: Option<FreshChallenge>,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct CustomerChange {
     pub first_name: Option<PersonName>,
@@ -434,6 +480,7 @@ never_printed!(
     PreferencesChange,
     AddressChange
 );
+never_printed!(RegisterByIdentity, SignInByIdentity);
 
 /// The part of a state that a command reads, so that a batch loads no more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -449,6 +496,7 @@ pub struct Needs {
     pub phone_confirmation: bool,
     /// Second factors and backup codes.
     pub factors: bool,
+    pub identities: bool,
 }
 
 /// Of a new password: with the old one end the sessions, devices and links it may have opened.
@@ -480,6 +528,7 @@ impl Needs {
             handles: self.handles || other.handles,
             phone_confirmation: self.phone_confirmation || other.phone_confirmation,
             factors: self.factors || other.factors,
+            identities: self.identities || other.identities,
         }
     }
 }
@@ -535,6 +584,19 @@ impl Command {
             Self::ResetFactors { .. } => {
                 Needs { factors: true, sessions: true, preferences: true, ..none }
             }
+            Self::RegisterByIdentity(_) => none,
+            Self::SignInByIdentity(_) => {
+                let opening = Needs { sessions: true, devices: true, factors: true, ..none };
+                let linking = Needs { handles: true, identities: true, preferences: true, ..none };
+                opening.and(linking)
+            }
+            Self::LinkIdentity { .. } => {
+                Needs { handles: true, identities: true, preferences: true, ..none }
+            }
+            Self::UnlinkIdentity { proof, .. } => {
+                let unlinking = Needs { identities: true, preferences: true, ..none };
+                unlinking.and(WAYS_IN).and(proof.needs())
+            }
             Self::Refresh { .. }
             | Self::SignOut { .. }
             | Self::RevokeSession { .. }
@@ -567,9 +629,9 @@ impl Command {
             Self::StartTotp { proof, .. } => {
                 proof.as_ref().and_then(Proof::bucket).into_iter().collect()
             }
-            Self::RemoveTotp { proof, .. } | Self::RenewBackupCodes { proof, .. } => {
-                proof.bucket().into_iter().collect()
-            }
+            Self::RemoveTotp { proof, .. }
+            | Self::RenewBackupCodes { proof, .. }
+            | Self::UnlinkIdentity { proof, .. } => proof.bucket().into_iter().collect(),
             _ => Vec::new(),
         }
     }

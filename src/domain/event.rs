@@ -7,6 +7,7 @@ use super::address::{Address, AddressKind};
 use super::credential::PasswordHash;
 use super::customer::{Customer, GroupCode};
 use super::flow::Flow;
+use super::identity::Identity;
 use super::ids::*;
 use super::mail::Mail;
 use super::outcome::SignInRefusal;
@@ -191,6 +192,10 @@ pub enum Event {
         to: AddressId,
         at: DateTime<Utc>,
     },
+    IdentityLinked(Box<Identity>),
+    IdentityUnlinked {
+        provider: String,
+    },
     Unlocked {
         buckets: Vec<Bucket>,
     },
@@ -228,6 +233,8 @@ impl PasswordCause {
 pub enum Source {
     Registration,
     Staff,
+    /// An account at an identity provider.
+    Identity,
 }
 
 impl Source {
@@ -235,6 +242,7 @@ impl Source {
         match self {
             Self::Registration => "registration",
             Self::Staff => "staff",
+            Self::Identity => "identity",
         }
     }
 }
@@ -340,6 +348,14 @@ impl Event {
             Self::DefaultAddressChanged { kind, from, to, .. } => message(
                 "address.default_changed",
                 json!({ "customer_id": id, "kind": kind, "from": from, "to": to }),
+            ),
+            Self::IdentityLinked(identity) => message(
+                "customer.identity_linked",
+                json!({ "customer_id": id, "provider": identity.account.provider }),
+            ),
+            Self::IdentityUnlinked { provider } => message(
+                "customer.identity_unlinked",
+                json!({ "customer_id": id, "provider": provider }),
             ),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
@@ -482,6 +498,12 @@ impl Event {
             Self::DefaultAddressChanged { kind, from, to, .. } => {
                 trace("address.default_changed", json!({ "kind": kind, "from": from, "to": to }))
             }
+            Self::IdentityLinked(identity) => {
+                trace("customer.identity_linked", json!({ "provider": identity.account.provider }))
+            }
+            Self::IdentityUnlinked { provider } => {
+                trace("customer.identity_unlinked", json!({ "provider": provider }))
+            }
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }
@@ -512,6 +534,8 @@ pub const MESSAGE_KINDS: &[&str] = &[
     "customer.password_changed",
     "customer.session_revoked",
     "customer.mfa_changed",
+    "customer.identity_linked",
+    "customer.identity_unlinked",
     "preferences.updated",
     "address.created",
     "address.updated",

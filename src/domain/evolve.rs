@@ -167,6 +167,15 @@ pub fn evolve(state: &mut State, event: &Event) {
             }
             set(to, true);
         }
+        Event::IdentityLinked(identity) => {
+            state.handles.insert(identity.account.handle(), None);
+            state.identities.insert(identity.account.provider.clone(), (**identity).clone());
+        }
+        Event::IdentityUnlinked { provider } => {
+            if let Some(identity) = state.identities.remove(provider) {
+                state.handles.remove(&identity.account.handle());
+            }
+        }
         Event::GroupChanged { .. }
         | Event::MailQueued(_)
         | Event::TextQueued(_)

@@ -37,6 +37,12 @@ pub enum MailBody {
     FactorsReset,
     /// Too many wrong codes.
     SecondFactorLocked,
+    /// A new account, made by signing in with an account elsewhere.
+    IdentityWelcome,
+    /// One can sign in with an account elsewhere from now on.
+    IdentityLinked,
+    /// No longer.
+    IdentityUnlinked,
 }
 
 impl MailBody {
@@ -55,6 +61,9 @@ impl MailBody {
             Self::BackupCodesRenewed => "backup_codes_renewed",
             Self::FactorsReset => "factors_reset",
             Self::SecondFactorLocked => "second_factor_locked",
+            Self::IdentityWelcome => "identity_welcome",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
         }
     }
 
@@ -72,7 +81,10 @@ impl MailBody {
             | Self::TotpRemoved
             | Self::BackupCodesRenewed
             | Self::FactorsReset
-            | Self::SecondFactorLocked => None,
+            | Self::SecondFactorLocked
+            | Self::IdentityWelcome
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked => None,
         }
     }
 }

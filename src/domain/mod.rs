@@ -17,6 +17,7 @@ pub mod evolve;
 pub mod fault;
 pub mod flow;
 pub mod handle;
+pub mod identity;
 pub mod ids;
 pub mod mail;
 pub mod outcome;

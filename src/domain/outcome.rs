@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::customer::Customer;
 use super::fault::Fault;
+use super::identity::Identity;
 use super::ids::{CustomerId, SessionId};
 use super::preferences::Preferences;
 use super::profile::Profile;
@@ -22,6 +23,7 @@ pub enum Outcome {
     Profile(Box<Profile>),
     Preferences(Box<Preferences>),
     Address(Box<Address>),
+    Identity(Box<Identity>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
     AttemptFailed {
@@ -95,6 +97,12 @@ pub enum Rejection {
         limit: usize,
     },
     LastAddress,
+    /// An account here has the address, but not both sides verified it.
+    LinkRequired,
+    /// Another account at this provider is linked already.
+    ProviderLinked,
+    /// Without it nobody could sign in any more.
+    LastSignInMethod,
     /// The account's status does not let its owner change anything.
     NotActive(Status),
     /// A one-time token that is unknown, used, void, expired or for another purpose.

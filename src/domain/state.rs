@@ -4,6 +4,7 @@ use super::address::Address;
 use super::customer::Customer;
 use super::flow::Flow;
 use super::handle::Handle;
+use super::identity::Identity;
 use super::ids::{AddressId, DeviceId, SessionId};
 use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
@@ -37,6 +38,8 @@ pub struct State {
     pub totp: Option<Totp>,
     /// The unused backup codes, each with the moment of its issue.
     pub backup_codes: BTreeMap<SecretHash, DateTime<Utc>>,
+    /// Accounts at identity providers, by provider.
+    pub identities: BTreeMap<String, Identity>,
     /// The buckets that the command at hand names; several customers' commands may name one
     /// bucket, so the batch lends them to each in turn.
     pub throttles: BTreeMap<Bucket, Throttle>,

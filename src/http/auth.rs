@@ -469,6 +469,7 @@ impl From<GateError> for Problem {
             GateError::Refused(refusal) => refusal.into(),
             GateError::InvalidProof => Problem::new(Code::ProofInvalid),
             GateError::ProofNeeded => Problem::new(Code::ProofNeeded),
+            GateError::Social(refusal) => refusal.into(),
             GateError::Rejected(rejection) => rejection.into(),
             GateError::Trouble(trouble) => trouble.into(),
         }

@@ -38,6 +38,7 @@ pub mod rejections;
 pub mod request_id;
 pub mod services;
 pub mod sessions;
+pub mod social;
 pub mod staff_keys;
 pub mod token_pair;
 pub mod unread;
@@ -140,6 +141,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(preferences::routes)
         .configure(addresses::routes)
         .configure(sessions::routes)
+        .configure(social::routes)
         .configure(customers::routes)
         .configure(well_known::routes);
 }

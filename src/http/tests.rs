@@ -32,6 +32,7 @@ use crate::security::phone_codes::PhoneCodes;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
 use crate::security::signing::{KeySet, Period, SigningKey};
+use crate::security::social::Social;
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys, staff_key};
 use actix_web::body::to_bytes;
 use actix_web::dev::ServiceResponse;
@@ -143,6 +144,8 @@ fn world(more: &[(&str, &str)]) -> World {
     let sealer = Arc::new(Sealer::new(&root));
     let backup_codes = Arc::new(BackupCodes::new(&root));
     let codes = Arc::new(PhoneCodes::new(&root));
+    let social =
+        Social::new(&config.social, shared.clone(), tokio::runtime::Handle::current()).unwrap();
     let gate = GateParts {
         database: database.clone(),
         customers: customers.clone(),
@@ -153,6 +156,7 @@ fn world(more: &[(&str, &str)]) -> World {
         phone_codes: codes.clone(),
         sealer: sealer.clone(),
         backup_codes: backup_codes.clone(),
+        social: Arc::new(social),
         clock: shared.clone(),
     };
     let phones =

@@ -49,6 +49,13 @@ pub enum MailKind {
     FactorsReset,
     /// Too many wrong codes.
     SecondFactorLocked,
+    /// A new account, made by signing in with an account elsewhere. Needs `link` (to sign in), as
+    /// all about such accounts.
+    IdentityWelcome,
+    /// One can sign in with an account elsewhere from now on.
+    IdentityLinked,
+    /// No longer.
+    IdentityUnlinked,
 }
 
 impl MailKind {
@@ -65,6 +72,9 @@ impl MailKind {
         Self::BackupCodesRenewed,
         Self::FactorsReset,
         Self::SecondFactorLocked,
+        Self::IdentityWelcome,
+        Self::IdentityLinked,
+        Self::IdentityUnlinked,
     ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
@@ -82,6 +92,9 @@ impl MailKind {
             Self::BackupCodesRenewed => "backup_codes_renewed",
             Self::FactorsReset => "factors_reset",
             Self::SecondFactorLocked => "second_factor_locked",
+            Self::IdentityWelcome => "identity_welcome",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
         }
     }
 

@@ -87,6 +87,12 @@ fn sources(kind: MailKind, language: Language) -> Sources {
         (MailKind::FactorsReset, Language::Vi) => sources!("factors_reset", "vi"),
         (MailKind::SecondFactorLocked, Language::En) => sources!("second_factor_locked", "en"),
         (MailKind::SecondFactorLocked, Language::Vi) => sources!("second_factor_locked", "vi"),
+        (MailKind::IdentityWelcome, Language::En) => sources!("identity_welcome", "en"),
+        (MailKind::IdentityWelcome, Language::Vi) => sources!("identity_welcome", "vi"),
+        (MailKind::IdentityLinked, Language::En) => sources!("identity_linked", "en"),
+        (MailKind::IdentityLinked, Language::Vi) => sources!("identity_linked", "vi"),
+        (MailKind::IdentityUnlinked, Language::En) => sources!("identity_unlinked", "en"),
+        (MailKind::IdentityUnlinked, Language::Vi) => sources!("identity_unlinked", "vi"),
     }
 }
 

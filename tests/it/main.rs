@@ -28,6 +28,7 @@ mod second_factors;
 mod sessions;
 mod sign_in;
 mod signing_keys;
+mod social;
 mod social_providers;
 mod staff;
 mod stuffing;

@@ -7,14 +7,18 @@ use customer_service::domain::event::MESSAGE_KINDS;
 use serde_json::json;
 
 use crate::harness::checker;
+use crate::harness::identity::{CLIENT_ID, Person};
 use crate::harness::shopper::{PASSWORD, home, sign_in};
-use crate::harness::{Shop, Shopper};
+use crate::harness::{IdentityProvider, Shop, Shopper};
 
 const NEW_PASSWORD: &str = "seven violet umbrellas 42";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
-    let shop = Shop::new().await;
+    let provider = IdentityProvider::start().await;
+    let settings = provider.settings("google");
+    let settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let shop = Shop::configured(&settings).await;
     let consumer = shop.consumer().await;
     let node = shop.node().await;
     let shopper = Shopper::new(&shop, &node).await;
@@ -40,6 +44,13 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
         .send()
         .await
         .expect(200);
+    let person = Person { given_name: Some("Hawthorne".to_owned()), ..Person::new() };
+    let token = provider.id_token(&person, CLIENT_ID, "0123456789");
+    let body = json!({ "id_token": token, "nonce": "0123456789" });
+    let identity = "/v1/me/identities/google";
+    shopper.post(&node, identity, body).send().await.expect(200);
+    let proof = json!({ "password": PASSWORD });
+    shopper.delete(&node, identity).json(proof).send().await.expect(204);
     let body = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
     shopper.post(&node, "/v1/me/password", body).send().await.expect(204);
     for _ in 0..5 {
@@ -66,6 +77,8 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
         "7654321",
         PASSWORD,
         NEW_PASSWORD,
+        &person.email,
+        &person.subject,
     ];
     let entries = shop.database.column("SELECT data FROM audit_entries").await;
     let messages = received.iter().map(|message| message.data.to_string());

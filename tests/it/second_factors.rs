@@ -57,14 +57,14 @@ async fn steady(seconds: u64) {
 }
 
 /// A customer with an authenticator and backup codes. The step before the present one is used up.
-struct Guarded {
-    shopper: Shopper,
+pub struct Guarded {
+    pub shopper: Shopper,
     app: Authenticator,
-    backup_codes: Vec<String>,
+    pub backup_codes: Vec<String>,
 }
 
 impl Guarded {
-    async fn new(shop: &Shop, api: &Api) -> Self {
+    pub async fn new(shop: &Shop, api: &Api) -> Self {
         let shopper = Shopper::new(shop, api).await;
         steady(12).await;
         let setup = start(api, &shopper).await.expect(200).json();
@@ -105,7 +105,7 @@ async fn confirm(api: &Api, shopper: &Shopper, code: &str) -> Answer {
     shopper.post(api, "/v1/me/mfa/totp/confirm", json!({ "code": code })).send().await
 }
 
-async fn second_step(api: &Api, challenge: &str, method: &str, code: &str) -> Answer {
+pub async fn second_step(api: &Api, challenge: &str, method: &str, code: &str) -> Answer {
     let body = json!({ "challenge": challenge, "method": method, "code": code });
     api.post("/v1/auth/mfa", body).send().await
 }

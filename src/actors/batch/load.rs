@@ -37,6 +37,7 @@ struct Wanted {
     handles: Vec<Uuid>,
     phone_confirmation: Vec<Uuid>,
     factors: Vec<Uuid>,
+    identities: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
 }
@@ -67,6 +68,7 @@ impl Wanted {
                 (need.handles, &mut wanted.handles),
                 (need.phone_confirmation, &mut wanted.phone_confirmation),
                 (need.factors, &mut wanted.factors),
+                (need.identities, &mut wanted.identities),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -107,6 +109,7 @@ pub async fn load(
         phone_confirmations,
         totp,
         backup_codes,
+        identities,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -131,6 +134,10 @@ pub async fn load(
         unless_empty(
             &wanted.factors,
             db::second_factors::backup_codes_of_customers(connection, &wanted.factors)
+        ),
+        unless_empty(
+            &wanted.identities,
+            db::identities::of_customers(connection, &wanted.identities)
         ),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
@@ -171,6 +178,10 @@ pub async fn load(
     }
     for (id, (hash, issued_at)) in backup_codes {
         states.entry(id).or_default().backup_codes.insert(hash, issued_at);
+    }
+    for (id, identity) in identities {
+        let provider = identity.account.provider.clone();
+        states.entry(id).or_default().identities.insert(provider, identity);
     }
     Ok(Loaded {
         states,

@@ -39,6 +39,8 @@ struct Plan {
     addresses: SaveAddresses,
     deleted_devices: DeleteDevices,
     devices: SaveDevices,
+    deleted_identities: DeleteIdentities,
+    identities: SaveIdentities,
     sessions: SaveSessions,
     tokens: SaveTokens,
     flows: SaveFlows,
@@ -166,6 +168,14 @@ impl Plan {
                 }
             }
         }
+        for gone in before.identities.keys().filter(|key| !after.identities.contains_key(*key)) {
+            self.deleted_identities.push(id, gone);
+        }
+        for (key, identity) in &after.identities {
+            if before.identities.get(key) != Some(identity) {
+                self.identities.push(id, identity);
+            }
+        }
         for (key, token) in &after.tokens {
             if before.tokens.get(key) != Some(token) {
                 self.tokens.push(id, token);
@@ -251,7 +261,7 @@ impl Plan {
                 HandleKind::Social(_) => Rejection::IdentityTaken,
             }));
         }
-        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, aa) = tokio::join!(
+        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, z2, z3, z4) = tokio::join!(
             self.customers.execute(connection),
             self.touched.execute(connection),
             self.profiles.execute(connection),
@@ -279,9 +289,11 @@ impl Plan {
             self.phones.execute(connection),
             self.texts.execute(connection),
             self.entries.execute(connection),
+            self.deleted_identities.execute(connection),
+            self.identities.execute(connection),
         );
         let counts = all_done([
-            a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, aa,
+            a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, z2, z3, z4,
         ])?;
         let [
             customers,

@@ -15,12 +15,16 @@ mod path;
 mod phone_code;
 mod second_step;
 mod sign_in;
+mod social;
 
 pub use codes::Code;
 pub use evidence::{Evidence, SignedIn};
 pub use path::Path;
 pub use second_step::{Challenge, Entered, SecondStep};
 pub use sign_in::{Attempt, Identifier};
+pub use social::{
+    Begun, Linking, SocialAttempt, SocialEntry, SocialProof, SocialRefusal, SocialSettings,
+};
 
 use super::allowance::{Allowance, Counted, Quota, Standing, Trial};
 use super::customers::{Customers, SubmitError};
@@ -40,6 +44,7 @@ use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::{HashError, HashingPool};
 use crate::security::phone_codes::PhoneCodes;
 use crate::security::sealing::Sealer;
+use crate::security::social::Social;
 use crate::security::tokens::ThrottleKeys;
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
@@ -47,7 +52,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How the gate judges.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct GateSettings {
     /// Of passwords.
     pub throttle: ThrottlePolicy,
@@ -61,6 +66,7 @@ pub struct GateSettings {
     pub wait: Duration,
     /// For this long after its sign-in a session stands for its owner (10 min).
     pub recent: TimeDelta,
+    pub social: SocialSettings,
 }
 
 impl From<&Config> for GateSettings {
@@ -86,6 +92,7 @@ impl From<&Config> for GateSettings {
             calls_per_minute: config.limits.sign_in_per_minute,
             wait: sign_in.wait_ms.duration(),
             recent: sign_in.recent_minutes.delta(),
+            social: config.into(),
         }
     }
 }
@@ -113,6 +120,9 @@ pub enum GateError {
     /// Of somebody who is signed in: the session is too old to stand for its owner.
     #[error("a fresh proof is needed")]
     ProofNeeded,
+    /// What an identity provider says is not enough.
+    #[error("not accepted from an identity provider")]
+    Social(SocialRefusal),
     /// What was to be done once the credential had been shown is not possible.
     #[error("rejected")]
     Rejected(Rejection),
@@ -130,6 +140,7 @@ impl GateError {
             Self::Refused(_) => "refused",
             Self::InvalidProof => "invalid_proof",
             Self::ProofNeeded => "proof_needed",
+            Self::Social(refusal) => refusal.label(),
             Self::Rejected(_) => "rejected",
             Self::Trouble(_) => "trouble",
         }
@@ -156,6 +167,7 @@ pub struct GateParts {
     pub phone_codes: Arc<PhoneCodes>,
     pub sealer: Arc<Sealer>,
     pub backup_codes: Arc<BackupCodes>,
+    pub social: Arc<Social>,
     pub clock: Arc<dyn Clock>,
 }
 

@@ -17,6 +17,10 @@ pub enum Path {
     SecondFactor,
     /// The first code of an authenticator that is being set up.
     TotpConfirmation,
+    /// The way to an identity provider.
+    SocialAuthorization,
+    /// What an identity provider says, to sign in by it or to link it.
+    Social,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
     /// The code that was sent to a phone.
@@ -30,6 +34,8 @@ impl Path {
         Self::PasswordReset,
         Self::SecondFactor,
         Self::TotpConfirmation,
+        Self::SocialAuthorization,
+        Self::Social,
         Self::PhoneCode,
         Self::Reauthentication,
     ];
@@ -43,6 +49,8 @@ impl Path {
             Self::Reauthentication => "reauthentication",
             Self::SecondFactor => "second_factor",
             Self::TotpConfirmation => "totp_confirmation",
+            Self::SocialAuthorization => "social_authorization",
+            Self::Social => "social",
             Self::PhoneCode => "phone_code",
         }
     }

@@ -133,6 +133,9 @@ impl Letters {
             | MailKind::BackupCodesRenewed
             | MailKind::FactorsReset
             | MailKind::SecondFactorLocked
+            | MailKind::IdentityWelcome
+            | MailKind::IdentityLinked
+            | MailKind::IdentityUnlinked
             | MailKind::PasswordChanged => None,
         }
     }

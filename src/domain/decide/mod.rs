@@ -5,6 +5,7 @@
 
 mod addresses;
 mod flows;
+mod identities;
 mod lifecycle;
 mod passwords;
 mod phone;
@@ -16,6 +17,9 @@ mod sessions;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod ways;
+
+pub use ways::WAYS_IN;
 
 use super::command::{Actor, Command, Context};
 use super::customer::Customer;
@@ -43,7 +47,14 @@ pub enum Answer {
     Profile,
     Preferences,
     Address(super::ids::AddressId),
-    SignedIn { session: super::ids::SessionId, evicted: Vec<super::ids::SessionId> },
+    /// The account at this provider.
+    Identity {
+        provider: String,
+    },
+    SignedIn {
+        session: super::ids::SessionId,
+        evicted: Vec<super::ids::SessionId>,
+    },
     Refreshed(super::ids::SessionId),
 }
 
@@ -64,6 +75,10 @@ impl Answer {
             }
             Self::Address(id) => {
                 state.addresses.get(&id).map_or(missing, |a| Outcome::Address(Box::new(a.clone())))
+            }
+            Self::Identity { provider } => {
+                let identity = state.identities.get(&provider);
+                identity.map_or(missing, |i| Outcome::Identity(Box::new(i.clone())))
             }
             Self::SignedIn { session, evicted } => {
                 match (state.sessions.get(&session), &state.customer) {
@@ -127,6 +142,14 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             second_factor::renew_backup_codes(state, proof, codes, *mail_id, context)
         }
         Command::ResetFactors { mail_id } => second_factor::reset(state, *mail_id, context),
+        Command::RegisterByIdentity(new) => identities::register(state, new, context),
+        Command::SignInByIdentity(sign_in) => identities::sign_in(state, sign_in, context),
+        Command::LinkIdentity { account, mail_id } => {
+            identities::link(state, account, *mail_id, context)
+        }
+        Command::UnlinkIdentity { provider, proof, mail_id } => {
+            identities::unlink(state, provider, proof, *mail_id, context)
+        }
         Command::OpenFlow { flow } => flows::open(state, flow),
         Command::TakeFlow { kind, .. } => flows::take(state, *kind, context),
         Command::SignIn(sign_in) => sign_in::sign_in(state, sign_in, context),

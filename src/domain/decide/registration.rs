@@ -209,7 +209,7 @@ pub fn verify_email(
     decided(events, answer)
 }
 
-fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
+pub fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
     // A customer under a fresh id would be a collision of random numbers.
     if state.customer.is_none() { Ok(id) } else { Err(Rejection::Conflict) }
 }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 pub use api::{Answer, Api};
 pub use consumer::Consumer;
-pub use identity::IdentityProvider;
+pub use identity::{IdentityProvider, SigningKey};
 pub use node::Node;
 pub use shop::Shop;
 pub use shopper::Shopper;

@@ -2,6 +2,7 @@
 //! refusal. Each test bears the number of the rule that it proves.
 
 mod addresses;
+mod identities;
 mod lifecycle;
 mod passwords;
 mod people;
@@ -21,6 +22,7 @@ use crate::domain::decide::{Decision, decide};
 use crate::domain::email::EmailAddress;
 use crate::domain::event::Event;
 use crate::domain::evolve::evolve;
+use crate::domain::identity::Account;
 use crate::domain::ids::*;
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::phone::PhoneNumber;
@@ -237,6 +239,8 @@ const PERSONAL: &[&str] = &[
     "203.0.113.77",
     "1987-06-05",
     "$argon2id$Z",
+    "zaccount",
+    "zsubject",
 ];
 
 const PASSWORD_HASH: &str = "$argon2id$Zpassword";
@@ -393,6 +397,28 @@ fn change_password(claim: u128, keep: u128) -> Command {
 /// A challenge of five minutes, made at second 1,000.
 fn challenge(n: u8) -> FreshChallenge {
     FreshChallenge { hash: hash(n), payload: vec![n], expires_at: at(1_300) }
+}
+
+fn account(provider: &str, subject: &str) -> Account {
+    let email = Some(EmailAddress::parse("zaccount@example.org").unwrap());
+    Account { provider: provider.into(), subject: format!("zsubject{subject}"), email }
+}
+
+fn link_identity(provider: &str, subject: &str) -> Command {
+    let account = Box::new(account(provider, subject));
+    Command::LinkIdentity { account, mail_id: mail_id(71) }
+}
+
+/// Proven by the age of a session.
+fn unlink_identity(provider: &str, session: u128) -> Command {
+    Command::UnlinkIdentity {
+        provider: provider.into(),
+        proof: Proof::RecentSession {
+            session: session_id(session),
+            max_age: TimeDelta::minutes(10),
+        },
+        mail_id: mail_id(72),
+    }
 }
 
 fn claim(n: u128) -> Command {

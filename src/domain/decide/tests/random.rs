@@ -17,7 +17,7 @@ type Step = (u8, u8, u8, bool, u32);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
-    prop::collection::vec((0..34_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+    prop::collection::vec((0..37_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
 }
 
 /// The command of a step; the choices are small, so that steps meet each other.
@@ -131,6 +131,18 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
             3 => super::phones::remove(id),
             _ => super::phones::confirm(a),
         },
+        33 | 34 => {
+            link_identity(["google", "apple"][usize::from(a % 2)], ["1", "2"][usize::from(b % 2)])
+        }
+        35 => {
+            let mut command = unlink_identity(["google", "apple"][usize::from(a % 2)], 1);
+            if let (Command::UnlinkIdentity { proof, .. }, Some(session)) = (&mut command, session)
+            {
+                let max_age = TimeDelta::minutes(10);
+                *proof = Proof::RecentSession { session: session.id, max_age };
+            }
+            command
+        }
         28 => super::phones::confirm(a),
         29 => Command::Unlock { buckets: vec![BUCKET, super::phones::PHONE_GUARD.bucket] },
         30 => Command::RequestPasswordReset {
@@ -292,7 +304,7 @@ proptest! {
 #[test]
 fn m6_the_markers_are_in_the_state() {
     let everything: Vec<Step> =
-        [2, 16, 17, 18, 19].map(|which| (which, 0, 0, which != 16, 1)).into();
+        [2, 16, 17, 18, 19, 30].map(|which| (which, 0, 0, which != 16, 1)).into();
     let (state, _) = play(&everything);
     let text = json!([
         state.customer,
@@ -301,6 +313,7 @@ fn m6_the_markers_are_in_the_state() {
         state.password_hash,
         state.addresses.values().collect::<Vec<_>>(),
         state.sessions.values().collect::<Vec<_>>(),
+        state.identities.values().collect::<Vec<_>>(),
     ])
     .to_string();
     for marker in PERSONAL {
@@ -325,6 +338,7 @@ fn m4_every_listed_message_is_told_by_some_command() {
         [register(), verify(1, 1), update_customer(record), update_preferences(preferences)]
             .into_iter()
             .chain([add_address(1, &[]), add_address(2, &[]), change_address(1, change)])
+            .chain([link_identity("google", "1"), unlink_identity("google", 1)])
             .chain([delete_address(1), Command::SignOut { session_id: session_id(1) }])
             .chain(failures)
             .chain([claim(20), change_password(20, 2)]);

@@ -39,7 +39,7 @@ impl Person {
     pub fn new() -> Self {
         let subject = unique("sub");
         Self {
-            email: format!("{subject}@people.example"),
+            email: format!("{}@people.example", unique("somebody")),
             email_verified: json!(true),
             subject,
             given_name: Some("Ánh".to_owned()),
