@@ -3,6 +3,7 @@
 pub mod allowance;
 pub mod batch;
 pub mod customers;
+pub mod email_change;
 pub mod gate;
 pub mod origin;
 pub mod passwords;

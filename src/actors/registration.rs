@@ -14,6 +14,7 @@ use crate::domain::command::{Register, Subject};
 use crate::domain::credential;
 use crate::domain::customer::{CustomerType, GroupCode};
 use crate::domain::email::EmailAddress;
+use crate::domain::handle::Handle;
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::phone::PhoneNumber;
 use crate::domain::place::{Currency, Locale, TimeZone};
@@ -24,7 +25,7 @@ use crate::domain::{Actor, ClaimId, Command, CustomerId, MailId, Submission};
 use crate::security::hashing::{HashingPool, PasswordHash};
 use crate::security::passwords::Password;
 use crate::security::tokens::{OneTimeTokens, ThrottleKeys};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -206,9 +207,9 @@ impl Inner {
         let hash = self.parts.hashing.hash(applicant.password.clone()).await;
         let hash = hash.map_err(hashing_trouble)?;
         for _ in 0..ROUNDS_MAX {
-            let (subject, command) = match self.owner(address).await? {
+            let (subject, command) = match self.holder(&applicant.email).await? {
                 None => self.creation(&applicant, &hash),
-                Some(owner) if may_remind.retry_after.is_none() => (
+                Some((owner, None)) if may_remind.retry_after.is_none() => (
                     Subject::Customer(owner),
                     Command::RemindOfAccount {
                         mail_id: self.mail_id(),
@@ -216,6 +217,7 @@ impl Inner {
                         password_hash: credential::PasswordHash::new(hash.as_str()),
                     },
                 ),
+                // Written to often enough; or given up lately, and kept for who may take it back.
                 Some(_) => decoy(&self.parts.keys, &*self.parts.clock, &applicant.email),
             };
             match self.submit(subject, command, origin).await {
@@ -281,6 +283,20 @@ impl Inner {
         let issued = self.parts.tokens.issue(Purpose::VerifyEmail.as_str(), nonce);
         let expires_at = self.parts.clock.now() + self.settings.verify_email;
         FreshToken { nonce, hash: issued.hash, expires_at }
+    }
+
+    /// Who has an address, or until when it is kept for who gave it up.
+    async fn holder(
+        &self,
+        email: &EmailAddress,
+    ) -> Result<Option<(CustomerId, Option<DateTime<Utc>>)>, Trouble> {
+        let handle = Handle::email(email);
+        let found = self.parts.database.read(move |c| {
+            let handle = handle.clone();
+            async move { db::handles::find(c, &handle).await }.boxed()
+        });
+        let now = self.parts.clock.now();
+        Ok(found.await?.filter(|(_, held_until)| held_until.is_none_or(|until| until > now)))
     }
 
     async fn owner(&self, address: &str) -> Result<Option<CustomerId>, Trouble> {

@@ -4,6 +4,7 @@ use super::{probes, settings};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
+use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
@@ -335,6 +336,14 @@ fn services(
         clock: parts.clock.clone(),
     };
     let policy = Arc::new(settings::passwords(config));
+    let email_change = EmailChangeParts {
+        database: parts.database.clone(),
+        customers: customers.clone(),
+        gate: gate.clone(),
+        allowance: allowance.clone(),
+        tokens: OneTimeTokens::new(&parts.root),
+        clock: parts.clock.clone(),
+    };
     let passwords = PasswordParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -351,6 +360,7 @@ fn services(
         phones: Arc::new(phones),
         gate,
         passwords: Passwords::new(passwords, PasswordSettings::from(&**config)),
+        email_change: EmailChange::new(email_change, EmailChangeSettings::from(&**config)),
         password_policy: policy,
         second_factors: SecondFactors::new(second_factors),
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),

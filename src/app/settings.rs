@@ -10,6 +10,7 @@ use crate::brokers::rabbit::{self, Rabbit};
 use crate::brokers::redis::{self, Redis};
 use crate::config::{Config, MailTransport, OnRedisFailure, SmsTransport};
 use crate::db::DatabaseSettings;
+use crate::domain::handle::ADDRESS_HELD;
 use crate::mail::{self, Transport};
 use crate::security::access::AccessSettings;
 use crate::security::hashing::HashingSettings;
@@ -156,6 +157,14 @@ pub fn mailer(config: &Config) -> mailer::Settings {
         reset_password: mailer::Link {
             page: config.mail.links.reset_password.clone(),
             life: config.tokens.reset_password_minutes.delta(),
+        },
+        change_email: mailer::Link {
+            page: config.mail.links.change_email.clone(),
+            life: config.tokens.change_email_hours.delta(),
+        },
+        undo_email_change: mailer::Link {
+            page: config.mail.links.undo_email_change.clone(),
+            life: ADDRESS_HELD,
         },
         sign_in: config.mail.links.sign_in.clone(),
     }

@@ -292,6 +292,7 @@ section! {
         verify_email_hours: Hours [1..=720],
         phone_code_minutes: Minutes [1..=10],
         reset_password_minutes: Minutes [5..=1_440],
+        change_email_hours: Hours [1..=720],
     }
 }
 
@@ -313,6 +314,8 @@ section! {
     MailLinks {
         verify_email: LinkTemplate,
         reset_password: LinkTemplate,
+        change_email: LinkTemplate,
+        undo_email_change: LinkTemplate,
         sign_in: Url,
     }
 }

@@ -54,6 +54,24 @@ pub async fn owner(mut conn: &Connection, handle: &Handle) -> QueryResult<Option
     Ok(id.map(CustomerId))
 }
 
+/// Whose handle this is or was; with an instant: given up, and kept for that customer until then.
+///
+/// # Errors
+/// Those of the query.
+pub async fn find(
+    mut conn: &Connection,
+    handle: &Handle,
+) -> QueryResult<Option<(CustomerId, Option<DateTime<Utc>>)>> {
+    let found: Option<(Uuid, Option<DateTime<Utc>>)> = customer_identifiers::table
+        .filter(customer_identifiers::kind.eq(handle.kind.name()))
+        .filter(customer_identifiers::value.eq(&handle.value))
+        .select((customer_identifiers::customer_id, customer_identifiers::held_until))
+        .first(&mut conn)
+        .await
+        .optional()?;
+    Ok(found.map(|(id, held_until)| (CustomerId(id), held_until)))
+}
+
 impl ClaimIdentifiers {
     pub fn push(&mut self, owner: CustomerId, handle: &Handle) {
         self.kind.push(handle.kind.name());

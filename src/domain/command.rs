@@ -8,6 +8,7 @@ use super::credential::PasswordHash;
 use super::customer::{CustomerType, GroupCode, Tags};
 use super::decide::WAYS_IN;
 use super::email::EmailAddress;
+pub use super::email_change::{ConfirmEmailChange, Letter, RequestEmailChange, UndoEmailChange};
 use super::fault::Fault;
 use super::flow::{Flow, FlowKind};
 use super::identity::Account;
@@ -147,6 +148,9 @@ pub enum Command {
     },
     ResetPassword(Box<ResetPassword>),
     ChangePassword(Box<ChangePassword>),
+    RequestEmailChange(Box<RequestEmailChange>),
+    ConfirmEmailChange(Box<ConfirmEmailChange>),
+    UndoEmailChange(Box<UndoEmailChange>),
     ClaimAttempt {
         guard: Guard,
         claim: ClaimId,
@@ -499,21 +503,19 @@ pub struct Needs {
     pub identities: bool,
 }
 
-/// Of a new password: with the old one end the sessions, devices and links it may have opened.
-const PASSWORD_NEEDS: Needs = Needs {
-    profile: false,
-    preferences: true,
-    password: true,
-    addresses: false,
-    sessions: true,
-    devices: true,
-    tokens: true,
-    handles: false,
-    phone_confirmation: false,
-    factors: false,
-};
-
 impl Needs {
+    /// With the old password end the sessions, devices and links that it may have opened.
+    fn of_new_password() -> Self {
+        Self {
+            preferences: true,
+            password: true,
+            sessions: true,
+            devices: true,
+            tokens: true,
+            ..Self::default()
+        }
+    }
+
     /// What either needs.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -561,8 +563,11 @@ impl Command {
                 Needs { tokens: true, preferences: true, ..none }
             }
             Self::RequestPasswordReset { .. } => Needs { tokens: true, preferences: true, ..none },
-            Self::ResetPassword(_) => PASSWORD_NEEDS,
-            Self::ChangePassword(change) => PASSWORD_NEEDS.and(change.proof.needs()),
+            Self::ResetPassword(_) => Needs::of_new_password(),
+            Self::ChangePassword(change) => Needs::of_new_password().and(change.proof.needs()),
+            Self::RequestEmailChange(request) => request.needs(),
+            Self::ConfirmEmailChange(_) => ConfirmEmailChange::needs(),
+            Self::UndoEmailChange(_) => UndoEmailChange::needs(),
             Self::VerifyEmail { .. } => {
                 Needs { tokens: true, sessions: true, devices: true, ..none }
             }
@@ -632,6 +637,7 @@ impl Command {
             Self::RemoveTotp { proof, .. }
             | Self::RenewBackupCodes { proof, .. }
             | Self::UnlinkIdentity { proof, .. } => proof.bucket().into_iter().collect(),
+            Self::RequestEmailChange(request) => request.proof.bucket().into_iter().collect(),
             _ => Vec::new(),
         }
     }

@@ -6,6 +6,7 @@
 use super::address::{Address, AddressKind};
 use super::credential::PasswordHash;
 use super::customer::{Customer, GroupCode};
+use super::email::EmailAddress;
 use super::flow::Flow;
 use super::identity::Identity;
 use super::ids::*;
@@ -49,6 +50,14 @@ pub enum Event {
         at: DateTime<Utc>,
     },
     TextQueued(Box<TextMessage>),
+    /// What the customer is found by; the customer with the new address is in `CustomerUpdated`.
+    EmailChanged {
+        from: EmailAddress,
+        to: EmailAddress,
+        cause: EmailChangeCause,
+        /// Until when nobody else gets the old address; `None`: it is free at once.
+        held_until: Option<DateTime<Utc>>,
+    },
     ProfileUpdated {
         profile: Box<Profile>,
         changed: Vec<String>,
@@ -247,6 +256,24 @@ impl Source {
     }
 }
 
+/// Why an address is another one now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmailChangeCause {
+    /// The new one was confirmed.
+    Confirmed,
+    /// The change was taken back from the old one.
+    Undone,
+}
+
+impl EmailChangeCause {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Undone => "undone",
+        }
+    }
+}
+
 /// An event's outward form: a type of the contract and its `data`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
@@ -293,6 +320,10 @@ impl Event {
                 json!({ "customer_id": id, "from": from, "to": to }),
             ),
             Self::PhoneChanged => message("customer.phone_changed", json!({ "customer_id": id })),
+            Self::EmailChanged { cause, .. } => message(
+                "customer.email_changed",
+                json!({ "customer_id": id, "cause": cause.as_str() }),
+            ),
             Self::StatusChanged { from, to, reason, .. } => message(
                 "customer.status_changed",
                 json!({ "customer_id": id, "from": from, "to": to, "reason": reason }),
@@ -424,6 +455,9 @@ impl Event {
                 "text_message.queued",
                 json!({ "text_message_id": text.id, "kind": text.body.kind() }),
             ),
+            Self::EmailChanged { cause, .. } => {
+                trace("customer.email_changed", json!({ "cause": cause.as_str() }))
+            }
             Self::StatusChanged { from, to, reason, .. } => trace(
                 "customer.status_changed",
                 json!({ "from": from, "to": to, "reason": reason }),
@@ -527,6 +561,7 @@ pub const MESSAGE_KINDS: &[&str] = &[
     "customer.updated",
     "customer.group_changed",
     "customer.phone_changed",
+    "customer.email_changed",
     "customer.status_changed",
     "customer.verified",
     "customer.signed_in",

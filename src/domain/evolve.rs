@@ -52,6 +52,13 @@ pub fn evolve(state: &mut State, event: &Event) {
             }
             touch(state, *at);
         }
+        Event::EmailChanged { from, to, held_until, .. } => {
+            match held_until {
+                Some(_) => state.handles.insert(Handle::email(from), *held_until),
+                None => state.handles.remove(&Handle::email(from)),
+            };
+            state.handles.insert(Handle::email(to), None);
+        }
         Event::TokenIssued(token) => {
             // Expired ones too: the table allows one token of a purpose that is neither used nor void.
             for older in state.tokens.values_mut() {

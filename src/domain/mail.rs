@@ -43,6 +43,20 @@ pub enum MailBody {
     IdentityLinked,
     /// No longer.
     IdentityUnlinked,
+    /// To a new address: confirm it, with the link's token.
+    ChangeEmail {
+        nonce: [u8; 32],
+    },
+    /// To an address that somebody else has: another customer wants it.
+    ChangeEmailTaken,
+    /// To the present address: another one was asked for.
+    ChangeEmailRequested,
+    /// To the old address: take it back, with the link's token.
+    EmailChanged {
+        nonce: [u8; 32],
+    },
+    /// The same, where an older address has the link.
+    EmailChangedAgain,
 }
 
 impl MailBody {
@@ -64,6 +78,11 @@ impl MailBody {
             Self::IdentityWelcome => "identity_welcome",
             Self::IdentityLinked => "identity_linked",
             Self::IdentityUnlinked => "identity_unlinked",
+            Self::ChangeEmail { .. } => "change_email",
+            Self::ChangeEmailTaken => "change_email_taken",
+            Self::ChangeEmailRequested => "change_email_requested",
+            Self::EmailChanged { .. } => "email_changed",
+            Self::EmailChangedAgain => "email_changed_again",
         }
     }
 
@@ -72,7 +91,9 @@ impl MailBody {
         match self {
             Self::VerifyEmail { nonce }
             | Self::AlreadyRegisteredPending { nonce }
-            | Self::ResetPassword { nonce } => Some(*nonce),
+            | Self::ResetPassword { nonce }
+            | Self::ChangeEmail { nonce }
+            | Self::EmailChanged { nonce } => Some(*nonce),
             Self::AlreadyRegistered
             | Self::PhoneChanged
             | Self::PhoneRemoved
@@ -84,7 +105,10 @@ impl MailBody {
             | Self::SecondFactorLocked
             | Self::IdentityWelcome
             | Self::IdentityLinked
-            | Self::IdentityUnlinked => None,
+            | Self::IdentityUnlinked
+            | Self::ChangeEmailTaken
+            | Self::ChangeEmailRequested
+            | Self::EmailChangedAgain => None,
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod credential;
 pub mod customer;
 pub mod decide;
 pub mod email;
+pub mod email_change;
 pub mod event;
 pub mod evolve;
 pub mod fault;

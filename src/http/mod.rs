@@ -14,6 +14,7 @@ pub mod conditional;
 pub mod customer_view;
 pub mod customers;
 pub mod docs;
+pub mod email_change;
 pub mod error;
 pub mod field;
 pub mod form;
@@ -134,6 +135,7 @@ pub fn configure(cfg: &mut ServiceConfig, surface: Surface) {
 fn configure_public(cfg: &mut ServiceConfig) {
     cfg.configure(auth::routes)
         .configure(passwords::routes)
+        .configure(email_change::routes)
         .configure(me::routes)
         .configure(phone::routes)
         .configure(mfa::routes)

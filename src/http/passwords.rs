@@ -259,7 +259,8 @@ async fn change(
     no_content(services.passwords.change(who, current, new, &origin).await)
 }
 
-fn no_content(
+/// 204, with how the caller's own quota stands; or the refusal.
+pub(super) fn no_content(
     counted: Counted<Result<(), crate::actors::gate::GateError>>,
 ) -> Result<HttpResponse, Problem> {
     let ((), mut response) = passed_gate(counted)?;

@@ -7,6 +7,7 @@ use super::readiness::Readiness;
 use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
 use crate::actors::customers::{Answered, Customers};
+use crate::actors::email_change::EmailChange;
 use crate::actors::gate::Gate;
 use crate::actors::passwords::Passwords;
 use crate::actors::phones::Phones;
@@ -37,6 +38,7 @@ pub struct Services {
     pub registration: Registration,
     pub phones: Arc<Phones>,
     pub passwords: Passwords,
+    pub email_change: EmailChange,
     pub password_policy: Arc<PasswordPolicy>,
     pub second_factors: SecondFactors,
     pub sessions: Arc<Sessions>,

@@ -7,10 +7,13 @@ use super::readiness::{Found, Probe, Readiness};
 use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
-use super::{addresses, auth, customers, me, mfa, passwords, phone, preferences, profile};
+use super::{
+    addresses, auth, customers, email_change, me, mfa, passwords, phone, preferences, profile,
+};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
+use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
@@ -181,6 +184,14 @@ fn world(more: &[(&str, &str)]) -> World {
         clock: shared.clone(),
     };
     let password_policy = Arc::new(PasswordPolicy::default());
+    let email_change = EmailChangeParts {
+        database: database.clone(),
+        customers: customers.clone(),
+        gate: gate.clone(),
+        allowance: allowance.clone(),
+        tokens: OneTimeTokens::new(&root),
+        clock: shared.clone(),
+    };
     let passwords = PasswordParts {
         database: database.clone(),
         customers: customers.clone(),
@@ -197,6 +208,7 @@ fn world(more: &[(&str, &str)]) -> World {
         phones: Arc::new(phones),
         gate,
         passwords: Passwords::new(passwords, PasswordSettings::from(&*config)),
+        email_change: EmailChange::new(email_change, EmailChangeSettings::from(&*config)),
         password_policy,
         second_factors: SecondFactors::new(second_factors),
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
@@ -335,6 +347,8 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "ResetBody" passwords::Reset::read
         "CheckBody" passwords::Check::read
         "ChangePasswordBody" passwords::Change::read
+        "NewEmailBody" email_change::Wish::read
+        "EmailTokenBody" auth::read_token
         "MePatch" me::MePatch::read
         "ProfilePatch" profile::ProfilePatch::read
         "PreferencesPatch" preferences::PreferencesPatch::read
@@ -462,6 +476,7 @@ async fn every_route_that_needs_credentials_refuses_without() {
 /// is kept. They are safe to repeat by their own design.
 const KEYLESS: &[&str] = &[
     "/v1/me/password",
+    "/v1/me/email",
     "/v1/me/phone/confirm",
     "/v1/me/mfa/totp",
     "/v1/me/mfa/totp/confirm",

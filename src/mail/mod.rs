@@ -56,6 +56,16 @@ pub enum MailKind {
     IdentityLinked,
     /// No longer.
     IdentityUnlinked,
+    /// To a new address, which is to be confirmed. Needs `link`, `valid_hours`.
+    ChangeEmail,
+    /// To an address that another customer wants. Needs `link` (to sign in).
+    ChangeEmailTaken,
+    /// To the present address: another one was asked for. Needs `link` (to sign in).
+    ChangeEmailRequested,
+    /// To the old address, which can be taken back. Needs `link`, `valid_hours`.
+    EmailChanged,
+    /// The same where an older address can be. Needs `link` (to sign in).
+    EmailChangedAgain,
 }
 
 impl MailKind {
@@ -75,6 +85,11 @@ impl MailKind {
         Self::IdentityWelcome,
         Self::IdentityLinked,
         Self::IdentityUnlinked,
+        Self::ChangeEmail,
+        Self::ChangeEmailTaken,
+        Self::ChangeEmailRequested,
+        Self::EmailChanged,
+        Self::EmailChangedAgain,
     ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
@@ -95,6 +110,11 @@ impl MailKind {
             Self::IdentityWelcome => "identity_welcome",
             Self::IdentityLinked => "identity_linked",
             Self::IdentityUnlinked => "identity_unlinked",
+            Self::ChangeEmail => "change_email",
+            Self::ChangeEmailTaken => "change_email_taken",
+            Self::ChangeEmailRequested => "change_email_requested",
+            Self::EmailChanged => "email_changed",
+            Self::EmailChangedAgain => "email_changed_again",
         }
     }
 

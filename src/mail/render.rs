@@ -93,6 +93,16 @@ fn sources(kind: MailKind, language: Language) -> Sources {
         (MailKind::IdentityLinked, Language::Vi) => sources!("identity_linked", "vi"),
         (MailKind::IdentityUnlinked, Language::En) => sources!("identity_unlinked", "en"),
         (MailKind::IdentityUnlinked, Language::Vi) => sources!("identity_unlinked", "vi"),
+        (MailKind::ChangeEmail, Language::En) => sources!("change_email", "en"),
+        (MailKind::ChangeEmail, Language::Vi) => sources!("change_email", "vi"),
+        (MailKind::ChangeEmailTaken, Language::En) => sources!("change_email_taken", "en"),
+        (MailKind::ChangeEmailTaken, Language::Vi) => sources!("change_email_taken", "vi"),
+        (MailKind::ChangeEmailRequested, Language::En) => sources!("change_email_requested", "en"),
+        (MailKind::ChangeEmailRequested, Language::Vi) => sources!("change_email_requested", "vi"),
+        (MailKind::EmailChanged, Language::En) => sources!("email_changed", "en"),
+        (MailKind::EmailChanged, Language::Vi) => sources!("email_changed", "vi"),
+        (MailKind::EmailChangedAgain, Language::En) => sources!("email_changed_again", "en"),
+        (MailKind::EmailChangedAgain, Language::Vi) => sources!("email_changed_again", "vi"),
     }
 }
 

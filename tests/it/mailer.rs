@@ -51,6 +51,8 @@ impl Post {
             tries_max: 3,
             verify_email: Link { page: links.verify_email, life: TimeDelta::hours(24) },
             reset_password: Link { page: links.reset_password, life: TimeDelta::hours(1) },
+            change_email: Link { page: links.change_email, life: TimeDelta::hours(24) },
+            undo_email_change: Link { page: links.undo_email_change, life: TimeDelta::hours(72) },
             sign_in: links.sign_in,
         };
         let tokens = Arc::new(OneTimeTokens::new(&root));

@@ -7,6 +7,7 @@ mod access;
 mod addresses;
 mod bad_input;
 mod crash;
+mod email_change;
 mod idempotency;
 mod janitor;
 mod keys;

@@ -21,6 +21,10 @@ pub enum Path {
     SocialAuthorization,
     /// What an identity provider says, to sign in by it or to link it.
     Social,
+    /// The link that makes another address the customer's. It opens no session.
+    EmailChange,
+    /// The link that takes the old address back. It opens no session.
+    EmailChangeUndo,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
     /// The code that was sent to a phone.
@@ -37,6 +41,8 @@ impl Path {
         Self::SocialAuthorization,
         Self::Social,
         Self::PhoneCode,
+        Self::EmailChange,
+        Self::EmailChangeUndo,
         Self::Reauthentication,
     ];
 
@@ -46,6 +52,8 @@ impl Path {
             Self::Password => "password",
             Self::EmailVerification => "email_verification",
             Self::PasswordReset => "password_reset",
+            Self::EmailChange => "email_change",
+            Self::EmailChangeUndo => "email_change_undo",
             Self::Reauthentication => "reauthentication",
             Self::SecondFactor => "second_factor",
             Self::TotpConfirmation => "totp_confirmation",

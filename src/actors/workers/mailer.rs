@@ -35,6 +35,10 @@ pub struct Settings {
     pub verify_email: Link,
     /// The link to a new password.
     pub reset_password: Link,
+    /// The link that confirms another address.
+    pub change_email: Link,
+    /// The link that takes the old address back.
+    pub undo_email_change: Link,
     /// Where one signs in.
     pub sign_in: Url,
 }
@@ -125,6 +129,10 @@ impl Letters {
             MailKind::ResetPassword => {
                 Some((Purpose::ResetPassword, &self.settings.reset_password))
             }
+            MailKind::ChangeEmail => Some((Purpose::ChangeEmail, &self.settings.change_email)),
+            MailKind::EmailChanged => {
+                Some((Purpose::UndoEmailChange, &self.settings.undo_email_change))
+            }
             MailKind::AlreadyRegistered
             | MailKind::PhoneChanged
             | MailKind::PhoneRemoved
@@ -136,7 +144,10 @@ impl Letters {
             | MailKind::IdentityWelcome
             | MailKind::IdentityLinked
             | MailKind::IdentityUnlinked
-            | MailKind::PasswordChanged => None,
+            | MailKind::PasswordChanged
+            | MailKind::ChangeEmailTaken
+            | MailKind::ChangeEmailRequested
+            | MailKind::EmailChangedAgain => None,
         }
     }
 }

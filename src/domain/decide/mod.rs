@@ -4,6 +4,7 @@
 //! mark (a failed attempt, a reused token) is an [`Outcome`] with events.
 
 mod addresses;
+mod email_change;
 mod flows;
 mod identities;
 mod lifecycle;
@@ -125,6 +126,9 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         }
         Command::ResetPassword(reset) => passwords::reset(state, reset, context),
         Command::ChangePassword(change) => passwords::change(state, change, context),
+        Command::RequestEmailChange(request) => email_change::request(state, request, context),
+        Command::ConfirmEmailChange(confirm) => email_change::confirm(state, confirm, context),
+        Command::UndoEmailChange(undo) => email_change::undo(state, undo, context),
         Command::ClaimAttempt { guard, claim } => Ok(sign_in::claim(state, guard, *claim, context)),
         Command::FailAttempt { guard, claim } => Ok(sign_in::fail(state, guard, *claim, context)),
         Command::ReleaseAttempt { bucket, claim } => Ok(sign_in::release(state, *bucket, *claim)),

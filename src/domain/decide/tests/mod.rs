@@ -3,6 +3,7 @@
 
 mod addresses;
 mod identities;
+mod email_change;
 mod lifecycle;
 mod passwords;
 mod people;
@@ -419,6 +420,32 @@ fn unlink_identity(provider: &str, session: u128) -> Command {
         },
         mail_id: mail_id(72),
     }
+}
+
+fn email(text: &str) -> EmailAddress {
+    EmailAddress::parse(text).unwrap()
+}
+
+/// Asked for by who signed in as session 1 lately.
+fn request_email(to: &str, token: FreshToken) -> RequestEmailChange {
+    RequestEmailChange {
+        proof: Proof::RecentSession { session: session_id(1), max_age: TimeDelta::minutes(10) },
+        email: email(to),
+        letter: Letter::Confirmation,
+        letter_id: mail_id(72),
+        notice_id: mail_id(73),
+        token,
+    }
+}
+
+fn confirm_email(token_hash: SecretHash, undo: FreshToken) -> Command {
+    let mail_id = mail_id(74);
+    Command::ConfirmEmailChange(Box::new(ConfirmEmailChange { token_hash, mail_id, undo }))
+}
+
+fn undo_email(token_hash: SecretHash, reset: FreshToken) -> Command {
+    let mail_id = mail_id(75);
+    Command::UndoEmailChange(Box::new(UndoEmailChange { token_hash, mail_id, reset }))
 }
 
 fn claim(n: u128) -> Command {

@@ -17,7 +17,7 @@ type Step = (u8, u8, u8, bool, u32);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
-    prop::collection::vec((0..37_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+    prop::collection::vec((0..41_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
 }
 
 /// The command of a step; the choices are small, so that steps meet each other.
@@ -154,6 +154,22 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
             let Command::ResetPassword(mut reset) = reset_password(1) else { unreachable!() };
             reset.token_hash = token;
             Command::ResetPassword(reset)
+        }
+        36 | 37 => {
+            let address = ["zmail2@example.org", "zmail3@example.org"][usize::from(b % 2)];
+            let token = FreshToken { nonce: secret, hash: secret, expires_at: at(seconds + DAY) };
+            let mut request = request_email(address, token);
+            if let (Proof::RecentSession { session: shown, .. }, Some(session)) =
+                (&mut request.proof, session)
+            {
+                *shown = session.id;
+            }
+            Command::RequestEmailChange(Box::new(request))
+        }
+        38 | 39 => {
+            let token = state.tokens.keys().nth(a.into()).copied().unwrap_or(hash(a));
+            let fresh = FreshToken { nonce: secret, hash: secret, expires_at: at(seconds + DAY) };
+            if b % 2 == 0 { confirm_email(token, fresh) } else { undo_email(token, fresh) }
         }
         _ => {
             let Command::ChangePassword(mut change) = change_password(id, 1) else {
@@ -334,9 +350,12 @@ fn m4_every_listed_message_is_told_by_some_command() {
         ..Default::default()
     };
     let preferences = PreferencesChange { sms: Some(true), ..Default::default() };
+    let request =
+        Command::RequestEmailChange(Box::new(request_email("n@example.org", token(80, 2))));
     let script =
         [register(), verify(1, 1), update_customer(record), update_preferences(preferences)]
             .into_iter()
+            .chain([request, confirm_email(hash(80), token(81, 3))])
             .chain([add_address(1, &[]), add_address(2, &[]), change_address(1, change)])
             .chain([link_identity("google", "1"), unlink_identity("google", 1)])
             .chain([delete_address(1), Command::SignOut { session_id: session_id(1) }])
