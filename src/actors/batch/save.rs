@@ -113,7 +113,13 @@ impl Plan {
             (Some(old), Some(new)) if old != new => self.preferences.push(id, new),
             _ => {}
         }
+        match (&before.phone_confirmation, &after.phone_confirmation) {
+            (Some(_), None) => self.deleted_phones.push(id),
+            (old, Some(new)) if old.as_ref() != Some(new) => self.phones.push(id, new),
+            _ => {}
+        }
         self.books(id, before, after);
+        self.factors(id, before, after);
     }
 
     /// A password changes without its customer: it is no field of the record.
@@ -123,13 +129,6 @@ impl Plan {
         {
             self.passwords.push(id, hash, now);
         }
-        match (&before.phone_confirmation, &after.phone_confirmation) {
-            (Some(_), None) => self.deleted_phones.push(id),
-            (old, Some(new)) if old.as_ref() != Some(new) => self.phones.push(id, new),
-            _ => {}
-        }
-        self.books(id, before, after);
-        self.factors(id, before, after);
     }
 
     /// The lists of one customer, entry by entry.
