@@ -260,7 +260,37 @@ impl Plan {
                 HandleKind::Social(_) => Rejection::IdentityTaken,
             }));
         }
-        let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, z2, z3, z4) = tokio::join!(
+        let (
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+            i,
+            j,
+            k,
+            l,
+            m,
+            n,
+            o,
+            p,
+            q,
+            r,
+            s,
+            t,
+            u,
+            v,
+            w,
+            x,
+            y,
+            z,
+            z2,
+            z3,
+            z4,
+        ) = tokio::join!(
             self.customers.execute(connection),
             self.touched.execute(connection),
             self.profiles.execute(connection),
@@ -292,7 +322,8 @@ impl Plan {
             self.identities.execute(connection),
         );
         let counts = all_done([
-            a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, z2, z3, z4,
+            a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, z2, z3,
+            z4,
         ])?;
         let [
             customers,

@@ -2,8 +2,8 @@
 //! refusal. Each test bears the number of the rule that it proves.
 
 mod addresses;
-mod identities;
 mod email_change;
+mod identities;
 mod lifecycle;
 mod passwords;
 mod people;
