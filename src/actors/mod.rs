@@ -5,6 +5,7 @@ pub mod batch;
 pub mod customers;
 pub mod gate;
 pub mod origin;
+pub mod passkeys;
 pub mod phones;
 pub mod registration;
 pub mod runtime;

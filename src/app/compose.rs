@@ -5,6 +5,7 @@ use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
+use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
@@ -33,6 +34,7 @@ use crate::security::access::AccessTokens;
 use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
+use crate::security::passkeys::RelyingParty;
 use crate::security::phone_codes::PhoneCodes;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
@@ -295,6 +297,7 @@ fn services(
     ));
     let sealer = Arc::new(Sealer::new(&parts.root));
     let backup_codes = Arc::new(BackupCodes::new(&parts.root));
+    let relying_party = RelyingParty::new(&config.passkeys).map(Arc::new);
     let gate = GateParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -305,6 +308,7 @@ fn services(
         sealer: sealer.clone(),
         backup_codes: backup_codes.clone(),
         phone_codes: codes.clone(),
+        relying_party: relying_party.clone(),
         clock: parts.clock.clone(),
     };
     let gate = Gate::new(gate, GateSettings::from(&**config));
@@ -318,6 +322,16 @@ fn services(
     };
     let phones =
         Phones::new(allowance.clone(), codes, parts.clock.clone(), PhoneSettings::from(&**config));
+    let passkeys = relying_party.map(|relying_party| {
+        Passkeys::new(PasskeyParts {
+            database: parts.database.clone(),
+            gate: gate.clone(),
+            relying_party,
+            clock: parts.clock.clone(),
+            // lossless: the range of the key ends at 100
+            limit: config.passkeys.limit as usize,
+        })
+    });
     let registration = RegistrationParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -333,6 +347,7 @@ fn services(
         gate,
         second_factors: SecondFactors::new(second_factors),
         phones: Arc::new(phones),
+        passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
         database: parts.database.clone(),

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::body_template::BodyTemplate;
 use super::layers::Layers;
+use super::passkey_origin::PasskeyOrigin;
 use super::sms_values::{Country, HttpStatus, SmsTransport};
 use super::social::SocialConfig;
 use super::values::{
@@ -105,6 +106,7 @@ section! {
         limits: LimitsConfig,
         sessions: SessionsConfig,
         tokens: TokensConfig,
+        passkeys: PasskeysConfig,
         mail: MailConfig,
         social: SocialConfig,
         sms: SmsConfig,
@@ -266,6 +268,17 @@ section! {
         audience: String,
         verify_email_hours: Hours [1..=720],
         phone_code_minutes: Minutes [1..=10],
+    }
+}
+
+section! {
+    /// Passkeys (WebAuthn).
+    PasskeysConfig {
+        /// `None`: passkeys are off.
+        rp_id: Option<String>,
+        rp_name: String,
+        origins: Vec<PasskeyOrigin>,
+        limit: u32 [1..=100],
     }
 }
 

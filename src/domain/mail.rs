@@ -31,6 +31,14 @@ pub enum MailBody {
     PhoneChanged,
     /// Your account has no phone number any more.
     PhoneRemoved,
+    PasskeyAdded,
+    PasskeyRemoved,
+    /// From now on a passkey is asked for after the password.
+    PasskeyRequired,
+    /// The reverse.
+    PasskeyNotRequired,
+    /// There may be a copy of a passkey.
+    PasskeySuspected,
 }
 
 impl MailBody {
@@ -47,6 +55,11 @@ impl MailBody {
             Self::SecondFactorLocked => "second_factor_locked",
             Self::PhoneChanged => "phone_changed",
             Self::PhoneRemoved => "phone_removed",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
+            Self::PasskeyRequired => "passkey_required",
+            Self::PasskeyNotRequired => "passkey_not_required",
+            Self::PasskeySuspected => "passkey_suspected",
         }
     }
 
@@ -61,7 +74,12 @@ impl MailBody {
             | Self::FactorsReset
             | Self::SecondFactorLocked
             | Self::PhoneChanged
-            | Self::PhoneRemoved => None,
+            | Self::PhoneRemoved
+            | Self::PasskeyAdded
+            | Self::PasskeyRemoved
+            | Self::PasskeyRequired
+            | Self::PasskeyNotRequired
+            | Self::PasskeySuspected => None,
         }
     }
 }

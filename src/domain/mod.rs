@@ -20,6 +20,7 @@ pub mod handle;
 pub mod ids;
 pub mod mail;
 pub mod outcome;
+pub mod passkey;
 pub mod phone;
 pub mod phone_confirmation;
 pub mod place;

@@ -4,6 +4,7 @@ use super::address::Address;
 use super::customer::Customer;
 use super::fault::Fault;
 use super::ids::{CustomerId, SessionId};
+use super::passkey::Passkey;
 use super::preferences::Preferences;
 use super::profile::Profile;
 use super::proof::ProofRefusal;
@@ -22,6 +23,7 @@ pub enum Outcome {
     Profile(Box<Profile>),
     Preferences(Box<Preferences>),
     Address(Box<Address>),
+    Passkey(Box<Passkey>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
     AttemptFailed {
@@ -30,6 +32,8 @@ pub enum Outcome {
     SignedIn(Box<SignedIn>),
     /// The first factor was right; one of these is asked for as the second.
     SecondFactorRequired {
+        /// The passkeys that may answer, as far as verifying needs them.
+        passkeys: Vec<serde_json::Value>,
         methods: Vec<SecondFactor>,
     },
     /// The password was right, but the account may not sign in.
@@ -95,6 +99,15 @@ pub enum Rejection {
         limit: usize,
     },
     LastAddress,
+    PasskeyLimitReached {
+        limit: usize,
+    },
+    /// Registered already, by this customer or another.
+    PasskeyKnown,
+    /// What an authenticator answered to the challenge of a new passkey is not true.
+    PasskeyRefused,
+    /// Without it nobody could sign in any more.
+    LastSignInMethod,
     /// The account's status does not let its owner change anything.
     NotActive(Status),
     /// A one-time token that is unknown, used, void, expired or for another purpose.

@@ -25,11 +25,19 @@ pub enum Factor {
     BackupCode,
     /// The code sent to a phone.
     PhoneCode,
+    /// Signatures by passkeys.
+    Passkey,
 }
 
 impl Factor {
-    pub const ALL: [Self; 5] =
-        [Self::Password, Self::Reauthentication, Self::Totp, Self::BackupCode, Self::PhoneCode];
+    pub const ALL: [Self; 6] = [
+        Self::Password,
+        Self::Reauthentication,
+        Self::Totp,
+        Self::BackupCode,
+        Self::PhoneCode,
+        Self::Passkey,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,6 +46,7 @@ impl Factor {
             Self::Totp => "totp",
             Self::BackupCode => "backup_code",
             Self::PhoneCode => "phone_code",
+            Self::Passkey => "passkey",
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod me;
 pub mod mfa;
 pub mod ops;
 pub mod pages;
+pub mod passkeys;
 pub mod phone;
 pub mod pointer;
 pub mod preferences;
@@ -138,6 +139,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(preferences::routes)
         .configure(addresses::routes)
         .configure(sessions::routes)
+        .configure(passkeys::routes)
         .configure(customers::routes)
         .configure(well_known::routes);
 }

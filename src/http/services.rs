@@ -8,6 +8,7 @@ use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::gate::Gate;
+use crate::actors::passkeys::Passkeys;
 use crate::actors::phones::Phones;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
@@ -36,6 +37,8 @@ pub struct Services {
     pub second_factors: SecondFactors,
     pub phones: Arc<Phones>,
     pub sessions: Arc<Sessions>,
+    /// `None`: passkeys are off.
+    pub passkeys: Option<Passkeys>,
     /// For reads.
     pub database: Database,
     pub access: Arc<AccessTokens>,

@@ -7,11 +7,12 @@ use super::readiness::{Found, Probe, Readiness};
 use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
-use super::{addresses, auth, customers, me, mfa, phone, preferences, profile};
+use super::{addresses, auth, customers, me, mfa, passkeys, phone, preferences, profile};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::gate::{Gate, GateParts, GateSettings};
+use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
@@ -26,6 +27,7 @@ use crate::security::access::{Access, AccessSettings, AccessTokens};
 use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
+use crate::security::passkeys::RelyingParty;
 use crate::security::phone_codes::PhoneCodes;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
@@ -140,6 +142,7 @@ fn world(more: &[(&str, &str)]) -> World {
     let sealer = Arc::new(Sealer::new(&root));
     let backup_codes = Arc::new(BackupCodes::new(&root));
     let phone_codes = Arc::new(PhoneCodes::new(&root));
+    let relying_party = RelyingParty::new(&config.passkeys).map(Arc::new);
     let gate = GateParts {
         database: database.clone(),
         customers: customers.clone(),
@@ -150,6 +153,7 @@ fn world(more: &[(&str, &str)]) -> World {
         sealer: sealer.clone(),
         backup_codes: backup_codes.clone(),
         phone_codes: phone_codes.clone(),
+        relying_party: relying_party.clone(),
         clock: shared.clone(),
     };
     let gate = Gate::new(gate, GateSettings::from(&*config));
@@ -163,6 +167,16 @@ fn world(more: &[(&str, &str)]) -> World {
     };
     let settings = PhoneSettings::from(&*config);
     let phones = Phones::new(allowance.clone(), phone_codes, shared.clone(), settings);
+    let passkeys = relying_party.map(|relying_party| {
+        Passkeys::new(PasskeyParts {
+            database: database.clone(),
+            gate: gate.clone(),
+            relying_party,
+            clock: shared.clone(),
+            // lossless: the range of the key ends at 100
+            limit: config.passkeys.limit as usize,
+        })
+    });
     let registration = RegistrationParts {
         database: database.clone(),
         customers: customers.clone(),
@@ -178,6 +192,7 @@ fn world(more: &[(&str, &str)]) -> World {
         gate,
         second_factors: SecondFactors::new(second_factors),
         phones: Arc::new(phones),
+        passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
         staff_keys: StaffKeys::new(database.clone()),
@@ -319,6 +334,9 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "NewCustomer" customers::NewCustomer::read
         "CustomerPatch" customers::CustomerPatch::read
         "StatusMove" customers::StatusMove::read
+        "NewPasskey" passkeys::read_finish
+        "PasskeyPatch" passkeys::Change::read
+        "PasskeySignIn" passkeys::Answer::read
     }
 }
 
@@ -440,6 +458,7 @@ const KEYLESS: &[&str] = &[
     "/v1/me/mfa/totp",
     "/v1/me/mfa/totp/confirm",
     "/v1/me/mfa/backup_codes",
+    "/v1/me/passkeys/challenge",
 ];
 
 #[actix_web::test]

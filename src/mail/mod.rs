@@ -45,10 +45,20 @@ pub enum MailKind {
     PhoneChanged,
     /// The account has no phone number any more.
     PhoneRemoved,
+    /// The owner has a new passkey. Needs `link` (to sign in), as all about passkeys.
+    PasskeyAdded,
+    /// It has one less.
+    PasskeyRemoved,
+    /// A passkey is asked for after the password from now on.
+    PasskeyRequired,
+    /// It no longer is.
+    PasskeyNotRequired,
+    /// There may be a copy of one.
+    PasskeySuspected,
 }
 
 impl MailKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::VerifyEmail,
         Self::AlreadyRegistered,
         Self::AlreadyRegisteredPending,
@@ -59,6 +69,11 @@ impl MailKind {
         Self::SecondFactorLocked,
         Self::PhoneChanged,
         Self::PhoneRemoved,
+        Self::PasskeyAdded,
+        Self::PasskeyRemoved,
+        Self::PasskeyRequired,
+        Self::PasskeyNotRequired,
+        Self::PasskeySuspected,
     ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
@@ -74,6 +89,11 @@ impl MailKind {
             Self::SecondFactorLocked => "second_factor_locked",
             Self::PhoneChanged => "phone_changed",
             Self::PhoneRemoved => "phone_removed",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
+            Self::PasskeyRequired => "passkey_required",
+            Self::PasskeyNotRequired => "passkey_not_required",
+            Self::PasskeySuspected => "passkey_suspected",
         }
     }
 

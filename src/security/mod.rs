@@ -10,6 +10,7 @@ pub mod argon;
 pub mod backup_codes;
 pub mod hashing;
 pub mod keys;
+pub mod passkeys;
 pub mod passwords;
 pub mod phone_codes;
 pub mod revoked;

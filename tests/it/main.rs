@@ -17,6 +17,7 @@ mod mails;
 mod messages;
 mod operators;
 mod outbox;
+mod passkeys;
 mod phones;
 mod rabbit;
 mod records;

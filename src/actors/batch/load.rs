@@ -37,6 +37,7 @@ struct Wanted {
     handles: Vec<Uuid>,
     factors: Vec<Uuid>,
     phone_confirmation: Vec<Uuid>,
+    passkeys: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
 }
@@ -67,6 +68,8 @@ impl Wanted {
                 (need.handles, &mut wanted.handles),
                 (need.factors, &mut wanted.factors),
                 (need.phone_confirmation, &mut wanted.phone_confirmation),
+                // passkeys are second factors as well
+                (need.passkeys || need.factors, &mut wanted.passkeys),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -107,6 +110,7 @@ pub async fn load(
         totp,
         backup_codes,
         phone_confirmations,
+        passkeys,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -132,6 +136,7 @@ pub async fn load(
             &wanted.phone_confirmation,
             db::phone_confirmations::of_customers(connection, &wanted.phone_confirmation)
         ),
+        unless_empty(&wanted.passkeys, db::passkeys::of_customers(connection, &wanted.passkeys)),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -171,6 +176,9 @@ pub async fn load(
     }
     for (id, (hash, issued_at)) in backup_codes {
         states.entry(id).or_default().backup_codes.insert(hash, issued_at);
+    }
+    for (id, passkey) in passkeys {
+        states.entry(id).or_default().passkeys.insert(passkey.id, passkey);
     }
     Ok(Loaded {
         states,

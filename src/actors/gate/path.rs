@@ -15,6 +15,12 @@ pub enum Path {
     SecondFactor,
     /// The first code of an authenticator that is being set up.
     TotpConfirmation,
+    /// A challenge for whoever has a passkey.
+    PasskeyChallenge,
+    /// Nothing but a passkey.
+    Passkey,
+    /// A new passkey, which proves that it is there.
+    PasskeyRegistration,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
     /// The code that was sent to a phone.
@@ -22,11 +28,14 @@ pub enum Path {
 }
 
 impl Path {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Password,
         Self::EmailVerification,
         Self::SecondFactor,
         Self::TotpConfirmation,
+        Self::PasskeyChallenge,
+        Self::Passkey,
+        Self::PasskeyRegistration,
         Self::Reauthentication,
         Self::PhoneCode,
     ];
@@ -38,6 +47,9 @@ impl Path {
             Self::EmailVerification => "email_verification",
             Self::SecondFactor => "second_factor",
             Self::TotpConfirmation => "totp_confirmation",
+            Self::PasskeyChallenge => "passkey_challenge",
+            Self::Passkey => "passkey",
+            Self::PasskeyRegistration => "passkey_registration",
             Self::Reauthentication => "reauthentication",
             Self::PhoneCode => "phone_code",
         }

@@ -106,7 +106,12 @@ impl Letters {
             | MailKind::FactorsReset
             | MailKind::SecondFactorLocked
             | MailKind::PhoneChanged
-            | MailKind::PhoneRemoved => {
+            | MailKind::PhoneRemoved
+            | MailKind::PasskeyAdded
+            | MailKind::PasskeyRemoved
+            | MailKind::PasskeyRequired
+            | MailKind::PasskeyNotRequired
+            | MailKind::PasskeySuspected => {
                 values.insert("link".to_owned(), json!(self.settings.sign_in.as_str()));
             }
         }

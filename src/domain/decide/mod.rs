@@ -6,6 +6,7 @@
 mod addresses;
 mod flows;
 mod lifecycle;
+mod passkeys;
 mod phone;
 mod proof;
 mod record;
@@ -15,6 +16,7 @@ mod sessions;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+pub mod ways;
 
 use super::command::{Actor, Command, Context};
 use super::customer::Customer;
@@ -42,6 +44,7 @@ pub enum Answer {
     Profile,
     Preferences,
     Address(super::ids::AddressId),
+    Passkey(super::ids::PasskeyId),
     SignedIn { session: super::ids::SessionId, evicted: Vec<super::ids::SessionId> },
     Refreshed(super::ids::SessionId),
 }
@@ -63,6 +66,9 @@ impl Answer {
             }
             Self::Address(id) => {
                 state.addresses.get(&id).map_or(missing, |a| Outcome::Address(Box::new(a.clone())))
+            }
+            Self::Passkey(id) => {
+                state.passkeys.get(&id).map_or(missing, |p| Outcome::Passkey(Box::new(p.clone())))
             }
             Self::SignedIn { session, evicted } => {
                 match (state.sessions.get(&session), &state.customer) {
@@ -154,6 +160,15 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::RequestPhone { phone, code } => phone::request(state, phone, code, context),
         Command::ConfirmPhone { proof, mail_id } => phone::confirm(state, proof, *mail_id, context),
         Command::RemovePhone { proof, mail_id } => phone::remove(state, proof, *mail_id, context),
+        Command::BeginPasskey { proof, flow, limit } => {
+            passkeys::begin(state, proof, flow, *limit, context)
+        }
+        Command::AddPasskey(add) => passkeys::add(state, add, context),
+        Command::ChangePasskey(change) => passkeys::change(state, change, context),
+        Command::RemovePasskey { id, proof, mail_id, if_match } => {
+            passkeys::remove(state, *id, proof, *mail_id, *if_match, context)
+        }
+        Command::SignInByPasskey(sign_in) => passkeys::enter(state, sign_in, context),
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }

@@ -1,6 +1,7 @@
 //! Judging a proof together with its counter: the one place where a credential counts as shown
 //! (rules A3, A4).
 
+use super::passkeys;
 use super::sign_in::locked;
 use crate::domain::command::Context;
 use crate::domain::event::Event;
@@ -64,6 +65,9 @@ pub fn judge(state: &State, proof: &Proof, context: &Context) -> Result<Judgemen
             counted(state, guard, known, context).followed_by(used)
         }
         Proof::PhoneCode { guard, hash } => phone_code(state, guard, hash, context)?,
+        Proof::Passkey { guard, shown, mail_id } => {
+            passkeys::judge(state, guard, *shown, *mail_id, context)
+        }
         Proof::RecentSession { session, max_age } => {
             let session = state.sessions.get(session).filter(|s| s.is_live(context.now));
             match session {

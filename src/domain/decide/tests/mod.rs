@@ -3,6 +3,7 @@
 
 mod addresses;
 mod lifecycle;
+mod passkeys;
 mod people;
 mod permissions;
 mod phones;
