@@ -6,6 +6,7 @@
 
 mod body_template;
 mod layers;
+mod passkey_origin;
 mod rules;
 mod sections;
 mod sms_values;
@@ -20,10 +21,12 @@ use std::path::Path;
 
 pub use body_template::{BodyTemplate, Filling};
 pub use layers::Origin as ValueOrigin;
+pub use passkey_origin::PasskeyOrigin;
 pub use sections::{
     Config, CustomersConfig, DatabaseConfig, HashingConfig, HttpConfig, IdempotencyConfig,
-    LimitsConfig, MailConfig, MailLinks, OutboxConfig, RabbitConfig, RedisConfig, SecretsConfig,
-    SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, StuffingConfig, TelemetryConfig,
+    LimitsConfig, MailConfig, MailLinks, OutboxConfig, PasskeysConfig, RabbitConfig, RedisConfig,
+    SecretsConfig, SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, StuffingConfig,
+    TelemetryConfig,
     TokensConfig,
 };
 pub use sms_values::{Country, HttpStatus, SmsTransport};

@@ -7,6 +7,7 @@ pub mod email_change;
 pub mod gate;
 pub mod origin;
 pub mod passwords;
+pub mod passkeys;
 pub mod phones;
 pub mod registration;
 pub mod runtime;

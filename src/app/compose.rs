@@ -7,6 +7,7 @@ use crate::actors::customers::Customers;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
+use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
@@ -35,6 +36,7 @@ use crate::security::access::AccessTokens;
 use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::HashingPool;
 use crate::security::keys::RootSecret;
+use crate::security::passkeys::RelyingParty;
 use crate::security::phone_codes::PhoneCodes;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
@@ -301,6 +303,7 @@ fn services(
     ));
     let sealer = Arc::new(Sealer::new(&parts.root));
     let backup_codes = Arc::new(BackupCodes::new(&parts.root));
+    let relying_party = RelyingParty::new(&config.passkeys).map(Arc::new);
     let gate = GateParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -312,6 +315,7 @@ fn services(
         sealer: sealer.clone(),
         backup_codes: backup_codes.clone(),
         social: parts.social.clone(),
+        relying_party: relying_party.clone(),
         clock: parts.clock.clone(),
     };
     let phones =
@@ -325,6 +329,16 @@ fn services(
         clock: parts.clock.clone(),
         issuer: config.sign_in.totp_issuer.clone(),
     };
+    let passkeys = relying_party.map(|relying_party| {
+        Passkeys::new(PasskeyParts {
+            database: parts.database.clone(),
+            gate: gate.clone(),
+            relying_party,
+            clock: parts.clock.clone(),
+            // lossless: the range of the key ends at 100
+            limit: config.passkeys.limit as usize,
+        })
+    });
     let registration = RegistrationParts {
         database: parts.database.clone(),
         customers: customers.clone(),
@@ -363,6 +377,7 @@ fn services(
         email_change: EmailChange::new(email_change, EmailChangeSettings::from(&**config)),
         password_policy: policy,
         second_factors: SecondFactors::new(second_factors),
+        passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
         database: parts.database.clone(),

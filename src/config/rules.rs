@@ -1,6 +1,8 @@
 //! What must hold beyond each key's own type and range: what is required, and how keys relate.
 //! Each rule says in its fault what would go wrong without it.
 
+mod passkeys;
+
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -36,6 +38,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     stuffing(&config.stuffing, &config.limits, faults);
     sessions(&config.sessions, faults);
     tokens(&config.tokens, faults);
+    passkeys::check(&config.passkeys, faults);
     mail(&config.mail, &config.rabbit, faults);
     social::check(&config.social, &config.http, faults);
     sms(&config.sms, faults);

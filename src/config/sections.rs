@@ -12,6 +12,7 @@ use url::Url;
 
 use super::body_template::BodyTemplate;
 use super::layers::Layers;
+use super::passkey_origin::PasskeyOrigin;
 use super::sms_values::{Country, HttpStatus, SmsTransport};
 use super::social::SocialConfig;
 use super::values::{
@@ -107,6 +108,7 @@ section! {
         stuffing: StuffingConfig,
         sessions: SessionsConfig,
         tokens: TokensConfig,
+        passkeys: PasskeysConfig,
         mail: MailConfig,
         social: SocialConfig,
         sms: SmsConfig,
@@ -293,6 +295,17 @@ section! {
         phone_code_minutes: Minutes [1..=10],
         reset_password_minutes: Minutes [5..=1_440],
         change_email_hours: Hours [1..=720],
+    }
+}
+
+section! {
+    /// Passkeys (WebAuthn).
+    PasskeysConfig {
+        /// `None`: passkeys are off.
+        rp_id: Option<String>,
+        rp_name: String,
+        origins: Vec<PasskeyOrigin>,
+        limit: u32 [1..=100],
     }
 }
 

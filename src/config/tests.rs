@@ -474,3 +474,36 @@ fn text_messages_need_what_their_transport_needs() {
         assert_eq!(keys(&format!("{file}{line}\n"), &[secret]), [key], "{line}");
     }
 }
+
+#[test]
+fn passkeys_are_off_by_default_and_their_origins_belong_to_the_domain() {
+    let off = config("", &[]);
+    assert_eq!((off.passkeys.rp_id, off.passkeys.limit), (None, 20));
+    let hash = "android:apk-key-hash:47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+    let on = |rp_id: &str, origins: &str| {
+        faults(&format!("[passkeys]\nrp_id = \"{rp_id}\"\norigins = [{origins}]"), &[])
+            .iter()
+            .map(Fault::to_string)
+            .collect::<String>()
+    };
+    let file = format!(
+        "[passkeys]\nrp_id = \"shop.example\"\norigins = [\"https://www.shop.example\", \
+         \"https://shop.example:8443\", \"{hash}\"]"
+    );
+    assert_eq!(config(&file, &[]).passkeys.origins.len(), 3);
+    for (rp_id, origins, fault) in [
+        ("https://shop.example", "\"https://shop.example\"", "is no domain"),
+        ("Shop.example", "\"https://shop.example\"", "is no domain"),
+        ("127.0.0.1", "\"https://127.0.0.1\"", "is no domain"),
+        ("shop.example", "", "no web origin"),
+        ("shop.example", &format!("\"{hash}\""), "no web origin"),
+        ("shop.example", "\"https://badshop.example\"", "neither passkeys.rp_id nor below"),
+        ("shop.example", "\"https://example\"", "neither passkeys.rp_id nor below"),
+        ("shop.example", "\"http://shop.example\"", "is not https"),
+        ("shop.example", "\"https://shop.example/login\"", "more than an origin"),
+        ("shop.example", "\"android:apk-key-hash:AAAA\"", "names no app"),
+    ] {
+        let told = on(rp_id, origins);
+        assert!(told.contains(fault), "{rp_id} {origins}: {told}");
+    }
+}

@@ -278,7 +278,7 @@ impl Setting for Url {
     }
 }
 
-fn web_address(text: &str) -> Result<Url, Wrong> {
+pub(super) fn web_address(text: &str) -> Result<Url, Wrong> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         _ => wrong(

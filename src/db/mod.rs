@@ -22,6 +22,7 @@ pub mod migrations;
 pub mod one_time_tokens;
 pub mod outbox;
 pub mod outbox_partitions;
+pub mod passkeys;
 pub mod passwords;
 pub mod phone_confirmations;
 pub mod pool;

@@ -366,6 +366,38 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Passkeys (WebAuthn credentials) of customers; nothing here is secret, for the private key never leaves its authenticator.
+    passkeys (customer_id, id) {
+        /// UUIDv7.
+        id -> Uuid,
+        /// Whose.
+        customer_id -> Uuid,
+        /// The authenticator's name for it.
+        credential_id -> Bytea,
+        /// The name under which the authenticator keeps its owner.
+        user_handle -> Uuid,
+        /// Public key and what else verifying needs; its own counter is always 0.
+        credential -> Jsonb,
+        /// Signatures that the authenticator counted at the latest use; 0 where it does not count.
+        counter -> Int8,
+        /// As its owner calls it.
+        name -> Text,
+        /// Asked for after a password.
+        second_factor -> Bool,
+        /// May leave its device: synchronised, or backed up.
+        backup_eligible -> Bool,
+        /// Had left its device at the latest use.
+        backed_up -> Bool,
+        /// Registration.
+        created_at -> Timestamptz,
+        /// Latest sign-in with it.
+        last_used_at -> Nullable<Timestamptz>,
+        /// Rises with each change by its owner.
+        version -> Int8,
+    }
+}
+
+diesel::table! {
     /// Password hashes; no row for who never set one.
     passwords (customer_id) {
         /// Whose.
@@ -558,6 +590,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     one_time_tokens,
     outbox_cursors,
     outbox_events,
+    passkeys,
     passwords,
     phone_confirmations,
     sessions,

@@ -78,11 +78,15 @@ pub async fn totp(conn: &Connection, customer: CustomerId) -> QueryResult<Option
 /// Those of the queries.
 pub async fn of_customer(conn: &Connection, customer: CustomerId) -> QueryResult<State> {
     let ids = [customer.0];
-    let (totp, backup_codes) =
-        tokio::try_join!(totp_of_customers(conn, &ids), backup_codes_of_customers(conn, &ids))?;
+    let (totp, backup_codes, passkeys) = tokio::try_join!(
+        totp_of_customers(conn, &ids),
+        backup_codes_of_customers(conn, &ids),
+        super::passkeys::of_customers(conn, &ids)
+    )?;
     Ok(State {
         totp: totp.into_iter().map(|(_, totp)| totp).next(),
         backup_codes: backup_codes.into_iter().map(|(_, code)| code).collect(),
+        passkeys: passkeys.into_iter().map(|(_, passkey)| (passkey.id, passkey)).collect(),
         ..State::default()
     })
 }

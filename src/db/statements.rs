@@ -69,6 +69,9 @@ macro_rules! bulk {
     (@first $self:ident $first:ident $($rest:ident)*) => { $self.$first };
 }
 
+mod passkeys;
+pub use passkeys::{DeletePasskeys, SavePasskeys};
+
 bulk! {
     InsertCustomers [
         "INSERT INTO customers (id, email, email_canonical, email_verified_at, phone, phone_verified_at, first_name, \

@@ -6,13 +6,14 @@
 use super::address::{AddressFields, AddressKind};
 use super::credential::PasswordHash;
 use super::customer::{CustomerType, GroupCode, Tags};
-use super::decide::WAYS_IN;
+use super::decide::ways;
 use super::email::EmailAddress;
 pub use super::email_change::{ConfirmEmailChange, Letter, RequestEmailChange, UndoEmailChange};
 use super::fault::Fault;
 use super::flow::{Flow, FlowKind};
 use super::identity::Account;
 use super::ids::*;
+use super::passkey::{AddPasskey, PasskeyChange, SignInByPasskey};
 use super::phone::PhoneNumber;
 use super::phone_confirmation::FreshCode;
 use super::place::{Currency, Locale, TimeZone};
@@ -263,6 +264,21 @@ pub enum Command {
         kind: AddressKind,
         if_match: Option<i64>,
     },
+    /// Begins the registration of a passkey.
+    BeginPasskey {
+        proof: Proof,
+        flow: Box<Flow>,
+        limit: usize,
+    },
+    AddPasskey(Box<AddPasskey>),
+    ChangePasskey(Box<PasskeyChange>),
+    RemovePasskey {
+        id: PasskeyId,
+        proof: Proof,
+        mail_id: MailId,
+        if_match: Option<i64>,
+    },
+    SignInByPasskey(Box<SignInByPasskey>),
     MoveStatus {
         to: Status,
         reason: ReasonCode,
@@ -501,6 +517,7 @@ pub struct Needs {
     /// Second factors and backup codes.
     pub factors: bool,
     pub identities: bool,
+    pub passkeys: bool,
 }
 
 impl Needs {
@@ -531,6 +548,7 @@ impl Needs {
             phone_confirmation: self.phone_confirmation || other.phone_confirmation,
             factors: self.factors || other.factors,
             identities: self.identities || other.identities,
+            passkeys: self.passkeys || other.passkeys,
         }
     }
 }
@@ -600,13 +618,25 @@ impl Command {
             }
             Self::UnlinkIdentity { proof, .. } => {
                 let unlinking = Needs { identities: true, preferences: true, ..none };
-                unlinking.and(WAYS_IN).and(proof.needs())
+                unlinking.and(ways::needed()).and(proof.needs())
             }
             Self::Refresh { .. }
             | Self::SignOut { .. }
             | Self::RevokeSession { .. }
             | Self::RevokeOtherSessions { .. }
             | Self::MoveStatus { .. } => Needs { sessions: true, ..none },
+            Self::BeginPasskey { proof, .. } => Needs { passkeys: true, ..none }.and(proof.needs()),
+            Self::AddPasskey(_) => Needs { passkeys: true, preferences: true, ..none },
+            Self::ChangePasskey(change) => {
+                let proof = change.proof.as_ref().map_or(none, Proof::needs);
+                Needs { passkeys: true, factors: true, preferences: true, ..none }.and(proof)
+            }
+            Self::RemovePasskey { proof, .. } => ways::needed()
+                .and(Needs { factors: true, preferences: true, ..none })
+                .and(proof.needs()),
+            Self::SignInByPasskey(sign_in) => {
+                Needs { sessions: true, devices: true, ..none }.and(sign_in.proof.needs())
+            }
             Self::UpdateProfile { .. } => Needs { profile: true, ..none },
             Self::UpdatePreferences { .. } => Needs { preferences: true, ..none },
             Self::AddAddress { .. }
@@ -638,6 +668,13 @@ impl Command {
             | Self::RenewBackupCodes { proof, .. }
             | Self::UnlinkIdentity { proof, .. } => proof.bucket().into_iter().collect(),
             Self::RequestEmailChange(request) => request.proof.bucket().into_iter().collect(),
+            Self::BeginPasskey { proof, .. } | Self::RemovePasskey { proof, .. } => {
+                proof.bucket().into_iter().collect()
+            }
+            Self::ChangePasskey(change) => {
+                change.proof.as_ref().and_then(Proof::bucket).into_iter().collect()
+            }
+            Self::SignInByPasskey(sign_in) => sign_in.proof.bucket().into_iter().collect(),
             _ => Vec::new(),
         }
     }
@@ -648,6 +685,9 @@ impl Command {
             Self::OpenFlow { flow } => Some(flow.hash),
             Self::TakeFlow { hash, .. } => Some(*hash),
             Self::AnswerChallenge(answer) => Some(answer.challenge),
+            Self::BeginPasskey { flow, .. } => Some(flow.hash),
+            Self::AddPasskey(add) => Some(add.flow),
+            Self::SignInByPasskey(sign_in) => Some(sign_in.flow),
             _ => None,
         }
     }

@@ -12,6 +12,7 @@ use super::identity::Identity;
 use super::ids::*;
 use super::mail::Mail;
 use super::outcome::SignInRefusal;
+use super::passkey::Passkey;
 use super::phone::PhoneNumber;
 use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
@@ -205,6 +206,27 @@ pub enum Event {
     IdentityUnlinked {
         provider: String,
     },
+    PasskeyAdded(Box<Passkey>),
+    /// Holds the passkey as it then is, and whether it is asked for after a password where that
+    /// changed.
+    PasskeyChanged {
+        passkey: Box<Passkey>,
+        switched: Option<bool>,
+    },
+    PasskeyRemoved {
+        id: PasskeyId,
+    },
+    /// A true signature was accepted.
+    PasskeyUsed {
+        id: PasskeyId,
+        counter: u32,
+        backed_up: bool,
+        at: DateTime<Utc>,
+    },
+    /// A true signature whose counter did not rise: there may be a copy. It was refused.
+    PasskeySuspected {
+        id: PasskeyId,
+    },
     Unlocked {
         buckets: Vec<Bucket>,
     },
@@ -388,6 +410,14 @@ impl Event {
                 "customer.identity_unlinked",
                 json!({ "customer_id": id, "provider": provider }),
             ),
+            Self::PasskeyAdded(passkey) => passkey_message(id, passkey.id, "added"),
+            Self::PasskeyRemoved { id: passkey_id } => passkey_message(id, *passkey_id, "removed"),
+            Self::PasskeyChanged { passkey, switched: Some(on) } => {
+                passkey_message(id, passkey.id, if *on { "enabled" } else { "disabled" })
+            }
+            Self::PasskeySuspected { id: passkey_id } => {
+                passkey_message(id, *passkey_id, "suspected")
+            }
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
             | Self::TokenVoided { .. }
@@ -414,6 +444,8 @@ impl Event {
             | Self::DeviceRemembered(_)
             | Self::DeviceForgotten { .. }
             | Self::SessionRefreshed { .. }
+            | Self::PasskeyChanged { switched: None, .. }
+            | Self::PasskeyUsed { .. }
             | Self::Unlocked { .. } => None,
         }
     }
@@ -538,6 +570,20 @@ impl Event {
             Self::IdentityUnlinked { provider } => {
                 trace("customer.identity_unlinked", json!({ "provider": provider }))
             }
+            Self::PasskeyAdded(passkey) => trace(
+                "passkey.added",
+                json!({ "passkey_id": passkey.id, "backup_eligible": passkey.backup_eligible }),
+            ),
+            Self::PasskeyChanged { passkey, switched } => trace(
+                "passkey.changed",
+                json!({ "passkey_id": passkey.id, "second_factor": switched,
+                        "version": passkey.version }),
+            ),
+            Self::PasskeyRemoved { id } => trace("passkey.removed", json!({ "passkey_id": id })),
+            Self::PasskeyUsed { id, .. } => trace("passkey.used", json!({ "passkey_id": id })),
+            Self::PasskeySuspected { id } => {
+                trace("passkey.suspected", json!({ "passkey_id": id }))
+            }
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }
@@ -552,6 +598,13 @@ impl Event {
 
 fn mfa_changed(id: CustomerId, factor: SecondFactor, change: FactorChange) -> Option<Message> {
     let data = json!({ "customer_id": id, "factor": factor, "change": change });
+    Some(Message { kind: "customer.mfa_changed", data })
+}
+
+/// What happened to a passkey, as a change of the factors that a customer has.
+fn passkey_message(id: CustomerId, passkey: PasskeyId, change: &str) -> Option<Message> {
+    let data =
+        json!({ "customer_id": id, "factor": "passkey", "passkey_id": passkey, "change": change });
     Some(Message { kind: "customer.mfa_changed", data })
 }
 

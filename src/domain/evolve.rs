@@ -152,6 +152,20 @@ pub fn evolve(state: &mut State, event: &Event) {
                 session.revoked_at = Some(*at);
             }
         }
+        Event::PasskeyAdded(passkey) | Event::PasskeyChanged { passkey, .. } => {
+            state.passkeys.insert(passkey.id, (**passkey).clone());
+        }
+        Event::PasskeyRemoved { id } => {
+            state.passkeys.remove(id);
+        }
+        Event::PasskeyUsed { id, counter, backed_up, at } => {
+            if let Some(passkey) = state.passkeys.get_mut(id) {
+                passkey.counter = *counter;
+                // What was made to stay on its device is never told to have left it.
+                passkey.backed_up = passkey.backup_eligible && *backed_up;
+                passkey.last_used_at = Some(*at);
+            }
+        }
         Event::AddressAdded { address } | Event::AddressUpdated { address, .. } => {
             state.addresses.insert(address.id, (**address).clone());
         }
@@ -189,7 +203,8 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::SignInLocked { .. }
         | Event::SecondFactorAsked { .. }
         | Event::FactorsReset
-        | Event::SignInRefused { .. } => {}
+        | Event::SignInRefused { .. }
+        | Event::PasskeySuspected { .. } => {}
     }
 }
 

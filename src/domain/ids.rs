@@ -27,6 +27,8 @@ id!(
     SessionId,
     /// One browser or app that signed in before and may count its failures apart.
     DeviceId,
+    /// One passkey of a customer.
+    PasskeyId,
     /// One attempt at a credential, claimed before it is verified.
     ClaimId,
     /// One mail to be sent.

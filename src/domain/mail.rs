@@ -57,6 +57,14 @@ pub enum MailBody {
     },
     /// The same, where an older address has the link.
     EmailChangedAgain,
+    PasskeyAdded,
+    PasskeyRemoved,
+    /// From now on a passkey is asked for after the password.
+    PasskeyRequired,
+    /// The reverse.
+    PasskeyNotRequired,
+    /// There may be a copy of a passkey.
+    PasskeySuspected,
 }
 
 impl MailBody {
@@ -83,6 +91,11 @@ impl MailBody {
             Self::ChangeEmailRequested => "change_email_requested",
             Self::EmailChanged { .. } => "email_changed",
             Self::EmailChangedAgain => "email_changed_again",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
+            Self::PasskeyRequired => "passkey_required",
+            Self::PasskeyNotRequired => "passkey_not_required",
+            Self::PasskeySuspected => "passkey_suspected",
         }
     }
 
@@ -108,7 +121,12 @@ impl MailBody {
             | Self::IdentityUnlinked
             | Self::ChangeEmailTaken
             | Self::ChangeEmailRequested
-            | Self::EmailChangedAgain => None,
+            | Self::EmailChangedAgain
+            | Self::PasskeyAdded
+            | Self::PasskeyRemoved
+            | Self::PasskeyRequired
+            | Self::PasskeyNotRequired
+            | Self::PasskeySuspected => None,
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod identity;
 pub mod ids;
 pub mod mail;
 pub mod outcome;
+pub mod passkey;
 pub mod phone;
 pub mod phone_confirmation;
 pub mod place;

@@ -5,6 +5,7 @@ use super::customer::Customer;
 use super::fault::Fault;
 use super::identity::Identity;
 use super::ids::{CustomerId, SessionId};
+use super::passkey::Passkey;
 use super::preferences::Preferences;
 use super::profile::Profile;
 use super::proof::ProofRefusal;
@@ -24,6 +25,7 @@ pub enum Outcome {
     Preferences(Box<Preferences>),
     Address(Box<Address>),
     Identity(Box<Identity>),
+    Passkey(Box<Passkey>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
     AttemptFailed {
@@ -32,6 +34,8 @@ pub enum Outcome {
     SignedIn(Box<SignedIn>),
     /// The first factor was right; one of these is asked for as the second.
     SecondFactorRequired {
+        /// The passkeys that may answer, as far as verifying needs them.
+        passkeys: Vec<serde_json::Value>,
         methods: Vec<SecondFactor>,
     },
     /// The password was right, but the account may not sign in.
@@ -101,6 +105,13 @@ pub enum Rejection {
     LinkRequired,
     /// Another account at this provider is linked already.
     ProviderLinked,
+    PasskeyLimitReached {
+        limit: usize,
+    },
+    /// Registered already, by this customer or another.
+    PasskeyKnown,
+    /// What an authenticator answered to the challenge of a new passkey is not true.
+    PasskeyRefused,
     /// Without it nobody could sign in any more.
     LastSignInMethod,
     /// The account's status does not let its owner change anything.

@@ -3,7 +3,8 @@
 
 use super::command::Needs;
 use super::credential::PasswordHash;
-use super::ids::{ClaimId, SessionId};
+use super::ids::{ClaimId, MailId, SessionId};
+use super::passkey::Asserted;
 use super::second_factor::ShownCode;
 use super::session::SecretHash;
 use super::throttle::{Bucket, Guard};
@@ -22,6 +23,9 @@ pub enum Proof {
     Totp { guard: Guard, shown: ShownCode },
     /// A backup code, by its hash.
     BackupCode { guard: Guard, hash: SecretHash },
+    /// A passkey's signature. `None`: it was found to be untrue. The mail is for an owner whose
+    /// passkey may have been copied.
+    Passkey { guard: Guard, shown: Option<Asserted>, mail_id: MailId },
     /// The session itself, for who signed in just now.
     RecentSession { session: SessionId, max_age: TimeDelta },
 }
@@ -33,7 +37,8 @@ impl Proof {
             Self::Password { guard, .. }
             | Self::PhoneCode { guard, .. }
             | Self::Totp { guard, .. }
-            | Self::BackupCode { guard, .. } => Some(guard.bucket),
+            | Self::BackupCode { guard, .. }
+            | Self::Passkey { guard, .. } => Some(guard.bucket),
             Self::RecentSession { .. } => None,
         }
     }
@@ -53,6 +58,7 @@ impl Proof {
             Self::Password { .. } => Needs { password: true, ..none },
             Self::PhoneCode { .. } => Needs { phone_confirmation: true, ..none },
             Self::Totp { .. } | Self::BackupCode { .. } => Needs { factors: true, ..none },
+            Self::Passkey { .. } => Needs { passkeys: true, preferences: true, ..none },
             Self::RecentSession { .. } => Needs { sessions: true, ..none },
         }
     }

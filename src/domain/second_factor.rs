@@ -94,6 +94,12 @@ pub fn offered(state: &State, since: Option<DateTime<Utc>>) -> Vec<SecondFactor>
     if state.totp.as_ref().and_then(|totp| totp.confirmed_at).is_some_and(in_time) {
         offered.push(SecondFactor::Totp);
     }
+    // Any passkey may answer once something asks; on its own it asks only where its owner said so.
+    let mut passkeys = state.passkeys.values().filter(|passkey| in_time(passkey.created_at));
+    let asked_for = passkeys.clone().any(|passkey| passkey.second_factor);
+    if passkeys.next().is_some() && (asked_for || !offered.is_empty()) {
+        offered.push(SecondFactor::Passkey);
+    }
     // Backup codes stand in for a factor and are none of their own.
     if !offered.is_empty() && !state.backup_codes.is_empty() {
         offered.push(SecondFactor::BackupCode);

@@ -5,7 +5,8 @@ use super::customer::Customer;
 use super::flow::Flow;
 use super::handle::Handle;
 use super::identity::Identity;
-use super::ids::{AddressId, DeviceId, SessionId};
+use super::ids::{AddressId, DeviceId, PasskeyId, SessionId};
+use super::passkey::Passkey;
 use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
 use super::profile::Profile;
@@ -32,6 +33,7 @@ pub struct State {
     pub tokens: BTreeMap<SecretHash, OneTimeToken>,
     /// A number that waits for its code.
     pub phone_confirmation: Option<PhoneConfirmation>,
+    pub passkeys: BTreeMap<PasskeyId, Passkey>,
     /// What the customer is found by; with an instant: given up, and kept for it until then.
     pub handles: BTreeMap<Handle, Option<DateTime<Utc>>>,
     /// The authenticator, also one that still waits for its first code.

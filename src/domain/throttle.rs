@@ -25,11 +25,19 @@ pub enum Factor {
     Totp,
     /// Backup codes likewise.
     BackupCode,
+    /// Signatures by passkeys.
+    Passkey,
 }
 
 impl Factor {
-    pub const ALL: &[Self] =
-        &[Self::Password, Self::Reauthentication, Self::PhoneCode, Self::Totp, Self::BackupCode];
+    pub const ALL: &[Self] = &[
+        Self::Password,
+        Self::Reauthentication,
+        Self::PhoneCode,
+        Self::Totp,
+        Self::BackupCode,
+        Self::Passkey,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,6 +46,7 @@ impl Factor {
             Self::PhoneCode => "phone_code",
             Self::Totp => "totp",
             Self::BackupCode => "backup_code",
+            Self::Passkey => "passkey",
         }
     }
 }

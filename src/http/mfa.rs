@@ -7,6 +7,7 @@ use super::catalogue::Code as ProblemCode;
 use super::client_address::ClientAddress;
 use super::field::FieldFault;
 use super::form::Form;
+use super::passkeys;
 use super::principal::{CustomersWrite, Owner, Staff};
 use super::problem::{Problem, ProblemDocument};
 use super::rejections::unexpected;
@@ -14,7 +15,7 @@ use super::request_id::RequestIdentity;
 use super::services::Services;
 use super::token_pair::TokenPair;
 use super::values::PathId;
-use crate::actors::gate::{Challenge, Code, Evidence, SecondStep, SignedIn};
+use crate::actors::gate::{Challenge, Code, Evidence, SecondStep, Shown, SignedIn};
 use crate::db;
 use crate::domain::CustomerId;
 use crate::domain::command::Command;
@@ -64,12 +65,15 @@ struct TotpCodeBody {
 struct SecondStepBody {
     /// From the answer of `/v1/auth/login`.
     challenge: String,
-    /// One of its `methods`: `totp` or `backup_code`.
+    /// One of its `methods`: `totp`, `backup_code` or `passkey`.
     #[schema(example = "totp")]
     method: String,
-    /// What the method shows.
+    /// What `totp` and `backup_code` show.
     #[schema(example = "287082")]
-    code: String,
+    code: Option<String>,
+    /// What `passkey` shows: `AuthenticationResponseJSON` of WebAuthn.
+    #[schema(value_type = Option<Object>)]
+    credential: Option<serde_json::Value>,
 }
 
 /// The evidence in a body, if there is any.
@@ -108,7 +112,7 @@ pub(super) fn read_totp_code(form: &mut Form<'_>) -> Option<TotpCode> {
 
 pub(super) struct Answer {
     challenge: Zeroizing<String>,
-    code: Code,
+    shown: Shown,
 }
 
 impl Answer {
@@ -118,9 +122,14 @@ impl Answer {
         let method = form.required("method", |raw| match raw.text()? {
             "totp" => Ok(SecondFactor::Totp),
             "backup_code" => Ok(SecondFactor::BackupCode),
-            _ => Err(FieldFault::new("unknown_value", "Must be `totp` or `backup_code`.")),
+            "passkey" => Ok(SecondFactor::Passkey),
+            _ => {
+                Err(FieldFault::new("unknown_value", "Must be `totp`, `backup_code` or `passkey`."))
+            }
         });
-        let code = form.required("code", |raw| {
+        let (mut has_code, mut has_credential) = (false, false);
+        let code = form.optional("code", |raw| {
+            has_code = true;
             let text = raw.text()?;
             match method {
                 Some(SecondFactor::Totp) => TotpCode::parse(text).map(Code::Totp),
@@ -129,7 +138,23 @@ impl Answer {
             }
             .ok_or_else(malformed_code)
         });
-        Some(Answer { challenge: challenge?, code: code? })
+        let credential = form.optional("credential", |raw| {
+            has_credential = true;
+            passkeys::read_assertion(raw)
+        });
+        // which of the two there must be is the method's to say
+        let passkey = method.map(|method| method == SecondFactor::Passkey);
+        let required = |name: &str| FieldFault::new("required", format!("Give `{name}` with it."));
+        match passkey {
+            Some(true) if !has_credential => form.refuse("credential", required("credential")),
+            Some(false) if !has_code => form.refuse("code", required("code")),
+            _ => {}
+        }
+        let shown = match passkey? {
+            true => Shown::Passkey(Box::new(credential?)),
+            false => Shown::Code(code?),
+        };
+        Some(Answer { challenge: challenge?, shown })
     }
 }
 
@@ -206,6 +231,11 @@ pub struct SecondFactorAsked {
     expires_in: i64,
     #[schema(value_type = Vec<String>, example = json!(["totp", "backup_code"]))]
     methods: Vec<SecondFactor>,
+    /// For `navigator.credentials.get()` in the standard's JSON, where `passkey` is among the
+    /// methods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    public_key: Option<serde_json::Value>,
 }
 
 impl SecondFactorAsked {
@@ -215,6 +245,7 @@ impl SecondFactorAsked {
             challenge: challenge.token.as_str().to_owned(),
             expires_in: super::token_pair::seconds_until(challenge.expires_at, now),
             methods: challenge.methods.clone(),
+            public_key: challenge.passkey.clone(),
         }
     }
 }
@@ -376,7 +407,8 @@ impl From<Owner> for SignedIn {
     responses(
         (status = 200, body = TokenPair),
         (status = 401, body = ProblemDocument,
-            description = "`invalid_credentials`: the code is wrong or was used before; \
+            description = "`invalid_credentials`: the code is wrong or was used before, or the passkey's \
+                answer is; \
                 `flow_invalid`: the challenge is over"),
         (status = 403, body = ProblemDocument, description = "only after a right code"),
         (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`")
@@ -390,10 +422,10 @@ async fn second_step(
     address: ClientAddress,
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let Answer { challenge, code } = body.read(Answer::read)?;
+    let Answer { challenge, shown } = body.read(Answer::read)?;
     let step = SecondStep {
         challenge,
-        code,
+        shown,
         client: client(&request, address, None),
         origin: origin(&identity, address),
     };

@@ -26,6 +26,7 @@ pub mod mfa;
 pub mod ops;
 pub mod pages;
 pub mod passwords;
+pub mod passkeys;
 pub mod phone;
 pub mod pointer;
 pub mod preferences;
@@ -144,6 +145,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(addresses::routes)
         .configure(sessions::routes)
         .configure(social::routes)
+        .configure(passkeys::routes)
         .configure(customers::routes)
         .configure(well_known::routes);
 }

@@ -51,6 +51,10 @@ impl From<Rejection> for Problem {
             Rejection::AddressLimitReached { limit } => Problem::new(Code::AddressLimitReached)
                 .detail(format!("There are {limit} addresses, which is the limit.")),
             Rejection::LastAddress => Problem::new(Code::LastAddress),
+            Rejection::PasskeyLimitReached { limit } => Problem::new(Code::PasskeyLimitReached)
+                .detail(format!("A customer may keep {limit} passkeys.")),
+            Rejection::PasskeyKnown => Problem::new(Code::PasskeyKnown),
+            Rejection::PasskeyRefused => Problem::new(Code::PasskeyRefused),
             Rejection::NotActive(status) => not_active(status),
             Rejection::TokenInvalid => Problem::new(Code::TokenInvalid),
             Rejection::RefreshInvalid => Problem::new(Code::RefreshInvalid),
@@ -133,6 +137,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Preferences(_) => "preferences",
         Outcome::Address(_) => "address",
         Outcome::Identity(_) => "identity",
+        Outcome::Passkey(_) => "passkey",
         Outcome::Admission(_) => "admission",
         Outcome::AttemptFailed { .. } => "attempt_failed",
         Outcome::SignedIn(_) => "signed_in",
@@ -175,6 +180,9 @@ mod tests {
             (Rejection::LinkRequired, 409, "link_required"),
             (Rejection::ProviderLinked, 409, "provider_already_linked"),
             (Rejection::IdentityTaken, 409, "identity_taken"),
+            (Rejection::PasskeyLimitReached { limit: 20 }, 409, "passkey_limit_reached"),
+            (Rejection::PasskeyKnown, 409, "passkey_known"),
+            (Rejection::PasskeyRefused, 422, "passkey_refused"),
             (Rejection::LastSignInMethod, 409, "last_sign_in_method"),
             (Rejection::NotActive(Status::Pending), 403, "email_unverified"),
             (Rejection::NotActive(Status::Suspended), 403, "account_suspended"),

@@ -10,6 +10,7 @@ use crate::actors::customers::{Answered, Customers};
 use crate::actors::email_change::EmailChange;
 use crate::actors::gate::Gate;
 use crate::actors::passwords::Passwords;
+use crate::actors::passkeys::Passkeys;
 use crate::actors::phones::Phones;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
@@ -42,6 +43,8 @@ pub struct Services {
     pub password_policy: Arc<PasswordPolicy>,
     pub second_factors: SecondFactors,
     pub sessions: Arc<Sessions>,
+    /// `None`: passkeys are off.
+    pub passkeys: Option<Passkeys>,
     /// For reads.
     pub database: Database,
     pub access: Arc<AccessTokens>,

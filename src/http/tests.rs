@@ -8,7 +8,7 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, auth, customers, email_change, me, mfa, passwords, phone, preferences, profile,
+    addresses, auth, customers, email_change, me, mfa, passkeys, passwords, phone, preferences, profile,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
@@ -16,6 +16,7 @@ use crate::actors::customers::Customers;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
+use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
@@ -31,6 +32,7 @@ use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
 use crate::security::password_policy::PasswordPolicy;
+use crate::security::passkeys::RelyingParty;
 use crate::security::phone_codes::PhoneCodes;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
@@ -149,6 +151,7 @@ fn world(more: &[(&str, &str)]) -> World {
     let codes = Arc::new(PhoneCodes::new(&root));
     let social =
         Social::new(&config.social, shared.clone(), tokio::runtime::Handle::current()).unwrap();
+    let relying_party = RelyingParty::new(&config.passkeys).map(Arc::new);
     let gate = GateParts {
         database: database.clone(),
         customers: customers.clone(),
@@ -160,6 +163,7 @@ fn world(more: &[(&str, &str)]) -> World {
         sealer: sealer.clone(),
         backup_codes: backup_codes.clone(),
         social: Arc::new(social),
+        relying_party: relying_party.clone(),
         clock: shared.clone(),
     };
     let phones =
@@ -173,6 +177,16 @@ fn world(more: &[(&str, &str)]) -> World {
         clock: shared.clone(),
         issuer: config.sign_in.totp_issuer.clone(),
     };
+    let passkeys = relying_party.map(|relying_party| {
+        Passkeys::new(PasskeyParts {
+            database: database.clone(),
+            gate: gate.clone(),
+            relying_party,
+            clock: shared.clone(),
+            // lossless: the range of the key ends at 100
+            limit: config.passkeys.limit as usize,
+        })
+    });
     let registration = RegistrationParts {
         database: database.clone(),
         customers: customers.clone(),
@@ -211,6 +225,7 @@ fn world(more: &[(&str, &str)]) -> World {
         email_change: EmailChange::new(email_change, EmailChangeSettings::from(&*config)),
         password_policy,
         second_factors: SecondFactors::new(second_factors),
+        passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
         staff_keys: StaffKeys::new(database.clone()),
@@ -358,6 +373,9 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "NewCustomer" customers::NewCustomer::read
         "CustomerPatch" customers::CustomerPatch::read
         "StatusMove" customers::StatusMove::read
+        "NewPasskey" passkeys::read_finish
+        "PasskeyPatch" passkeys::Change::read
+        "PasskeySignIn" passkeys::Answer::read
     }
 }
 
@@ -481,6 +499,7 @@ const KEYLESS: &[&str] = &[
     "/v1/me/mfa/totp",
     "/v1/me/mfa/totp/confirm",
     "/v1/me/mfa/backup_codes",
+    "/v1/me/passkeys/challenge",
 ];
 
 #[actix_web::test]

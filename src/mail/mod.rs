@@ -66,6 +66,16 @@ pub enum MailKind {
     EmailChanged,
     /// The same where an older address can be. Needs `link` (to sign in).
     EmailChangedAgain,
+    /// The owner has a new passkey. Needs `link` (to sign in), as all about passkeys.
+    PasskeyAdded,
+    /// It has one less.
+    PasskeyRemoved,
+    /// A passkey is asked for after the password from now on.
+    PasskeyRequired,
+    /// It no longer is.
+    PasskeyNotRequired,
+    /// There may be a copy of one.
+    PasskeySuspected,
 }
 
 impl MailKind {
@@ -90,6 +100,11 @@ impl MailKind {
         Self::ChangeEmailRequested,
         Self::EmailChanged,
         Self::EmailChangedAgain,
+        Self::PasskeyAdded,
+        Self::PasskeyRemoved,
+        Self::PasskeyRequired,
+        Self::PasskeyNotRequired,
+        Self::PasskeySuspected,
     ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
@@ -115,6 +130,11 @@ impl MailKind {
             Self::ChangeEmailRequested => "change_email_requested",
             Self::EmailChanged => "email_changed",
             Self::EmailChangedAgain => "email_changed_again",
+            Self::PasskeyAdded => "passkey_added",
+            Self::PasskeyRemoved => "passkey_removed",
+            Self::PasskeyRequired => "passkey_required",
+            Self::PasskeyNotRequired => "passkey_not_required",
+            Self::PasskeySuspected => "passkey_suspected",
         }
     }
 

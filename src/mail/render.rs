@@ -103,6 +103,16 @@ fn sources(kind: MailKind, language: Language) -> Sources {
         (MailKind::EmailChanged, Language::Vi) => sources!("email_changed", "vi"),
         (MailKind::EmailChangedAgain, Language::En) => sources!("email_changed_again", "en"),
         (MailKind::EmailChangedAgain, Language::Vi) => sources!("email_changed_again", "vi"),
+        (MailKind::PasskeyAdded, Language::En) => sources!("passkey_added", "en"),
+        (MailKind::PasskeyAdded, Language::Vi) => sources!("passkey_added", "vi"),
+        (MailKind::PasskeyRemoved, Language::En) => sources!("passkey_removed", "en"),
+        (MailKind::PasskeyRemoved, Language::Vi) => sources!("passkey_removed", "vi"),
+        (MailKind::PasskeyRequired, Language::En) => sources!("passkey_required", "en"),
+        (MailKind::PasskeyRequired, Language::Vi) => sources!("passkey_required", "vi"),
+        (MailKind::PasskeyNotRequired, Language::En) => sources!("passkey_not_required", "en"),
+        (MailKind::PasskeyNotRequired, Language::Vi) => sources!("passkey_not_required", "vi"),
+        (MailKind::PasskeySuspected, Language::En) => sources!("passkey_suspected", "en"),
+        (MailKind::PasskeySuspected, Language::Vi) => sources!("passkey_suspected", "vi"),
     }
 }
 

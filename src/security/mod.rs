@@ -13,6 +13,7 @@ pub mod hashing;
 pub mod keys;
 mod legacy_hashes;
 pub mod password_policy;
+pub mod passkeys;
 pub mod passwords;
 pub mod phone_codes;
 pub mod revoked;

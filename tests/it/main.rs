@@ -19,6 +19,7 @@ mod messages;
 mod operators;
 mod outbox;
 mod passwords;
+mod passkeys;
 mod phones;
 mod rabbit;
 mod records;

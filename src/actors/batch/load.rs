@@ -38,6 +38,7 @@ struct Wanted {
     phone_confirmation: Vec<Uuid>,
     factors: Vec<Uuid>,
     identities: Vec<Uuid>,
+    passkeys: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
 }
@@ -69,6 +70,8 @@ impl Wanted {
                 (need.phone_confirmation, &mut wanted.phone_confirmation),
                 (need.factors, &mut wanted.factors),
                 (need.identities, &mut wanted.identities),
+                // passkeys are second factors as well
+                (need.passkeys || need.factors, &mut wanted.passkeys),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -110,6 +113,7 @@ pub async fn load(
         totp,
         backup_codes,
         identities,
+        passkeys,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -139,6 +143,7 @@ pub async fn load(
             &wanted.identities,
             db::identities::of_customers(connection, &wanted.identities)
         ),
+        unless_empty(&wanted.passkeys, db::passkeys::of_customers(connection, &wanted.passkeys)),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -182,6 +187,9 @@ pub async fn load(
     for (id, identity) in identities {
         let provider = identity.account.provider.clone();
         states.entry(id).or_default().identities.insert(provider, identity);
+    }
+    for (id, passkey) in passkeys {
+        states.entry(id).or_default().passkeys.insert(passkey.id, passkey);
     }
     Ok(Loaded {
         states,

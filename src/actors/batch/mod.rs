@@ -84,6 +84,7 @@ impl From<QueryError> for Failure {
 fn rejection_of(constraint: Option<&str>) -> Rejection {
     match constraint {
         Some("customers_group_fkey") => Rejection::UnknownGroup,
+        Some("passkeys_credential_id") => Rejection::PasskeyKnown,
         _ => Rejection::Conflict,
     }
 }

@@ -10,6 +10,8 @@ use crate::domain::handle::HandleKind;
 use crate::domain::outcome::Rejection;
 use crate::domain::{CustomerId, SessionId, State};
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use std::collections::BTreeSet;
 
 /// What there is to wake somebody for.
@@ -42,6 +44,8 @@ struct Plan {
     deleted_identities: DeleteIdentities,
     identities: SaveIdentities,
     sessions: SaveSessions,
+    deleted_passkeys: DeletePasskeys,
+    passkeys: SavePasskeys,
     tokens: SaveTokens,
     flows: SaveFlows,
     deleted_totp: DeleteTotp,
@@ -156,6 +160,14 @@ impl Plan {
                 self.revoked.extend(session.revoked_at.map(|at| (*key, at)));
             }
         }
+        for gone in before.passkeys.keys().filter(|key| !after.passkeys.contains_key(key)) {
+            self.deleted_passkeys.push(id, *gone);
+        }
+        for (key, passkey) in &after.passkeys {
+            if before.passkeys.get(key) != Some(passkey) {
+                self.passkeys.push(id, passkey);
+            }
+        }
         for gone in before.handles.keys().filter(|key| !after.handles.contains_key(key)) {
             self.released_identifiers.push(id, gone);
         }
@@ -247,7 +259,7 @@ impl Plan {
             tokio::join!(self.keys.execute(connection), self.identifiers.claim(connection));
         let (lost, identifiers) =
             identifiers.map_or_else(|error| (None, Err(error)), |lost| (lost, Ok(0)));
-        let [keys, _] = all_done([keys, identifiers])?;
+        let keys = all_done([keys, identifiers])?.first().copied().unwrap_or_default();
         // Before the addresses: who lost both to the same request of another node is told what
         // that one was told, not that its own address is taken.
         if keys < self.keys.len() {
@@ -260,98 +272,58 @@ impl Plan {
                 HandleKind::Social(_) => Rejection::IdentityTaken,
             }));
         }
-        let (
-            a,
-            b,
-            c,
-            d,
-            e,
-            f,
-            g,
-            h,
-            i,
-            j,
-            k,
-            l,
-            m,
-            n,
-            o,
-            p,
-            q,
-            r,
-            s,
-            t,
-            u,
-            v,
-            w,
-            x,
-            y,
-            z,
-            z2,
-            z3,
-            z4,
-        ) = tokio::join!(
-            self.customers.execute(connection),
-            self.touched.execute(connection),
-            self.profiles.execute(connection),
-            self.preferences.execute(connection),
-            self.deleted_addresses.execute(connection),
-            self.tokens.execute(connection),
-            self.flows.execute(connection),
-            self.held_identifiers.execute(connection),
-            self.released_identifiers.execute(connection),
-            self.deleted_phones.execute(connection),
-            self.deleted_totp.execute(connection),
-            self.totp.execute(connection),
-            self.deleted_backup_codes.execute(connection),
-            self.new_customers.execute(connection),
-            self.new_profiles.execute(connection),
-            self.new_preferences.execute(connection),
-            self.passwords.execute(connection),
-            self.addresses.execute(connection),
-            self.deleted_devices.execute(connection),
-            self.devices.execute(connection),
-            self.sessions.execute(connection),
-            self.backup_codes.execute(connection),
-            self.throttles.execute(connection),
-            self.mails.execute(connection),
-            self.phones.execute(connection),
-            self.texts.execute(connection),
-            self.entries.execute(connection),
-            self.deleted_identities.execute(connection),
-            self.identities.execute(connection),
-        );
-        let counts = all_done([
-            a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, z2, z3,
-            z4,
-        ])?;
-        let [
-            customers,
-            touched,
-            profiles,
-            preferences,
-            deleted,
-            tokens,
-            flows,
-            held,
-            released,
-            phones,
-            rest @ ..,
-        ] = counts;
-        let [no_totp, totp, no_codes, ..] = rest;
-        let complete = customers == self.customers.len()
-            && touched == self.touched.len()
-            && profiles == self.profiles.len()
-            && preferences == self.preferences.len()
-            && deleted == self.deleted_addresses.len()
-            && tokens == self.tokens.len()
-            && flows == self.flows.len()
-            && held == self.held_identifiers.len()
-            && released == self.released_identifiers.len()
-            && phones == self.deleted_phones.len()
-            && no_totp == self.deleted_totp.len()
-            && totp == self.totp.len()
-            && no_codes == self.deleted_backup_codes.len();
+        // Polled in this order, so that they are sent in it.
+        let written = join_all([
+            self.customers.execute(connection).boxed(),
+            self.touched.execute(connection).boxed(),
+            self.profiles.execute(connection).boxed(),
+            self.preferences.execute(connection).boxed(),
+            self.deleted_addresses.execute(connection).boxed(),
+            self.tokens.execute(connection).boxed(),
+            self.flows.execute(connection).boxed(),
+            self.held_identifiers.execute(connection).boxed(),
+            self.released_identifiers.execute(connection).boxed(),
+            self.deleted_totp.execute(connection).boxed(),
+            self.totp.execute(connection).boxed(),
+            self.deleted_backup_codes.execute(connection).boxed(),
+            self.deleted_phones.execute(connection).boxed(),
+            self.new_customers.execute(connection).boxed(),
+            self.new_profiles.execute(connection).boxed(),
+            self.new_preferences.execute(connection).boxed(),
+            self.passwords.execute(connection).boxed(),
+            self.addresses.execute(connection).boxed(),
+            self.deleted_devices.execute(connection).boxed(),
+            self.devices.execute(connection).boxed(),
+            self.sessions.execute(connection).boxed(),
+            self.backup_codes.execute(connection).boxed(),
+            self.throttles.execute(connection).boxed(),
+            self.mails.execute(connection).boxed(),
+            self.phones.execute(connection).boxed(),
+            self.texts.execute(connection).boxed(),
+            self.entries.execute(connection).boxed(),
+            self.deleted_passkeys.execute(connection).boxed(),
+            self.passkeys.execute(connection).boxed(),
+            self.deleted_identities.execute(connection).boxed(),
+            self.identities.execute(connection).boxed(),
+        ]);
+        let written = all_done(written.await)?;
+        // What must be there already, or may be written by nobody else, in the same order.
+        let expected = [
+            self.customers.len(),
+            self.touched.len(),
+            self.profiles.len(),
+            self.preferences.len(),
+            self.deleted_addresses.len(),
+            self.tokens.len(),
+            self.flows.len(),
+            self.held_identifiers.len(),
+            self.released_identifiers.len(),
+            self.deleted_totp.len(),
+            self.totp.len(),
+            self.deleted_backup_codes.len(),
+            self.deleted_phones.len(),
+        ];
+        let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);
         if !complete {
             // A locked row that is not there, or a token or code used by somebody without its lock.
             return Err(Failure::Refused(Rejection::Conflict));
@@ -363,14 +335,14 @@ impl Plan {
 
 /// The affected rows of statements that were sent together. Of several errors the one that tells
 /// the cause: once a statement fails, those behind it only say that the transaction is over.
-fn all_done<const N: usize>(
-    results: [Result<usize, QueryError>; N],
-) -> Result<[usize; N], Failure> {
-    let mut counts = [0; N];
+fn all_done(
+    results: impl IntoIterator<Item = Result<usize, QueryError>>,
+) -> Result<Vec<usize>, Failure> {
+    let mut counts = Vec::new();
     let mut consequence = None;
-    for (count, result) in counts.iter_mut().zip(results) {
+    for result in results {
         match result {
-            Ok(rows) => *count = rows,
+            Ok(rows) => counts.push(rows),
             Err(error) if is_consequence(&error) => consequence = Some(error),
             Err(error) => return Err(error.into()),
         }

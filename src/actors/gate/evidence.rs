@@ -12,6 +12,7 @@ use crate::domain::command::Subject;
 use crate::domain::outcome::Outcome;
 use crate::domain::proof::Proof;
 use crate::domain::second_factor::offered;
+use crate::domain::session::SecondFactor;
 use crate::domain::throttle::Factor;
 use crate::domain::{Actor, Command, CustomerId, SessionId};
 use crate::security::passwords::Password;
@@ -98,7 +99,7 @@ impl Gate {
     }
 
     /// The session alone stands for its owner only where there is nothing else to show: neither a
-    /// password nor a second factor.
+    /// password nor codes.
     async fn must_show_nothing(&self, customer: CustomerId) -> Result<(), GateError> {
         let read = self.0.parts.database.read(move |connection| {
             async move {
@@ -111,7 +112,9 @@ impl Gate {
             .boxed()
         });
         let (password, factors) = read.await.map_err(Trouble::from)?;
-        let nothing = password.is_none() && offered(&factors, None).is_empty();
+        // A passkey is shown by signing in with it, which makes the session a recent one.
+        let codes = offered(&factors, None).contains(&SecondFactor::Totp);
+        let nothing = password.is_none() && !codes;
         if nothing { Ok(()) } else { Err(GateError::ProofNeeded) }
     }
 

@@ -8,19 +8,23 @@
 //!
 //! [`Path`] lists the ways in; a [`Proof`](crate::domain::proof::Proof) is made nowhere else.
 
+mod ceremonies;
 mod claimed;
 mod codes;
 mod evidence;
+mod passkeys;
 mod path;
 mod phone_code;
 mod second_step;
 mod sign_in;
 mod social;
 
+pub use ceremonies::ceremony_trouble;
 pub use codes::Code;
 pub use evidence::{Evidence, SignedIn};
+pub use passkeys::{PasskeyAttempt, PasskeyChallenge};
 pub use path::Path;
-pub use second_step::{Challenge, Entered, SecondStep};
+pub use second_step::{Challenge, Entered, SecondStep, Shown};
 pub use sign_in::{Attempt, Identifier};
 pub use social::{
     Begun, Linking, SocialAttempt, SocialEntry, SocialProof, SocialRefusal, SocialSettings,
@@ -43,6 +47,8 @@ use crate::domain::{Actor, Command, Submission};
 use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::{HashError, HashingPool};
 use crate::security::phone_codes::PhoneCodes;
+
+use crate::security::passkeys::RelyingParty;
 use crate::security::sealing::Sealer;
 use crate::security::social::Social;
 use crate::security::tokens::ThrottleKeys;
@@ -168,6 +174,8 @@ pub struct GateParts {
     pub sealer: Arc<Sealer>,
     pub backup_codes: Arc<BackupCodes>,
     pub social: Arc<Social>,
+    /// `None`: passkeys are off.
+    pub relying_party: Option<Arc<RelyingParty>>,
     pub clock: Arc<dyn Clock>,
 }
 

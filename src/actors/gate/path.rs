@@ -25,6 +25,12 @@ pub enum Path {
     EmailChange,
     /// The link that takes the old address back. It opens no session.
     EmailChangeUndo,
+    /// A challenge for whoever has a passkey.
+    PasskeyChallenge,
+    /// Nothing but a passkey.
+    Passkey,
+    /// A new passkey, which proves that it is there.
+    PasskeyRegistration,
     /// Password, code or age of the session, asked again of somebody who is signed in.
     Reauthentication,
     /// The code that was sent to a phone.
@@ -40,6 +46,9 @@ impl Path {
         Self::TotpConfirmation,
         Self::SocialAuthorization,
         Self::Social,
+        Self::PasskeyChallenge,
+        Self::Passkey,
+        Self::PasskeyRegistration,
         Self::PhoneCode,
         Self::EmailChange,
         Self::EmailChangeUndo,
@@ -59,6 +68,9 @@ impl Path {
             Self::TotpConfirmation => "totp_confirmation",
             Self::SocialAuthorization => "social_authorization",
             Self::Social => "social",
+            Self::PasskeyChallenge => "passkey_challenge",
+            Self::Passkey => "passkey",
+            Self::PasskeyRegistration => "passkey_registration",
             Self::PhoneCode => "phone_code",
         }
     }

@@ -7,6 +7,7 @@
 use super::super::allowance::Counted;
 use super::super::origin::{Origin, Trouble, unexpected};
 use super::super::sessions::{KnownDevice, Opened, Sessions};
+use super::ceremonies::ceremony_trouble;
 use super::codes::Code;
 use super::{Gate, GateError, Inner, Path};
 use crate::db;
@@ -16,10 +17,12 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::proof::ProofRefusal;
 use crate::domain::session::{Client, SecondFactor, SecretHash, SignInMethod};
 use crate::domain::{Actor, Command, CustomerId, DeviceId, MailId};
+use crate::security::passkeys::{Assertion, RelyingParty};
 use crate::security::tokens::{OneTimeTokens, Token, flow_token};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -37,6 +40,8 @@ pub struct Challenge {
     pub token: Token,
     /// How it can be answered.
     pub methods: Vec<SecondFactor>,
+    /// What to ask an authenticator, where a passkey is one of the methods.
+    pub passkey: Option<Value>,
     pub expires_at: DateTime<Utc>,
 }
 
@@ -46,6 +51,8 @@ pub(super) struct Prepared {
     token: Token,
     expires_at: DateTime<Utc>,
     sealed: SealedStep,
+    /// What to ask an authenticator; `None` where passkeys are off.
+    passkey: Option<Value>,
 }
 
 /// What the second step needs of the first, still open: the hash that was verified joins it last.
@@ -55,6 +62,8 @@ struct SealedStep {
     method: SignInMethod,
     device_name: Option<String>,
     device: Option<(DeviceId, Zeroizing<String>)>,
+    /// The server's part of a passkey's ceremony.
+    passkey: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// The sealed form.
@@ -67,13 +76,21 @@ struct Payload {
     device_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<(Uuid, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passkey: Option<Vec<u8>>,
+}
+
+/// What is shown in answer to a challenge.
+pub enum Shown {
+    Code(Code),
+    Passkey(Box<Assertion>),
 }
 
 /// One answer to a challenge.
 pub struct SecondStep {
     /// The challenge as presented.
     pub challenge: Zeroizing<String>,
-    pub code: Code,
+    pub shown: Shown,
     pub client: Client,
     pub origin: Origin,
 }
@@ -87,7 +104,14 @@ impl Gate {
 
     async fn answer(&self, step: SecondStep) -> Result<Opened, GateError> {
         let (customer, hash, payload) = self.0.begun(&step.challenge).await?;
-        let proof = self.code_proof(customer, &step.code).await?;
+        let (factor, proof) = match &step.shown {
+            Shown::Code(code) => (code.factor(), self.code_proof(customer, code).await?),
+            Shown::Passkey(assertion) => {
+                let state = payload.passkey.as_deref();
+                let state = state.ok_or(GateError::Rejected(Rejection::FlowInvalid))?;
+                (SecondFactor::Passkey, self.passkey_shown(customer, state, assertion).await?)
+            }
+        };
         let known = payload
             .device
             .map(|(id, token)| KnownDevice { id: DeviceId(id), token: Zeroizing::new(token) });
@@ -99,7 +123,7 @@ impl Gate {
                 method: payload.method,
                 password: payload.password.as_deref().map(PasswordHash::new),
             },
-            shown: step.code.factor(),
+            shown: factor,
             proof,
             session,
             mail_id: MailId(self.0.parts.clock.new_id()),
@@ -126,14 +150,16 @@ impl Inner {
         let mut random = [0; 32];
         self.parts.clock.random(&mut random);
         let issued = flow_token(random);
+        let (options, state) = self.passkey_asked().unzip();
         let sealed = SealedStep {
             hash: issued.hash,
             method,
             device_name: client.device_name.clone(),
             device: known.map(|known| (known.id, known.token.clone())),
+            passkey: state,
         };
         let expires_at = self.parts.clock.now() + self.settings.challenge_life;
-        Prepared { token: issued.token, expires_at, sealed }
+        Prepared { token: issued.token, expires_at, sealed, passkey: options }
     }
 
     /// The challenge for the command that shows the first factor; `password` is the hash that was
@@ -149,6 +175,7 @@ impl Inner {
             password: password.map(|hash| hash.as_str().to_owned()),
             device_name: step.device_name.clone(),
             device: step.device.as_ref().map(|(id, token)| (id.0, token.as_str().to_owned())),
+            passkey: step.passkey.as_ref().map(|state| state.to_vec()),
         };
         let json = serde_json::to_vec(&payload).map(Zeroizing::new);
         let json = json.expect("words and options of words are always JSON");
@@ -171,9 +198,15 @@ impl Inner {
             Outcome::SignedIn(signed_in) => {
                 Ok(Entered::SignedIn(Box::new(Sessions::opened(*signed_in, secrets))))
             }
-            Outcome::SecondFactorRequired { methods } => {
-                let Prepared { token, expires_at, .. } = prepared;
-                Ok(Entered::Challenged(Challenge { token, methods, expires_at }))
+            Outcome::SecondFactorRequired { methods, passkeys } => {
+                let Prepared { token, expires_at, passkey, .. } = prepared;
+                let offered = methods.contains(&SecondFactor::Passkey);
+                let options = passkey.filter(|_| offered);
+                let passkey = options
+                    .map(|options| RelyingParty::restrict(options, &passkeys))
+                    .transpose()
+                    .map_err(ceremony_trouble)?;
+                Ok(Entered::Challenged(Challenge { token, methods, passkey, expires_at }))
             }
             Outcome::SignInRefused(refusal) => Err(GateError::Refused(refusal)),
             _ => Err(unexpected("sign_in").into()),

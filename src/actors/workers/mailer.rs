@@ -141,6 +141,11 @@ impl Letters {
             | MailKind::BackupCodesRenewed
             | MailKind::FactorsReset
             | MailKind::SecondFactorLocked
+            | MailKind::PasskeyAdded
+            | MailKind::PasskeyRemoved
+            | MailKind::PasskeyRequired
+            | MailKind::PasskeyNotRequired
+            | MailKind::PasskeySuspected
             | MailKind::IdentityWelcome
             | MailKind::IdentityLinked
             | MailKind::IdentityUnlinked

@@ -9,6 +9,7 @@ mod flows;
 mod identities;
 mod lifecycle;
 mod passwords;
+mod passkeys;
 mod phone;
 mod proof;
 mod record;
@@ -18,9 +19,7 @@ mod sessions;
 mod sign_in;
 #[cfg(test)]
 mod tests;
-mod ways;
-
-pub use ways::WAYS_IN;
+pub mod ways;
 
 use super::command::{Actor, Command, Context};
 use super::customer::Customer;
@@ -56,6 +55,7 @@ pub enum Answer {
         session: super::ids::SessionId,
         evicted: Vec<super::ids::SessionId>,
     },
+    Passkey(super::ids::PasskeyId),
     Refreshed(super::ids::SessionId),
 }
 
@@ -80,6 +80,9 @@ impl Answer {
             Self::Identity { provider } => {
                 let identity = state.identities.get(&provider);
                 identity.map_or(missing, |i| Outcome::Identity(Box::new(i.clone())))
+            }
+            Self::Passkey(id) => {
+                state.passkeys.get(&id).map_or(missing, |p| Outcome::Passkey(Box::new(p.clone())))
             }
             Self::SignedIn { session, evicted } => {
                 match (state.sessions.get(&session), &state.customer) {
@@ -187,6 +190,15 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::RequestPhone { phone, code } => phone::request(state, phone, code, context),
         Command::ConfirmPhone { proof, mail_id } => phone::confirm(state, proof, *mail_id, context),
         Command::RemovePhone { proof, mail_id } => phone::remove(state, proof, *mail_id, context),
+        Command::BeginPasskey { proof, flow, limit } => {
+            passkeys::begin(state, proof, flow, *limit, context)
+        }
+        Command::AddPasskey(add) => passkeys::add(state, add, context),
+        Command::ChangePasskey(change) => passkeys::change(state, change, context),
+        Command::RemovePasskey { id, proof, mail_id, if_match } => {
+            passkeys::remove(state, *id, proof, *mail_id, *if_match, context)
+        }
+        Command::SignInByPasskey(sign_in) => passkeys::enter(state, sign_in, context),
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }

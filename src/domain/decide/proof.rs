@@ -1,6 +1,7 @@
 //! Judging a proof together with its counter: the one place where a credential counts as shown
 //! (rules A3, A4).
 
+use super::passkeys;
 use super::sign_in::locked;
 use crate::domain::command::Context;
 use crate::domain::event::Event;
@@ -63,6 +64,9 @@ pub fn judge(state: &State, proof: &Proof, context: &Context) -> Result<Judgemen
             let left = state.backup_codes.len().saturating_sub(1);
             let used = known.then_some(Event::BackupCodeUsed { hash: *hash, left });
             counted(state, guard, known, context).followed_by(used)
+        }
+        Proof::Passkey { guard, shown, mail_id } => {
+            passkeys::judge(state, guard, *shown, *mail_id, context)
         }
         Proof::RecentSession { session, max_age } => {
             let session = state.sessions.get(session).filter(|s| s.is_live(context.now));

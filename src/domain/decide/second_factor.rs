@@ -79,10 +79,8 @@ pub fn remove_totp(state: &State, proof: &Proof, mail_id: MailId, context: &Cont
     let enabled = state.totp.as_ref().ok_or(Rejection::NotFound)?.is_enabled();
     proven(state, proof, Some(mail_id), context, |events| {
         events.push(Event::TotpRemoved { enabled });
-        let last = !offered(state, None).contains(&SecondFactor::Passkey);
-        if last && !state.backup_codes.is_empty() {
-            events.push(Event::BackupCodesRemoved);
-        }
+        let rest = State { totp: None, ..state.clone() };
+        events.extend(codes_without_factor(&rest));
         if enabled {
             events.push(mail(state, customer, mail_id, MailBody::TotpRemoved));
         }
@@ -111,7 +109,7 @@ pub fn renew_backup_codes(
 /// holds one may be why. Without any factor nothing happens.
 pub fn reset(state: &State, mail_id: MailId, context: &Context) -> Decision {
     let customer = writable(state, context)?;
-    if state.totp.is_none() && state.backup_codes.is_empty() {
+    if state.totp.is_none() && state.backup_codes.is_empty() && state.passkeys.is_empty() {
         return decided(Vec::new(), Answer::Now(Outcome::Done));
     }
     let mut events = Vec::new();
@@ -121,6 +119,7 @@ pub fn reset(state: &State, mail_id: MailId, context: &Context) -> Decision {
     if !state.backup_codes.is_empty() {
         events.push(Event::BackupCodesRemoved);
     }
+    events.extend(state.passkeys.keys().map(|id| Event::PasskeyRemoved { id: *id }));
     events.push(Event::FactorsReset);
     let live = state.sessions.values().filter(|session| session.is_live(context.now));
     events.extend(live.map(|session| Event::SessionRevoked {
@@ -166,6 +165,12 @@ pub fn answer_challenge(state: &State, answer: &AnswerChallenge, context: &Conte
     events.push(Event::FlowUsed { at: context.now });
     let how = SignedInBy { method: answer.first.method, second_factor: Some(answer.shown) };
     sign_in::enter(state, customer, how, &answer.session, context, events)
+}
+
+/// Backup codes stand in for a second factor: where the last one goes, they go too.
+pub fn codes_without_factor(rest: &State) -> Option<Event> {
+    let none = offered(rest, None).is_empty();
+    (none && !rest.backup_codes.is_empty()).then_some(Event::BackupCodesRemoved)
 }
 
 /// Judges the proof, and adds what follows from it where it proves something. With a mail the owner

@@ -106,7 +106,9 @@ pub fn complete(
         };
         events.push(Event::SecondFactorAsked { methods: methods.clone() });
         events.push(Event::FlowOpened(Box::new(flow)));
-        return decided(events, Answer::Now(Outcome::SecondFactorRequired { methods }));
+        let passkeys = state.passkeys.values().map(|passkey| passkey.credential.clone()).collect();
+        let required = Outcome::SecondFactorRequired { passkeys, methods };
+        return decided(events, Answer::Now(required));
     }
     let how = SignedInBy { method, second_factor: None };
     enter(state, customer, how, session, context, events)

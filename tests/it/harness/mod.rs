@@ -8,6 +8,7 @@
 //! [`wire`] in front of it that can be cut.
 
 pub mod api;
+pub mod authenticator;
 pub mod checker;
 pub mod consumer;
 pub mod db;
@@ -24,6 +25,7 @@ pub mod wire;
 use std::time::{Duration, Instant};
 
 pub use api::{Answer, Api};
+pub use authenticator::{Authenticator, Lie};
 pub use consumer::Consumer;
 pub use identity::{IdentityProvider, SigningKey};
 pub use node::Node;

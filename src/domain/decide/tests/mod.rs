@@ -6,6 +6,7 @@ mod email_change;
 mod identities;
 mod lifecycle;
 mod passwords;
+mod passkeys;
 mod people;
 mod permissions;
 mod phones;

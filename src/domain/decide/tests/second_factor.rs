@@ -130,7 +130,7 @@ fn a6_a_right_password_asks_for_the_second_factor_before_anything_else() {
         let claimed = given(state).by(Actor::Anonymous).at(999).when(claim(1)).after;
         let then = given(claimed).by(Actor::Anonymous).when(sign_in(1, 5));
         let methods = vec![SecondFactor::Totp, SecondFactor::BackupCode];
-        assert_eq!(then.outcome(), Outcome::SecondFactorRequired { methods });
+        assert_eq!(then.outcome(), Outcome::SecondFactorRequired { passkeys: Vec::new(), methods });
         let then =
             then.happens(&["AttemptSucceeded", "SecondFactorAsked", "FlowOpened"]).tells(&[]);
         let flow = then.after.flow.unwrap();
