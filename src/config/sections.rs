@@ -240,11 +240,11 @@ section! {
         sign_in_per_minute: u32 [1..=1_000_000],
         mail_requests_per_hour: u32 [1..=1_000_000],
         refresh_per_minute: u32 [1..=1_000_000],
-        password_checks_per_minute: u32 [1..=1_000_000],
         sms_per_number_per_hour: u32 [1..=1_000_000],
         sms_per_customer_per_hour: u32 [1..=1_000_000],
         /// Of the whole service.
         sms_per_hour: u32 [1..=1_000_000],
+        password_checks_per_minute: u32 [1..=1_000_000],
     }
 }
 
