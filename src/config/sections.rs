@@ -11,12 +11,13 @@ use lettre::message::Mailbox;
 use url::Url;
 
 use super::body_template::BodyTemplate;
+use super::choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
 use super::layers::Layers;
 use super::sms_values::{Country, HttpStatus, SmsTransport};
 use super::social::SocialConfig;
 use super::values::{
-    Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, Number, OnRedisFailure,
-    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Setting, Switch,
+    Days, Hours, LinkTemplate, Millis, Minutes, Number, Origin, RootKey, Seconds, SecretText,
+    ServerUrl, Setting,
 };
 
 /// A key or a section of keys: what can stand in a section.
