@@ -1,10 +1,11 @@
 //! Configuration: typed, documented key by key in `config/default.toml`, and checked as a whole
 //! before anything starts, so that an operator sees every fault at once.
 //!
-//! `sections` lists the keys, `values` the types they may have, `layers` where values come from
-//! (defaults, file, environment), `rules` what must hold between keys.
+//! `sections` lists the keys, `values` and `choices` the types they may have, `layers` where values
+//! come from (defaults, file, environment), `rules` what must hold between keys.
 
 mod body_template;
+mod choices;
 mod layers;
 mod passkey_origin;
 mod rules;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::path::Path;
 
 pub use body_template::{BodyTemplate, Filling};
+pub use choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
 pub use layers::Origin as ValueOrigin;
 pub use passkey_origin::PasskeyOrigin;
 pub use sections::{
@@ -32,8 +34,8 @@ pub use sections::{
 pub use sms_values::{Country, HttpStatus, SmsTransport};
 pub use social::{ProviderConfig, ProviderKind, SocialConfig, TrustEmail};
 pub use values::{
-    Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, OnRedisFailure,
-    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Span, Switch,
+    Days, Hours, LinkTemplate, Millis, Minutes, Origin, RootKey, Seconds, SecretText, ServerUrl,
+    Span,
 };
 
 use layers::Layers;

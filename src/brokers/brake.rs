@@ -31,7 +31,7 @@ pub struct BrakePolicy {
     pub min_failures: u32,
     /// The share of failures that engages it, per cent.
     pub failure_percent: u32,
-    /// How long it stays after the attempts look ordinary again.
+    /// It stays for as long as those failures count, and for this long at least.
     pub hold: Duration,
     /// Attempts of one address while it is engaged.
     pub quota: u32,
@@ -117,11 +117,25 @@ impl Tally {
         };
         let failed = weighed(self.current.failed, self.before.failed);
         let all = failed + weighed(self.current.succeeded, self.before.succeeded);
-        let enough = failed >= i128::from(policy.min_failures) * i128::from(window);
+        let least = i64::from(policy.min_failures);
+        let enough = failed >= i128::from(least) * i128::from(window);
         if enough && failed * 100 >= all * i128::from(policy.failure_percent) {
-            self.engaged_until = now + as_micros(policy.hold);
+            let stays = self.lasting(least, window - now % window, window);
+            self.engaged_until = self.engaged_until.max(now + stays.max(as_micros(policy.hold)));
         }
         (self.engaged_until - now).max(0)
+    }
+
+    /// For how long at least `least` of the counted failures lie within the window, with `left` of
+    /// the period to come. They are at least so many now.
+    fn lasting(&self, least: i64, left: i64, window: i64) -> i64 {
+        let Outcomes { failed: current, .. } = self.current;
+        if current >= least {
+            // Into the next period, where they weigh less and less.
+            left + window - share(window, least, current)
+        } else {
+            left - share(window, least - current, self.before.failed)
+        }
     }
 
     /// An attempt that the brake held back counts as one that failed: while the list goes on being
@@ -269,6 +283,12 @@ impl View {
     }
 }
 
+/// `part` of `whole` of the window, rounded down.
+fn share(window: i64, part: i64, whole: i64) -> i64 {
+    let share = i128::from(window) * i128::from(part) / i128::from(whole.max(1));
+    i64::try_from(share).unwrap_or(window)
+}
+
 pub(super) fn as_micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4).max(1)
 }
@@ -340,10 +360,11 @@ mod tests {
     #[test]
     fn a5_the_brake_lets_go_by_itself() {
         let (policy, mut tally) = (policy(), Tally::default());
-        assert_eq!(tally.weigh(outcomes(100, 0), 60 * SECOND, &policy), 30 * SECOND);
-        // Within the window the failures still count: it is held from the last look.
-        assert_eq!(tally.weigh(outcomes(0, 0), 100 * SECOND, &policy), 30 * SECOND);
-        // 100 failures weigh less than 20 once four fifths of the next period have passed.
+        // 100 failures weigh less than 20 once four fifths of the next period have passed: at 168 s.
+        assert_eq!(tally.weigh(outcomes(100, 0), 60 * SECOND, &policy), 108 * SECOND);
+        assert_eq!(tally.weigh(outcomes(0, 0), 100 * SECOND, &policy), 68 * SECOND);
+        assert_eq!(tally.weigh(outcomes(0, 0), 130 * SECOND, &policy), 38 * SECOND);
+        // Looked at within its last moments, it holds.
         assert_eq!(tally.weigh(outcomes(0, 0), 167 * SECOND, &policy), 30 * SECOND);
         assert_eq!(tally.weigh(outcomes(0, 0), 169 * SECOND, &policy), 28 * SECOND);
         assert_eq!(tally.weigh(outcomes(0, 0), 197 * SECOND, &policy), 0);
@@ -428,8 +449,8 @@ mod tests {
                 now += seconds * SECOND;
                 seen.push((now, failed, succeeded));
                 let engaged = tally.weigh(outcomes(failed, succeeded), now, &policy);
-                prop_assert!((0..=30 * SECOND).contains(&engaged));
-                let recent = seen.iter().filter(|(at, ..)| *at > now - 120 * SECOND - policy_hold());
+                prop_assert!((0..=120 * SECOND).contains(&engaged));
+                let recent = seen.iter().filter(|(at, ..)| *at > now - 240 * SECOND);
                 let failures: i64 = recent.map(|(_, failed, _)| failed).sum();
                 prop_assert!(engaged == 0 || failures >= 20, "{failures} failures engaged it");
                 let period = now / (60 * SECOND) * 60 * SECOND;
@@ -439,9 +460,5 @@ mod tests {
             }
             prop_assert_eq!(tally.weigh(outcomes(0, 0), now + 151 * SECOND, &policy), 0);
         }
-    }
-
-    fn policy_hold() -> i64 {
-        as_micros(policy().hold)
     }
 }

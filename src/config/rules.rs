@@ -8,10 +8,11 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
+use super::choices::MailTransport;
 use super::layers::variable;
 use super::sms_values::SmsTransport;
 use super::social;
-use super::values::{MailTransport, ServerUrl};
+use super::values::ServerUrl;
 use super::{
     Config, CustomersConfig, DatabaseConfig, Fault, HashingConfig, HttpConfig, LimitsConfig,
     MailConfig, Note, RabbitConfig, SessionsConfig, ShardsConfig, SignInConfig, SmsConfig,

@@ -11,13 +11,14 @@ use lettre::message::Mailbox;
 use url::Url;
 
 use super::body_template::BodyTemplate;
+use super::choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
 use super::layers::Layers;
 use super::passkey_origin::PasskeyOrigin;
 use super::sms_values::{Country, HttpStatus, SmsTransport};
 use super::social::SocialConfig;
 use super::values::{
-    Days, Hours, LinkTemplate, LogFormat, MailTransport, Millis, Minutes, Number, OnRedisFailure,
-    OnRevocationUnknown, Origin, RootKey, Seconds, SecretText, ServerUrl, Setting, Switch,
+    Days, Hours, LinkTemplate, Millis, Minutes, Number, Origin, RootKey, Seconds, SecretText,
+    ServerUrl, Setting,
 };
 
 /// A key or a section of keys: what can stand in a section.
@@ -242,11 +243,11 @@ section! {
         sign_in_per_minute: u32 [1..=1_000_000],
         mail_requests_per_hour: u32 [1..=1_000_000],
         refresh_per_minute: u32 [1..=1_000_000],
-        password_checks_per_minute: u32 [1..=1_000_000],
         sms_per_number_per_hour: u32 [1..=1_000_000],
         sms_per_customer_per_hour: u32 [1..=1_000_000],
         /// Of the whole service.
         sms_per_hour: u32 [1..=1_000_000],
+        password_checks_per_minute: u32 [1..=1_000_000],
     }
 }
 

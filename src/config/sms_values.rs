@@ -1,6 +1,7 @@
 //! The types that only the settings of text messages have: ways out, statuses of HTTP, countries.
 
-use super::values::{ListItem, Raw, Setting, Wrong, choice, wrong};
+use super::choices::choice;
+use super::values::{ListItem, Raw, Setting, Wrong, wrong};
 
 choice! {
     /// The way a text message leaves the service.

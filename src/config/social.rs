@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use p256::pkcs8::DecodePrivateKey as _;
 use url::Url;
 
+use super::choices::choice;
 use super::layers::Layers;
 use super::rules::is_local;
 use super::sections::{Leaf, Node, Ranged, below, section};
 use super::values::{
-    Millis, Minutes, Number as _, Raw, Seconds, SecretText, Setting, Wrong, choice, wrong,
+    Millis, Minutes, Number as _, Raw, Seconds, SecretText, Setting, Wrong, wrong,
 };
 use super::{Fault, HttpConfig};
 

@@ -94,7 +94,11 @@ static GUESS: LazyLock<LuaScript> = LazyLock::new(|| {
         local all = weighed + succeeded * window + succeeded_before * left
         local changed = more_failed + more_succeeded > 0
         if weighed >= least * window and weighed * 100 >= all * percent then
-            engaged_until, changed = now + hold, true
+            local stays = left - window * (least - failed) / failed_before
+            if failed >= least then
+                stays = left + window - window * least / failed
+            end
+            engaged_until, changed = math.max(engaged_until, now + math.max(hold, stays)), true
         end
         local engaged = math.max(0, engaged_until - now)
 
