@@ -28,8 +28,7 @@ pub use sections::{
     Config, CustomersConfig, DatabaseConfig, HashingConfig, HttpConfig, IdempotencyConfig,
     LimitsConfig, MailConfig, MailLinks, OutboxConfig, PasskeysConfig, RabbitConfig, RedisConfig,
     SecretsConfig, SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, StuffingConfig,
-    TelemetryConfig,
-    TokensConfig,
+    TelemetryConfig, TokensConfig,
 };
 pub use sms_values::{Country, HttpStatus, SmsTransport};
 pub use social::{ProviderConfig, ProviderKind, SocialConfig, TrustEmail};

@@ -8,15 +8,16 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, auth, customers, email_change, me, mfa, passkeys, passwords, phone, preferences, profile,
+    addresses, auth, customers, email_change, me, mfa, passkeys, passwords, phone, preferences,
+    profile,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::customers::Customers;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
-use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::passkeys::{PasskeyParts, Passkeys};
+use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
@@ -31,8 +32,8 @@ use crate::security::access::{Access, AccessSettings, AccessTokens};
 use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
-use crate::security::password_policy::PasswordPolicy;
 use crate::security::passkeys::RelyingParty;
+use crate::security::password_policy::PasswordPolicy;
 use crate::security::phone_codes::PhoneCodes;
 use crate::security::revoked::RevokedSessions;
 use crate::security::sealing::Sealer;
