@@ -11,7 +11,7 @@ use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
     addresses, auth, customers, email_change, me, mfa, passkeys, passwords, phone, preferences,
-    profile,
+    profile, social,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
@@ -359,6 +359,8 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "ProofBody" mfa::read_evidence
         "TotpCodeBody" mfa::read_totp_code
         "SecondStepBody" mfa::Answer::read
+        "SocialSignIn" social::Bringing::read
+        "SocialLink" social::read_proof
         "PhoneBody" phone::read_phone
         "PhoneCodeBody" phone::read_code
         "ForgotBody" auth::read_email
@@ -448,8 +450,12 @@ async fn what_must_be_given_is_documented_as_required() {
             .filter_map(|error| error.pointer)
             .collect();
         // of these two either will do, which a schema of properties cannot say
-        let either = BTreeSet::from(["#/email".to_owned()]);
-        let undocumented = if name == "LoginBody" { either } else { BTreeSet::new() };
+        let either = |name: &str| BTreeSet::from([name.to_owned()]);
+        let undocumented = match name {
+            "LoginBody" => either("#/email"),
+            "SocialSignIn" | "SocialLink" => either("#/code"),
+            _ => BTreeSet::new(),
+        };
         assert_eq!(&missed - &required, undocumented, "{name}");
         assert!(required.is_subset(&missed), "{name}");
     }
@@ -499,6 +505,7 @@ const KEYLESS: &[&str] = &[
     "/v1/me/password",
     "/v1/me/email",
     "/v1/me/phone/confirm",
+    "/v1/me/identities/{provider}",
     "/v1/me/mfa/totp",
     "/v1/me/mfa/totp/confirm",
     "/v1/me/mfa/backup_codes",
