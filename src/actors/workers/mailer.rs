@@ -141,6 +141,8 @@ impl Letters {
             | MailKind::BackupCodesRenewed
             | MailKind::FactorsReset
             | MailKind::SecondFactorLocked
+            | MailKind::SignInLocked
+            | MailKind::NewDevice
             | MailKind::IdentityWelcome
             | MailKind::IdentityLinked
             | MailKind::IdentityUnlinked
