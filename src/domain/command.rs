@@ -559,8 +559,9 @@ impl Command {
         let none = Needs::default();
         match self {
             Self::Register(_) | Self::CreateByStaff(_) => none,
+            // Its failure may lock, and the owner is told in its language.
+            Self::FailAttempt { .. } => Needs { preferences: true, ..none },
             Self::ClaimAttempt { .. }
-            | Self::FailAttempt { .. }
             | Self::ReleaseAttempt { .. }
             | Self::OpenFlow { .. }
             | Self::TakeFlow { .. }

@@ -37,6 +37,10 @@ pub enum MailBody {
     FactorsReset,
     /// Too many wrong codes.
     SecondFactorLocked,
+    /// Too many wrong passwords or codes; nobody came in.
+    SignInLocked,
+    /// Somebody signed in from a device that had not been here before.
+    NewDevice,
     /// A new account, made by signing in with an account elsewhere.
     IdentityWelcome,
     /// One can sign in with an account elsewhere from now on.
@@ -83,6 +87,8 @@ impl MailBody {
             Self::BackupCodesRenewed => "backup_codes_renewed",
             Self::FactorsReset => "factors_reset",
             Self::SecondFactorLocked => "second_factor_locked",
+            Self::SignInLocked => "sign_in_locked",
+            Self::NewDevice => "new_device",
             Self::IdentityWelcome => "identity_welcome",
             Self::IdentityLinked => "identity_linked",
             Self::IdentityUnlinked => "identity_unlinked",
@@ -115,6 +121,8 @@ impl MailBody {
             | Self::TotpRemoved
             | Self::BackupCodesRenewed
             | Self::FactorsReset
+            | Self::SignInLocked
+            | Self::NewDevice
             | Self::SecondFactorLocked
             | Self::IdentityWelcome
             | Self::IdentityLinked

@@ -49,6 +49,11 @@ pub enum MailKind {
     FactorsReset,
     /// Too many wrong codes.
     SecondFactorLocked,
+    /// Too many wrong passwords or codes.
+    SignInLocked,
+    /// A sign-in from a device that had not been here before. It does not say from which: the name
+    /// of a device is text of whoever signed in.
+    NewDevice,
     /// A new account, made by signing in with an account elsewhere. Needs `link` (to sign in), as
     /// all about such accounts.
     IdentityWelcome,
@@ -92,6 +97,8 @@ impl MailKind {
         Self::BackupCodesRenewed,
         Self::FactorsReset,
         Self::SecondFactorLocked,
+        Self::SignInLocked,
+        Self::NewDevice,
         Self::IdentityWelcome,
         Self::IdentityLinked,
         Self::IdentityUnlinked,
@@ -122,6 +129,8 @@ impl MailKind {
             Self::BackupCodesRenewed => "backup_codes_renewed",
             Self::FactorsReset => "factors_reset",
             Self::SecondFactorLocked => "second_factor_locked",
+            Self::SignInLocked => "sign_in_locked",
+            Self::NewDevice => "new_device",
             Self::IdentityWelcome => "identity_welcome",
             Self::IdentityLinked => "identity_linked",
             Self::IdentityUnlinked => "identity_unlinked",

@@ -16,6 +16,7 @@ mod locks;
 mod mailer;
 mod mails;
 mod messages;
+mod notices;
 mod operators;
 mod outbox;
 mod passkeys;

@@ -50,6 +50,8 @@ impl Wanted {
         for submission in submissions {
             if let Some(id) = submission.customer_id() {
                 let need = submission.command.needs();
+                // A session may begin on a new device, of which the owner is told in its language.
+                let need = Needs { preferences: need.preferences || need.devices, ..need };
                 let all = needs.entry(id.0).or_default();
                 *all = all.and(need);
             }

@@ -146,6 +146,8 @@ impl Letters {
             | MailKind::PasskeyRequired
             | MailKind::PasskeyNotRequired
             | MailKind::PasskeySuspected
+            | MailKind::SignInLocked
+            | MailKind::NewDevice
             | MailKind::IdentityWelcome
             | MailKind::IdentityLinked
             | MailKind::IdentityUnlinked

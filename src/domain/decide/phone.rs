@@ -4,6 +4,7 @@
 //! the code that was sent to it; and that is found when the number is claimed, not here.
 
 use super::proof::{self, Judgement};
+use super::sign_in::told_of_lock;
 use super::{Answer, Decision, decided, writable};
 use crate::domain::command::Context;
 use crate::domain::customer::Customer;
@@ -53,7 +54,10 @@ pub fn confirm(state: &State, proof: &Proof, mail_id: MailId, context: &Context)
     let customer = writable(state, context)?;
     let mut events = match proof::judge(state, proof, context)? {
         Judgement::Proven(events) => events,
-        Judgement::Refused(events, refusal) => {
+        Judgement::Refused(mut events, refusal) => {
+            if events.iter().any(|event| matches!(event, Event::SignInLocked { .. })) {
+                events.extend(told_of_lock(state, mail_id));
+            }
             return decided(events, Answer::Now(Outcome::ProofRefused(refusal)));
         }
     };

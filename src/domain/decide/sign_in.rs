@@ -8,10 +8,11 @@ use crate::domain::command::{
 use crate::domain::customer::Customer;
 use crate::domain::event::Event;
 use crate::domain::flow::{Flow, FlowKind};
-use crate::domain::ids::ClaimId;
+use crate::domain::ids::{ClaimId, MailId};
+use crate::domain::mail::MailBody;
 use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
 use crate::domain::proof::ProofRefusal;
-use crate::domain::second_factor::offered;
+use crate::domain::second_factor::{notice, offered};
 use crate::domain::session::{DEVICES_MAX, RevocationReason, SESSIONS_MAX, Session, SignedInBy};
 use crate::domain::state::State;
 use crate::domain::status::Status;
@@ -28,6 +29,7 @@ pub fn claim(state: &State, guard: &Guard, id: ClaimId, context: &Context) -> De
         let until = throttle.locked_until.filter(|_| throttle.locks > before.locks);
         events.push(Event::AttemptClaimed { bucket: guard.bucket, throttle });
         events.extend(locked(state, guard.factor, until));
+        events.extend(until.and_then(|_| told_of_lock(state, MailId(id.0))));
     }
     Decided { events, answer: Answer::Now(Outcome::Admission(admission)) }
 }
@@ -40,6 +42,8 @@ pub fn fail(state: &State, guard: &Guard, id: ClaimId, context: &Context) -> Dec
     let locked_until = throttle.locked_until;
     let mut events = vec![Event::AttemptFailed { bucket, factor, throttle }];
     events.extend(locked(state, factor, newly_locked));
+    // The id of the claim that locks is the mail's as well: there is no other mail about it.
+    events.extend(newly_locked.and_then(|_| told_of_lock(state, MailId(id.0))));
     Decided { events, answer: Answer::Now(Outcome::AttemptFailed { locked_until }) }
 }
 
@@ -56,6 +60,13 @@ pub fn release(state: &State, bucket: Bucket, id: ClaimId) -> Decided {
 pub fn locked(state: &State, factor: Factor, until: Option<DateTime<Utc>>) -> Option<Event> {
     state.customer.as_ref()?;
     Some(Event::SignInLocked { factor, until: until? })
+}
+
+/// The owner hears of a lock. Not at an address that nobody confirmed: it may be a stranger's.
+pub fn told_of_lock(state: &State, id: MailId) -> Option<Event> {
+    let customer = state.customer.as_ref().filter(|known| known.email_verified_at.is_some())?;
+    let mail = notice(state, customer.id, id, MailBody::SignInLocked);
+    Some(Event::MailQueued(Box::new(mail)))
 }
 
 /// A right password: the claim is given back whatever follows.
@@ -161,6 +172,11 @@ pub fn open_session(
                 events.extend(oldest.map(|device| Event::DeviceForgotten { id: device.id }));
             }
             events.push(Event::DeviceRemembered(Box::new(device.clone())));
+            // The first device is the owner's own. The mail has the id of the session it tells of.
+            if let (Some(customer), false) = (&state.customer, state.devices.is_empty()) {
+                let mail = notice(state, customer.id, MailId(fresh.id.0), MailBody::NewDevice);
+                events.push(Event::MailQueued(Box::new(mail)));
+            }
             Some(device.id)
         }
     };

@@ -1,6 +1,7 @@
 //! Attempts and sign-ins (rules A3, A6).
 
 use super::*;
+use crate::domain::mail::MailBody;
 use crate::domain::outcome::SignInRefusal;
 use crate::domain::throttle::Admission;
 
@@ -37,7 +38,8 @@ fn a3_the_fifth_failure_locks_and_tells_of_known_customers_only() {
         let until = at(5 + 900);
         assert_eq!(then.outcome(), Outcome::AttemptFailed { locked_until: Some(until) });
         let then = if known {
-            then.happens(&["AttemptFailed", "SignInLocked"]).tells(&["customer.sign_in_locked"])
+            then.happens(&["AttemptFailed", "SignInLocked", "MailQueued"])
+                .tells(&["customer.sign_in_locked"])
         } else {
             then.happens(&["AttemptFailed"]).tells(&[])
         };
@@ -70,7 +72,7 @@ fn a3_a_lock_by_attempts_that_died_is_told_like_any_other() {
         let until = at(31 + 900);
         assert_eq!(then.outcome(), Outcome::Admission(Admission::Locked { until }));
         if known {
-            let then = then.happens(&["AttemptClaimed", "SignInLocked"]);
+            let then = then.happens(&["AttemptClaimed", "SignInLocked", "MailQueued"]);
             assert_eq!(then.messages()[0].0, "customer.sign_in_locked");
         } else {
             then.happens(&["AttemptClaimed"]).tells(&[]);
@@ -182,4 +184,33 @@ fn a3_an_attempt_that_nobody_verified_is_given_back_and_counts_for_nothing() {
         assert!(then.after.throttle(&BUCKET).claims.is_empty());
         given(then.after).by(Actor::Anonymous).at(7).when(release(5)).changes_nothing();
     }
+}
+
+/// Which mails a decision queues.
+fn mails(then: &Then) -> Vec<MailBody> {
+    let queued = then.events().iter().filter_map(|event| match event {
+        Event::MailQueued(mail) => Some(mail.body.clone()),
+        _ => None,
+    });
+    queued.collect()
+}
+
+#[test]
+fn a4_the_owner_hears_of_a_device_that_was_not_here_before_but_not_of_the_first() {
+    let first = given(active()).by(Actor::Anonymous).when(sign_in(1, 5));
+    assert!(mails(&first).is_empty());
+    let second = given(first.after).by(Actor::Anonymous).when(sign_in(2, 6));
+    assert_eq!(mails(&second), [MailBody::NewDevice]);
+    let Command::SignIn(mut again) = sign_in(3, 7) else { unreachable!() };
+    again.session.device = SessionDevice::Known(device_id(6));
+    let known = given(second.after).by(Actor::Anonymous).when(Command::SignIn(again));
+    assert!(mails(&known).is_empty());
+}
+
+#[test]
+fn a3_a_lock_is_not_told_to_an_address_that_nobody_confirmed() {
+    let four = after_failures(pending(), 4, 0);
+    let fifth = given(four).by(Actor::Anonymous).at(5).when(claim(5)).after;
+    let then = given(fifth).by(Actor::Anonymous).at(5).when(fail(5));
+    then.happens(&["AttemptFailed", "SignInLocked"]);
 }

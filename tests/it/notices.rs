@@ -1,0 +1,40 @@
+//! What an owner is told by mail about its account: locks, and devices that were not here before.
+
+use serde_json::json;
+
+use crate::harness::shopper::{PASSWORD, address, sign_in};
+use crate::harness::{Shop, Shopper};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notice_a3_the_owner_hears_once_of_a_lock_in_its_language() {
+    let shop = Shop::new().await;
+    let nodes = [shop.node().await, shop.node().await];
+    let shopper = Shopper::new(&shop, &nodes[0]).await;
+    let language = json!({ "locale": "vi-VN" });
+    shopper.patch(&nodes[0], "/v1/me/preferences", language).send().await.expect(200);
+    let nobody = address();
+    for call in 0..8 {
+        sign_in(&nodes[call % 2], &shopper.email, "wrong password 12").await;
+        sign_in(&nodes[call % 2], &nobody, "wrong password 12").await;
+    }
+    let mail = shop.mail_to(&shopper.email, 2).await;
+    assert_eq!(mail.kind, "sign_in_locked");
+    assert!(mail.text().starts_with("Xin chào"), "{}", mail.text());
+    let mails = "SELECT count(*) FROM mails WHERE kind = 'sign_in_locked'";
+    assert_eq!(shop.database.count(mails).await, 1);
+    assert!(shop.mails_to(&nobody).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notice_a4_the_owner_hears_of_a_new_device_but_neither_of_the_first_nor_of_a_known_one() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    let shopper = Shopper::new(&shop, &node).await;
+    let known = json!({ "email": shopper.email, "password": PASSWORD,
+        "device_token": shopper.device });
+    node.post("/v1/auth/login", known).send().await.expect(200);
+    sign_in(&node, &shopper.email, PASSWORD).await.expect(200);
+    assert_eq!(shop.mail_to(&shopper.email, 2).await.kind, "new_device");
+    let mails = "SELECT count(*) FROM mails WHERE kind <> 'verify_email'";
+    assert_eq!(shop.database.count(mails).await, 1);
+}
