@@ -4,6 +4,8 @@
 //! its plan is cached (diesel's own multi-row inserts and updates change their text with the number
 //! of rows and are planned anew each time). Their texts are pinned by a test in `tests/it`.
 
+pub use idempotency::InsertIdempotencyKeys;
+
 use super::Connection;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
@@ -69,6 +71,7 @@ macro_rules! bulk {
     (@first $self:ident $first:ident $($rest:ident)*) => { $self.$first };
 }
 
+mod idempotency;
 mod passkeys;
 pub use passkeys::{DeletePasskeys, SavePasskeys};
 
@@ -568,42 +571,6 @@ bulk! {
         occurred_at: Timestamptz = DateTime<Utc>,
         traceparent: Nullable<Text> = Option<String>,
         data: Jsonb = Value,
-    }
-}
-
-/// Remembers what callers were told; fewer rows than asked for means that another node carries out
-/// one of these requests too, or did since `since`. A key from before counts for nothing.
-#[derive(Debug, Default, QueryId)]
-pub struct InsertIdempotencyKeys {
-    pub rows: IdempotencyRows,
-    pub since: DateTime<Utc>,
-}
-
-impl InsertIdempotencyKeys {
-    /// Rows to write.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// Runs the statement, or nothing when there is nothing to write. Answers with the number of
-    /// rows written.
-    ///
-    /// # Errors
-    /// Those of the statement.
-    pub async fn execute(&self, mut conn: &Connection) -> QueryResult<usize> {
-        if self.is_empty() { Ok(0) } else { RunQueryDsl::execute(self, &mut conn).await }
-    }
-}
-
-impl QueryFragment<Pg> for InsertIdempotencyKeys {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.rows.walk_ast(out.reborrow())?;
-        out.push_bind_param::<Timestamptz, DateTime<Utc>>(&self.since)
     }
 }
 

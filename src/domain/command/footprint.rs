@@ -1,0 +1,195 @@
+//! What a command touches: the parts of the state it reads, the buckets and the flow it locks.
+
+use super::*;
+
+/// The part of a state that a command reads, so that a batch loads no more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    pub profile: bool,
+    pub preferences: bool,
+    pub password: bool,
+    pub addresses: bool,
+    pub sessions: bool,
+    pub devices: bool,
+    pub tokens: bool,
+    pub handles: bool,
+    pub phone_confirmation: bool,
+    /// Second factors and backup codes.
+    pub factors: bool,
+    pub identities: bool,
+    pub passkeys: bool,
+}
+
+impl Needs {
+    /// With the old password end the sessions, devices and links that it may have opened.
+    fn of_new_password() -> Self {
+        Self {
+            preferences: true,
+            password: true,
+            sessions: true,
+            devices: true,
+            tokens: true,
+            ..Self::default()
+        }
+    }
+
+    /// What either needs.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            profile: self.profile || other.profile,
+            preferences: self.preferences || other.preferences,
+            password: self.password || other.password,
+            addresses: self.addresses || other.addresses,
+            sessions: self.sessions || other.sessions,
+            devices: self.devices || other.devices,
+            tokens: self.tokens || other.tokens,
+            handles: self.handles || other.handles,
+            phone_confirmation: self.phone_confirmation || other.phone_confirmation,
+            factors: self.factors || other.factors,
+            identities: self.identities || other.identities,
+            passkeys: self.passkeys || other.passkeys,
+        }
+    }
+}
+
+impl Command {
+    /// What of the customer must be loaded and locked; the customer itself always is.
+    pub fn needs(&self) -> Needs {
+        let none = Needs::default();
+        match self {
+            Self::Register(_) | Self::CreateByStaff(_) => none,
+            // Its failure may lock, and the owner is told in its language.
+            Self::FailAttempt { .. } => Needs { preferences: true, ..none },
+            Self::ClaimAttempt { .. }
+            | Self::ReleaseAttempt { .. }
+            | Self::OpenFlow { .. }
+            | Self::TakeFlow { .. }
+            | Self::Unlock { .. } => none,
+            Self::UpdateCustomer { change, .. } => {
+                let phone = change.phone != Change::Keep;
+                Needs { handles: phone, preferences: phone, ..none }
+            }
+            Self::RequestPhone { .. } => {
+                Needs { phone_confirmation: true, preferences: true, ..none }
+            }
+            Self::ConfirmPhone { proof, .. } | Self::RemovePhone { proof, .. } => {
+                let own =
+                    Needs { phone_confirmation: true, handles: true, preferences: true, ..none };
+                own.and(proof.needs())
+            }
+            Self::RemindOfAccount { .. } | Self::ResendVerification { .. } => {
+                Needs { tokens: true, preferences: true, ..none }
+            }
+            Self::RequestPasswordReset { .. } => Needs { tokens: true, preferences: true, ..none },
+            Self::ResetPassword(_) => Needs::of_new_password(),
+            Self::ChangePassword(change) => Needs::of_new_password().and(change.proof.needs()),
+            Self::RequestEmailChange(request) => request.needs(),
+            Self::ConfirmEmailChange(_) => ConfirmEmailChange::needs(),
+            Self::UndoEmailChange(_) => UndoEmailChange::needs(),
+            Self::VerifyEmail { .. } => {
+                Needs { tokens: true, sessions: true, devices: true, ..none }
+            }
+            Self::SignIn(sign_in) => Needs { sessions: true, devices: true, factors: true, ..none }
+                .and(sign_in.proof.needs()),
+            Self::AnswerChallenge(answer) => {
+                let opening = Needs { sessions: true, devices: true, ..none };
+                let judging = Needs { password: true, factors: true, preferences: true, ..none };
+                opening.and(judging).and(answer.proof.needs())
+            }
+            Self::StartTotp { proof, .. } => {
+                let proof = proof.as_ref().map_or(none, Proof::needs);
+                Needs { factors: true, ..none }.and(proof)
+            }
+            Self::ConfirmTotp { .. } => Needs { factors: true, preferences: true, ..none },
+            Self::RemoveTotp { proof, .. } | Self::RenewBackupCodes { proof, .. } => {
+                Needs { factors: true, preferences: true, ..none }.and(proof.needs())
+            }
+            Self::ResetFactors { .. } => {
+                Needs { factors: true, sessions: true, preferences: true, ..none }
+            }
+            Self::RegisterByIdentity(_) => none,
+            Self::SignInByIdentity(_) => {
+                let opening = Needs { sessions: true, devices: true, factors: true, ..none };
+                let linking = Needs { handles: true, identities: true, preferences: true, ..none };
+                opening.and(linking)
+            }
+            Self::LinkIdentity { .. } => {
+                Needs { handles: true, identities: true, preferences: true, ..none }
+            }
+            Self::UnlinkIdentity { proof, .. } => {
+                let unlinking = Needs { identities: true, preferences: true, ..none };
+                unlinking.and(ways::needed()).and(proof.needs())
+            }
+            Self::Refresh { .. }
+            | Self::SignOut { .. }
+            | Self::RevokeSession { .. }
+            | Self::RevokeOtherSessions { .. }
+            | Self::MoveStatus { .. } => Needs { sessions: true, ..none },
+            Self::BeginPasskey { proof, .. } => Needs { passkeys: true, ..none }.and(proof.needs()),
+            Self::AddPasskey(_) => Needs { passkeys: true, preferences: true, ..none },
+            Self::ChangePasskey(change) => {
+                let proof = change.proof.as_ref().map_or(none, Proof::needs);
+                Needs { passkeys: true, factors: true, preferences: true, ..none }.and(proof)
+            }
+            Self::RemovePasskey { proof, .. } => ways::needed()
+                .and(Needs { factors: true, preferences: true, ..none })
+                .and(proof.needs()),
+            Self::SignInByPasskey(sign_in) => {
+                Needs { sessions: true, devices: true, ..none }.and(sign_in.proof.needs())
+            }
+            Self::UpdateProfile { .. } => Needs { profile: true, ..none },
+            Self::UpdatePreferences { .. } => Needs { preferences: true, ..none },
+            Self::AddAddress { .. }
+            | Self::ChangeAddress { .. }
+            | Self::DeleteAddress { .. }
+            | Self::SetDefaultAddress { .. } => Needs { addresses: true, ..none },
+        }
+    }
+
+    /// The buckets whose rows must be locked with the customer.
+    pub fn buckets(&self) -> Vec<Bucket> {
+        match self {
+            Self::ClaimAttempt { guard, .. } | Self::FailAttempt { guard, .. } => {
+                vec![guard.bucket]
+            }
+            Self::ReleaseAttempt { bucket, .. } => vec![*bucket],
+            Self::Unlock { buckets } => buckets.clone(),
+            Self::SignIn(sign_in) => sign_in.proof.bucket().into_iter().collect(),
+            Self::ConfirmPhone { proof, .. } | Self::RemovePhone { proof, .. } => {
+                proof.bucket().into_iter().collect()
+            }
+            Self::ResetPassword(reset) => reset.buckets.clone(),
+            Self::ChangePassword(change) => change.proof.bucket().into_iter().collect(),
+            Self::AnswerChallenge(answer) => answer.proof.bucket().into_iter().collect(),
+            Self::StartTotp { proof, .. } => {
+                proof.as_ref().and_then(Proof::bucket).into_iter().collect()
+            }
+            Self::RemoveTotp { proof, .. }
+            | Self::RenewBackupCodes { proof, .. }
+            | Self::UnlinkIdentity { proof, .. } => proof.bucket().into_iter().collect(),
+            Self::RequestEmailChange(request) => request.proof.bucket().into_iter().collect(),
+            Self::BeginPasskey { proof, .. } | Self::RemovePasskey { proof, .. } => {
+                proof.bucket().into_iter().collect()
+            }
+            Self::ChangePasskey(change) => {
+                change.proof.as_ref().and_then(Proof::bucket).into_iter().collect()
+            }
+            Self::SignInByPasskey(sign_in) => sign_in.proof.bucket().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The flow whose row must be locked with the customer.
+    pub fn flow(&self) -> Option<SecretHash> {
+        match self {
+            Self::OpenFlow { flow } => Some(flow.hash),
+            Self::TakeFlow { hash, .. } => Some(*hash),
+            Self::AnswerChallenge(answer) => Some(answer.challenge),
+            Self::BeginPasskey { flow, .. } => Some(flow.hash),
+            Self::AddPasskey(add) => Some(add.flow),
+            Self::SignInByPasskey(sign_in) => Some(sign_in.flow),
+            _ => None,
+        }
+    }
+}
