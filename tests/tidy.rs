@@ -136,7 +136,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("redis", &["src/brokers/redis", "src/app/settings.rs"]),
     ("bb8_redis", &["src/brokers/redis"]),
     ("lettre", &["src/mail/", "src/config"]),
-    ("reqwest", &["src/sms/"]),
+    ("reqwest", &["src/sms/", "src/security/social/"]),
     ("argon2", &["src/security/"]),
     ("actix", &["src/actors/runtime/", "src/actors/shard.rs", "src/actors/worker.rs", "src/app/"]),
     ("actix_web", &["src/http/", "src/app/"]),

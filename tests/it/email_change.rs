@@ -35,7 +35,7 @@ async fn mail(shop: &Shop, to: &str, kind: &str) -> Mail {
 }
 
 /// Another address, asked for and confirmed; the answer is the token of the way back.
-async fn change(shop: &Shop, node: &Api, shopper: &Shopper, to: &str) -> String {
+pub async fn change(shop: &Shop, node: &Api, shopper: &Shopper, to: &str) -> String {
     ask(node, shopper, to).await.expect(202);
     let token = mail(shop, to, "change_email").await.token();
     confirm(node, &token).await.expect(204);

@@ -6,10 +6,12 @@ use std::time::Duration;
 use customer_service::domain::event::MESSAGE_KINDS;
 use serde_json::json;
 
+use crate::email_change;
 use crate::harness::checker;
 use crate::harness::identity::{CLIENT_ID, Person};
-use crate::harness::shopper::{PASSWORD, home, sign_in};
+use crate::harness::shopper::{PASSWORD, address, home, sign_in};
 use crate::harness::{IdentityProvider, Shop, Shopper};
+use crate::second_factors::Guarded;
 
 const NEW_PASSWORD: &str = "seven violet umbrellas 42";
 
@@ -51,6 +53,9 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     shopper.post(&node, identity, body).send().await.expect(200);
     let proof = json!({ "password": PASSWORD });
     shopper.delete(&node, identity).json(proof).send().await.expect(204);
+    Guarded::new(&shop, &node).await;
+    let mover = Shopper::new(&shop, &node).await;
+    email_change::change(&shop, &node, &mover, &address()).await;
     let body = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
     shopper.post(&node, "/v1/me/password", body).send().await.expect(204);
     for _ in 0..5 {
