@@ -232,6 +232,14 @@ fn sign_in(
     http: &HttpConfig,
     faults: &mut Vec<Fault>,
 ) {
+    let issuer = sign_in.totp_issuer.trim();
+    if issuer.is_empty() || issuer.contains(':') || issuer.chars().count() > 64 {
+        faults.push(Fault::new(
+            "sign_in.totp_issuer",
+            "is empty, too long or contains a colon",
+            "authenticator apps show it: a name of 1 to 64 characters without a colon",
+        ));
+    }
     if sign_in.lock_max_hours.duration() < sign_in.lock_minutes.duration() {
         faults.push(Fault::new(
             "sign_in.lock_max_hours",

@@ -122,6 +122,8 @@ pub enum Rejection {
     FactorEnabled,
     /// No authenticator waits for its first code, or it has waited too long.
     FactorNotStarted,
+    /// There is no authenticator to take away.
+    FactorNotFound,
     /// There is no second factor that backup codes could stand in for.
     NoSecondFactor,
     /// A flow that is unknown, finished, expired or of another kind.

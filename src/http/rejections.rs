@@ -30,6 +30,7 @@ impl From<Rejection> for Problem {
         match rejection {
             Rejection::NotFound => Problem::new(Code::NotFound),
             Rejection::EmailTaken => Problem::new(Code::EmailTaken),
+            Rejection::FactorNotFound => Problem::new(Code::NotFound),
             Rejection::FactorEnabled => Problem::new(Code::MfaEnabled),
             Rejection::FactorNotStarted => Problem::new(Code::MfaNotStarted),
             Rejection::NoSecondFactor => Problem::new(Code::MfaNotEnabled),
@@ -189,6 +190,7 @@ mod tests {
             (Rejection::NotActive(Status::Inactive), 403, "account_inactive"),
             (Rejection::NotActive(Status::DeletionScheduled), 409, "account_frozen"),
             (Rejection::NotActive(Status::Erased), 404, "not_found"),
+            (Rejection::FactorNotFound, 404, "not_found"),
             (Rejection::FactorEnabled, 409, "mfa_enabled"),
             (Rejection::FactorNotStarted, 409, "mfa_not_started"),
             (Rejection::NoSecondFactor, 409, "mfa_not_enabled"),

@@ -61,6 +61,7 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     for _ in 0..5 {
         sign_in(&node, &shopper.email, "wrong password 12").await.expect(401);
     }
+    Guarded::of(shopper.clone(), &node).await;
     let (path, body) = staff("", json!({ "group": "business", "phone": "+84987654321" }));
     node.patch(&path, body).bearer(&shop.staff_key).send().await.expect(200);
     let (path, body) = staff("/status", json!({ "to": "suspended", "reason": "fraud_suspected" }));

@@ -88,7 +88,7 @@ impl Command {
             Self::ConfirmEmailChange(_) => ConfirmEmailChange::needs(),
             Self::UndoEmailChange(_) => UndoEmailChange::needs(),
             Self::VerifyEmail { .. } => {
-                Needs { tokens: true, sessions: true, devices: true, ..none }
+                Needs { tokens: true, sessions: true, devices: true, factors: true, ..none }
             }
             Self::SignIn(sign_in) => Needs { sessions: true, devices: true, factors: true, ..none }
                 .and(sign_in.proof.needs()),

@@ -12,6 +12,7 @@ use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
 use crate::domain::place::Locale;
 use crate::domain::preferences::Preferences;
 use crate::domain::profile::Profile;
+use crate::domain::second_factor::offered;
 use crate::domain::session::{SecretHash, SignedInBy};
 use crate::domain::state::State;
 use crate::domain::status::{ReasonCode, Status};
@@ -167,7 +168,9 @@ pub fn verify_email(
 ) -> Decision {
     let customer = state.customer.as_ref().ok_or(Rejection::TokenInvalid)?;
     let token = state.tokens.get(hash).ok_or(Rejection::TokenInvalid)?;
-    if !token.is_usable(Purpose::VerifyEmail, context.now) {
+    // It opens the first session; who has a second factor is long past that, and asked for it.
+    let guarded = !offered(state, None).is_empty();
+    if guarded || !token.is_usable(Purpose::VerifyEmail, context.now) {
         return Err(Rejection::TokenInvalid);
     }
     // Until the grace of a deletion is over nothing changes: the link is still good if it is

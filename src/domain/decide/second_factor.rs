@@ -76,7 +76,7 @@ pub fn confirm_totp(
 /// Takes the authenticator away, and with the last second factor its backup codes.
 pub fn remove_totp(state: &State, proof: &Proof, mail_id: MailId, context: &Context) -> Decision {
     let customer = writable(state, context)?;
-    let enabled = state.totp.as_ref().ok_or(Rejection::NotFound)?.is_enabled();
+    let enabled = state.totp.as_ref().ok_or(Rejection::FactorNotFound)?.is_enabled();
     proven(state, proof, Some(mail_id), context, |events| {
         events.push(Event::TotpRemoved { enabled });
         let rest = State { totp: None, ..state.clone() };

@@ -82,9 +82,11 @@ pub fn sign_in(state: &State, sign_in: &SignIn, context: &Context) -> Decision {
             return decided(events, Answer::Now(Outcome::ProofRefused(refusal)));
         }
     };
-    if let Some(hash) = &sign_in.rehash {
-        events.push(Event::PasswordRehashed { hash: hash.clone() });
-    }
+    // The challenge, if there is one, is bound to the hash that the password then has.
+    let enters = state.customer.as_ref().is_some_and(|customer| refused(customer).is_none());
+    let goes_on = enters || !offered(state, None).is_empty();
+    let rehash = sign_in.rehash.iter().filter(|_| goes_on);
+    events.extend(rehash.map(|hash| Event::PasswordRehashed { hash: hash.clone() }));
     let challenge = sign_in.challenge.as_ref();
     complete(state, SignInMethod::Password, &sign_in.session, challenge, context, events)
 }
@@ -134,13 +136,16 @@ pub fn enter(
     context: &Context,
     mut events: Vec<Event>,
 ) -> Decision {
-    let refused = refusal(customer.status, customer.email_verified_at.is_some());
-    if let Some(refusal) = refused {
+    if let Some(refusal) = refused(customer) {
         events.push(Event::SignInRefused { refusal });
         return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
     }
     let answer = open_session(state, session, how, context, &mut events);
     decided(events, answer)
+}
+
+fn refused(customer: &Customer) -> Option<SignInRefusal> {
+    refusal(customer.status, customer.email_verified_at.is_some())
 }
 
 /// Whether an account in this state may have a session: status first, then the address (rule A6).

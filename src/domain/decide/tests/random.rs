@@ -358,6 +358,7 @@ fn m4_every_listed_message_is_told_by_some_command() {
             .chain([request, confirm_email(hash(80), token(81, 3))])
             .chain([add_address(1, &[]), add_address(2, &[]), change_address(1, change)])
             .chain([link_identity("google", "1"), unlink_identity("google", 1)])
+            .chain(second_factor::set_up())
             .chain([delete_address(1), Command::SignOut { session_id: session_id(1) }])
             .chain(failures)
             .chain([claim(20), change_password(20, 2)]);

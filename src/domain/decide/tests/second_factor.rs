@@ -63,6 +63,11 @@ fn answer_after(password: Option<&str>, factor: SecondFactor, proof: Proof) -> C
     }))
 }
 
+/// An authenticator, handed out and confirmed.
+pub fn set_up() -> [Command; 2] {
+    [start(None), confirm(shown(Some(100)))]
+}
+
 /// Step 100 confirmed an authenticator at second 500; backup codes 201 and 202.
 fn guarded() -> State {
     let started = given(signed_in()).at(400).when(start(None)).after;
@@ -296,7 +301,7 @@ fn a9_the_authenticator_goes_with_a_proof_and_its_backup_codes_with_it() {
         ["AttemptSucceeded", "TotpStepUsed", "TotpRemoved", "BackupCodesRemoved", "MailQueued"];
     let then = then.happens(&names).tells(&["customer.mfa_changed", "customer.mfa_changed"]);
     assert!(then.after.totp.is_none() && then.after.backup_codes.is_empty());
-    given(then.after).at(1_020).when(remove(totp(Some(102)))).refused(Rejection::NotFound);
+    given(then.after).at(1_020).when(remove(totp(Some(102)))).refused(Rejection::FactorNotFound);
     // One that never counted is nothing to tell of.
     let started = given(signed_in()).at(400).when(start(None)).after;
     let claimed = given(started).at(409).when(claim(1)).after;
@@ -332,4 +337,12 @@ fn a9_a_reset_takes_all_and_ends_every_session() {
     assert!(then.after.sessions.values().all(|session| session.revoked_at.is_some()));
     given(then.after).by(staff()).when(reset()).changes_nothing();
     given(State::default()).by(staff()).when(reset()).refused(Rejection::NotFound);
+}
+
+/// The link of the registration, kept by somebody who reads the mails, is no way round.
+#[test]
+fn a9_no_link_opens_a_session_past_a_second_factor() {
+    let mut state = guarded();
+    state.tokens = pending().tokens;
+    given(state).by(Actor::Anonymous).when(verify(1, 9)).refused(Rejection::TokenInvalid);
 }
