@@ -235,6 +235,7 @@ fn versions_rise(before: &State, after: &State, events: &[Event]) {
             "PreferencesNoted",
             "StatusChanged",
             "EmailVerified",
+            "PhoneVerified",
         ];
         assert_eq!(new.version, old.version + count(&changes));
         assert!(new.updated_at >= old.updated_at);

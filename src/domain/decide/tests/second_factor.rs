@@ -165,7 +165,14 @@ fn a9_a_right_code_opens_a_session_and_uses_step_and_challenge_up() {
     assert_eq!(signed_in.session.second_factor, Some(SecondFactor::Totp));
     assert_eq!(signed_in.session.assurance(), 2);
     let then = then
-        .happens(&["AttemptSucceeded", "TotpStepUsed", "FlowUsed", "DeviceRemembered", "SignedIn"])
+        .happens(&[
+            "AttemptSucceeded",
+            "TotpStepUsed",
+            "FlowUsed",
+            "DeviceRemembered",
+            "MailQueued",
+            "SignedIn",
+        ])
         .tells(&["customer.signed_in"]);
     assert_eq!(then.after.totp.as_ref().unwrap().last_step, Some(101));
     let again = answer(SecondFactor::Totp, totp(Some(102)));
