@@ -320,7 +320,7 @@ proptest! {
 #[test]
 fn m6_the_markers_are_in_the_state() {
     let everything: Vec<Step> =
-        [2, 16, 17, 18, 19, 30].map(|which| (which, 0, 0, which != 16, 1)).into();
+        [2, 16, 17, 18, 19, 33].map(|which| (which, 0, 0, which != 16, 1)).into();
     let (state, _) = play(&everything);
     let text = json!([
         state.customer,
