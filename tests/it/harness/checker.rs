@@ -140,14 +140,17 @@ async fn every_message_is_an_entry(database: &TestDatabase) {
                 ELSE kind END AS action, count(*) AS n
             FROM outbox_events GROUP BY 1, 2
         ), entries AS (
-            SELECT customer_id,
-                CASE action WHEN 'profile.updated' THEN 'customer.updated' ELSE action END AS action,
-                count(*) AS n
+            SELECT customer_id, CASE
+                WHEN action = 'profile.updated' THEN 'customer.updated'
+                WHEN action LIKE 'mfa.%' OR action LIKE 'passkey.%' THEN 'customer.mfa_changed'
+                ELSE action END AS action, count(*) AS n
             FROM audit_entries
-            WHERE action NOT LIKE 'staff_key.%' AND
-                action NOT IN ('token.issued', 'token.used', 'token.voided', 'mail.queued', 'sign_in.failed',
-                'sign_in.refused', 'sign_in.unlocked', 'password.rehashed', 'device.remembered',
-                'device.forgotten', 'session.refreshed')
+            WHERE action NOT LIKE 'staff_key.%' AND action NOT IN ('token.issued', 'token.used',
+                'token.voided', 'mail.queued', 'sign_in.failed', 'sign_in.refused',
+                'sign_in.second_factor_asked', 'sign_in.unlocked', 'password.rehashed',
+                'device.remembered', 'device.forgotten', 'session.refreshed', 'mfa.totp_started',
+                'mfa.reset', 'passkey.used', 'passkey.suspected', 'phone.requested',
+                'phone.request_dropped', 'phone.code_failed')
             GROUP BY 1, 2
         )
         SELECT coalesce(m.customer_id, e.customer_id), coalesce(m.action, e.action),
