@@ -283,6 +283,60 @@ fn texter_worker(config: &Config, parts: &Parts, runtime: &Runtime) -> WorkerRef
     runtime.spawn_worker(move || texter.clone())
 }
 
+/// What several of the handlers' parts work with.
+struct Shared {
+    keys: Arc<ThrottleKeys>,
+    codes: Arc<PhoneCodes>,
+    allowance: Arc<Allowance>,
+    sessions: Arc<Sessions>,
+    sealer: Arc<Sealer>,
+    backup_codes: Arc<BackupCodes>,
+    relying_party: Option<Arc<RelyingParty>>,
+}
+
+impl Shared {
+    fn new(config: &Config, parts: &Parts, customers: &Customers) -> Self {
+        let keys = Arc::new(ThrottleKeys::new(&parts.root));
+        let allowance = Arc::new(Allowance::new(parts.limiter.clone(), keys.clone()));
+        let sessions = Sessions::new(
+            parts.database.clone(),
+            customers.clone(),
+            parts.clock.clone(),
+            RefreshTokens::new(&parts.root),
+            allowance.clone(),
+            SessionSettings::from(config),
+        );
+        Self {
+            keys,
+            codes: Arc::new(PhoneCodes::new(&parts.root)),
+            allowance,
+            sessions: Arc::new(sessions),
+            sealer: Arc::new(Sealer::new(&parts.root)),
+            backup_codes: Arc::new(BackupCodes::new(&parts.root)),
+            relying_party: RelyingParty::new(&config.passkeys).map(Arc::new),
+        }
+    }
+
+    /// The gate that every credential passes.
+    fn gate(&self, config: &Config, parts: &Parts, customers: &Customers) -> Gate {
+        let gate = GateParts {
+            database: parts.database.clone(),
+            customers: customers.clone(),
+            sessions: self.sessions.clone(),
+            hashing: parts.hashing.clone(),
+            allowance: self.allowance.clone(),
+            keys: self.keys.clone(),
+            phone_codes: self.codes.clone(),
+            sealer: self.sealer.clone(),
+            backup_codes: self.backup_codes.clone(),
+            social: parts.social.clone(),
+            relying_party: self.relying_party.clone(),
+            clock: parts.clock.clone(),
+        };
+        Gate::new(gate, GateSettings::from(config))
+    }
+}
+
 /// What handlers work with.
 fn services(
     config: &Arc<Config>,
@@ -290,37 +344,11 @@ fn services(
     runtime: &Runtime,
     customers: Customers,
 ) -> Services {
-    let keys = Arc::new(ThrottleKeys::new(&parts.root));
-    let codes = Arc::new(PhoneCodes::new(&parts.root));
-    let allowance = Arc::new(Allowance::new(parts.limiter.clone(), keys.clone()));
-    let sessions = Arc::new(Sessions::new(
-        parts.database.clone(),
-        customers.clone(),
-        parts.clock.clone(),
-        RefreshTokens::new(&parts.root),
-        allowance.clone(),
-        SessionSettings::from(&**config),
-    ));
-    let sealer = Arc::new(Sealer::new(&parts.root));
-    let backup_codes = Arc::new(BackupCodes::new(&parts.root));
-    let relying_party = RelyingParty::new(&config.passkeys).map(Arc::new);
-    let gate = GateParts {
-        database: parts.database.clone(),
-        customers: customers.clone(),
-        sessions: sessions.clone(),
-        hashing: parts.hashing.clone(),
-        allowance: allowance.clone(),
-        keys: keys.clone(),
-        phone_codes: codes.clone(),
-        sealer: sealer.clone(),
-        backup_codes: backup_codes.clone(),
-        social: parts.social.clone(),
-        relying_party: relying_party.clone(),
-        clock: parts.clock.clone(),
-    };
+    let shared = Shared::new(config, parts, &customers);
+    let gate = shared.gate(config, parts, &customers);
+    let Shared { keys, codes, allowance, sessions, sealer, backup_codes, relying_party } = shared;
     let phones =
         Phones::new(allowance.clone(), codes, parts.clock.clone(), PhoneSettings::from(&**config));
-    let gate = Gate::new(gate, GateSettings::from(&**config));
     let second_factors = SecondFactorParts {
         database: parts.database.clone(),
         gate: gate.clone(),

@@ -1,7 +1,7 @@
 //! The brake on credential stuffing (rule A5): a spray of identifiers over two nodes trips it,
 //! shoppers on known devices do not notice it, and it lets go by itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -118,8 +118,16 @@ async fn a5_a_spray_of_identifiers_trips_the_brake_on_all_nodes_and_it_lets_go()
         .await;
         assert_eq!(notes(node).await, Value::Null);
     }
-    let after = spray(&nodes[0], "198.51.100.200").await.problem(401, "invalid_credentials");
-    assert_eq!(after.header("ratelimit-policy"), ORDINARY);
+    // So close to the edge, outcomes that ride along late may engage it once more, for a moment.
+    let began = Instant::now();
+    loop {
+        let after = spray(&nodes[0], "198.51.100.200").await.problem(401, "invalid_credentials");
+        if after.header("ratelimit-policy") == ORDINARY {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(90), "held back for good");
+        tokio::time::sleep(Duration::from_secs(21)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -288,6 +288,19 @@ async fn a12_timing_of_resending_tells_nothing_of_the_account() {
     assert_eq!(samples.leaks(0.25), [""; 0]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a12_timing_of_a_forgotten_password_tells_nothing_of_the_account() {
+    let shop = shop().await;
+    let node = shop.node().await;
+    let rounds = rounds(PACED_ROUNDS);
+    let accounts = paced_accounts(&shop, &node, rounds).await;
+    let samples = Samples::take("forgot", rounds, &KINDS, |kind, round| {
+        node.post("/v1/auth/password/forgot", json!({ "email": accounts.of(kind, round) })).send()
+    })
+    .await;
+    assert_eq!(samples.leaks(0.25), [""; 0]);
+}
+
 /// The measure itself: it must see what is there, and not what is not.
 #[test]
 fn a12_a_leak_is_told_from_noise() {

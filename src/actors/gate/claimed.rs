@@ -209,8 +209,9 @@ impl Try {
         let proof = Proof::Password { guard: self.guard, claim, verified_hash };
         match self.submit(subject, (self.settle)(proof, rehash)).await {
             Ok(outcome) => Verified::settled(Ok(outcome)),
-            // Deleted since it was found: from now on an identifier that nobody has.
-            Err(SubmitError::Rejected(Rejection::NotFound)) => {
+            // Deleted since it was found: from now on an identifier that nobody has. Of somebody
+            // who is signed in it is what the proof was for that is not there.
+            Err(SubmitError::Rejected(Rejection::NotFound)) if self.actor == Actor::Anonymous => {
                 self.fail(claim, Subject::Nobody(self.guard.bucket)).await
             }
             Err(error) => {
