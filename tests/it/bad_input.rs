@@ -98,7 +98,12 @@ async fn bodies_that_cannot_be_read_are_told_so_by_every_route() {
             ("an array", json, b"[]".to_vec(), 422, "validation_failed"),
             ("a string", json, b"\"x\"".to_vec(), 422, "validation_failed"),
         ] {
+            // A body that may be left out, was: the proof that it would hold is missing.
+            let optional = operation.method == Method::DELETE;
             let answer = stage.call(&operation).body(content_type, body).send().await;
+            if optional && what == "nothing" && answer.code() == "proof_needed" {
+                continue;
+            }
             refused(&answer, &name, what, status, code);
         }
         let unknown = stage.call(&operation).json(json!({ "no_such_field": 1 })).send().await;
@@ -106,7 +111,12 @@ async fn bodies_that_cannot_be_read_are_told_so_by_every_route() {
         let faults = unknown.faults();
         assert!(faults.contains(&"#/no_such_field unknown_field".to_owned()), "{name}: {faults:?}");
         let bare = stage.call(&operation).send().await;
-        assert!(matches!(bare.status, 400 | 415), "{name} without a body: {}", bare.text());
+        let unproven = operation.method == Method::DELETE && bare.code() == "proof_needed";
+        assert!(
+            unproven || matches!(bare.status, 400 | 415),
+            "{name} without a body: {}",
+            bare.text()
+        );
     }
 }
 
@@ -142,8 +152,11 @@ async fn every_field_of_every_body_is_named_when_its_value_is_hostile() {
                     format!("{name}: {what} as {field}: {} {}", answer.status, answer.text());
                 assert!(answer.status < 500, "{told}");
                 // A token that is no token is answered as one that is not valid.
-                let token =
-                    field.contains("token") || field == "password" || field.contains("challenge");
+                let token = field.contains("token")
+                    || field.contains("password")
+                    || field.contains("challenge")
+                    || operation.template.contains("/social/")
+                    || operation.template.contains("/identities/");
                 if never.contains(what) && !token {
                     assert_eq!(answer.status, 422, "{told}");
                     let place = format!("#/{field}");
@@ -206,7 +219,9 @@ async fn wrong_methods_ids_and_parameters_have_their_status() {
             let answer = call.send().await;
             let told =
                 format!("{} with id {id}: {} {}", operation.name(), answer.status, answer.text());
-            assert!(matches!(answer.status, 400 | 404 | 422), "{told}");
+            // Whoever shows no proof learns nothing of the id.
+            let unproven = answer.status == 403 && answer.code() == "proof_needed";
+            assert!(unproven || matches!(answer.status, 400 | 404 | 422), "{told}");
             answer.assert_problem();
         }
     }

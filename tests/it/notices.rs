@@ -1,9 +1,11 @@
 //! What an owner is told by mail about its account: locks, and devices that were not here before.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::harness::shopper::{PASSWORD, address, sign_in};
-use crate::harness::{Shop, Shopper};
+use crate::harness::{Shop, Shopper, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn notice_a3_the_owner_hears_once_of_a_lock_in_its_language() {
@@ -17,7 +19,10 @@ async fn notice_a3_the_owner_hears_once_of_a_lock_in_its_language() {
         sign_in(&nodes[call % 2], &shopper.email, "wrong password 12").await;
         sign_in(&nodes[call % 2], &nobody, "wrong password 12").await;
     }
-    let mail = shop.mail_to(&shopper.email, 2).await;
+    let mail = eventually("the notice", Duration::from_secs(20), async || {
+        shop.mails_to(&shopper.email).into_iter().find(|mail| mail.kind == "sign_in_locked")
+    })
+    .await;
     assert_eq!(mail.kind, "sign_in_locked");
     assert!(mail.text().starts_with("Xin chào"), "{}", mail.text());
     let mails = "SELECT count(*) FROM mails WHERE kind = 'sign_in_locked'";
@@ -34,7 +39,10 @@ async fn notice_a4_the_owner_hears_of_a_new_device_but_neither_of_the_first_nor_
         "device_token": shopper.device });
     node.post("/v1/auth/login", known).send().await.expect(200);
     sign_in(&node, &shopper.email, PASSWORD).await.expect(200);
-    assert_eq!(shop.mail_to(&shopper.email, 2).await.kind, "new_device");
+    eventually("the notice", Duration::from_secs(20), async || {
+        shop.mails_to(&shopper.email).into_iter().find(|mail| mail.kind == "new_device")
+    })
+    .await;
     let mails = "SELECT count(*) FROM mails WHERE kind <> 'verify_email'";
     assert_eq!(shop.database.count(mails).await, 1);
 }

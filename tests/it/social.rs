@@ -28,7 +28,8 @@ async fn stage_with(more: &[(&str, &str)]) -> Stage {
     let mut settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     // a slow machine is not taken for a fault
     settings.push(("HTTP__REQUEST_TIMEOUT_MS", "25000"));
-    settings.push(("HTTP__SHUTDOWN_TIMEOUT_SECONDS", "25"));
+    settings.push(("HTTP__SHUTDOWN_TIMEOUT_SECONDS", "30"));
+    settings.push(("SIGN_IN__CLAIM_TIMEOUT_SECONDS", "30"));
     settings.extend(more);
     let shop = Shop::configured(&settings).await;
     let node = shop.node().await;
