@@ -15,7 +15,7 @@ use super::services::Services;
 use super::token_pair::TokenPair;
 use super::values::parsed;
 use crate::actors::gate::{
-    Begun, Entered, Evidence, Linking, SocialAttempt, SocialProof, SocialRefusal,
+    Begun, Brought, Entered, Evidence, Linking, SocialAttempt, SocialRefusal,
 };
 use crate::actors::origin::Origin;
 use crate::db;
@@ -76,7 +76,7 @@ struct SocialSignIn {
 }
 
 pub(super) struct Bringing {
-    proof: SocialProof,
+    proof: Brought,
     email: Option<EmailAddress>,
     first_name: Option<PersonName>,
     last_name: Option<PersonName>,
@@ -98,7 +98,7 @@ impl Bringing {
 
 /// What a provider says, to link its account: `code` and `state`, or `id_token` and `nonce`.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the body, which is read into a `SocialProof`")]
+#[expect(dead_code, reason = "describes the body, which is read into a `Brought`")]
 struct SocialLink {
     code: Option<String>,
     /// As `/v1/me/identities/{provider}/authorize` answered it; works once.
@@ -107,7 +107,7 @@ struct SocialLink {
     nonce: Option<String>,
 }
 
-pub(super) fn read_proof(form: &mut Form<'_>) -> Option<SocialProof> {
+pub(super) fn read_proof(form: &mut Form<'_>) -> Option<Brought> {
     let (mut by_code, mut by_token) = (false, false);
     let code = form.optional("code", |raw| {
         by_code = true;
@@ -127,12 +127,12 @@ pub(super) fn read_proof(form: &mut Form<'_>) -> Option<SocialProof> {
         (true, true) => refuse("id_token", "not_both", "Give code or id_token, not both."),
         (false, false) => refuse("code", "required", "Give code and state, or id_token and nonce."),
         (true, false) => match (code, state) {
-            (Some(code), Some(state)) => Some(SocialProof::Code { code, state }),
+            (Some(code), Some(state)) => Some(Brought::Code { code, state }),
             (_, None) => refuse("state", "required", "Must be given with code."),
             (None, _) => None,
         },
         (false, true) => match (id_token, nonce) {
-            (Some(id_token), Some(nonce)) => Some(SocialProof::IdToken { id_token, nonce }),
+            (Some(id_token), Some(nonce)) => Some(Brought::IdToken { id_token, nonce }),
             (_, None) => refuse("nonce", "required", "Must be given with id_token."),
             (None, _) => None,
         },

@@ -27,7 +27,7 @@ pub use path::Path;
 pub use second_step::{Challenge, Entered, SecondStep, Shown};
 pub use sign_in::{Attempt, Identifier};
 pub use social::{
-    Begun, Linking, SocialAttempt, SocialEntry, SocialProof, SocialRefusal, SocialSettings,
+    Begun, Brought, Linking, SocialAttempt, SocialEntry, SocialRefusal, SocialSettings,
 };
 
 use super::allowance::{Allowance, Counted, Quota, Standing, Trial};

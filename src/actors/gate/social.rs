@@ -120,7 +120,7 @@ pub struct Begun {
 }
 
 /// What somebody brings from a provider.
-pub enum SocialProof {
+pub enum Brought {
     /// From the provider's page, by way of the redirect.
     Code { code: Zeroizing<String>, state: Zeroizing<String> },
     /// From the provider's library in a native app, which chose the nonce.
@@ -130,7 +130,7 @@ pub enum SocialProof {
 /// One attempt to sign in by a provider.
 pub struct SocialAttempt {
     pub provider: String,
-    pub proof: SocialProof,
+    pub proof: Brought,
     /// The address that the caller takes for the account's.
     pub email: Option<EmailAddress>,
     /// For who is new here and whose provider tells no name.
@@ -153,7 +153,7 @@ pub struct SocialEntry {
 pub struct Linking {
     pub who: SignedIn,
     pub provider: String,
-    pub proof: SocialProof,
+    pub proof: Brought,
     pub origin: Origin,
 }
 
@@ -306,7 +306,7 @@ impl Inner {
     async fn vouched(
         &self,
         provider: &str,
-        proof: &SocialProof,
+        proof: &Brought,
         owner: Option<CustomerId>,
         origin: &Origin,
     ) -> Result<Vouched, GateError> {
@@ -315,7 +315,7 @@ impl Inner {
             return Err(SocialRefusal::UnknownProvider.into());
         }
         match proof {
-            SocialProof::Code { code, state } => {
+            Brought::Code { code, state } => {
                 let (begun_by, ceremony) = self.finished(state, origin).await?;
                 if begun_by != owner {
                     return Err(SocialRefusal::Invalid.into());
@@ -323,7 +323,7 @@ impl Inner {
                 let identity = social.exchange(provider, ceremony, code).await?;
                 Ok(Vouched { identity, spent: None })
             }
-            SocialProof::IdToken { id_token, nonce } => {
+            Brought::IdToken { id_token, nonce } => {
                 let identity = social.verify(provider, id_token, nonce).await?;
                 Ok(Vouched { identity, spent: Some(signed_part(id_token)) })
             }

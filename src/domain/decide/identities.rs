@@ -4,79 +4,18 @@
 //! linked, is decided on the locked rows, and that nobody else has it by the table of handles.
 
 use super::proof::{self, Judgement};
-use super::registration::{fresh, locale};
+use super::registration::locale;
 use super::ways::ways_in;
 use super::{Answer, Decision, decided, sign_in, writable};
-use crate::domain::command::{Context, RegisterByIdentity, SignInByIdentity, SignInMethod};
-use crate::domain::customer::{Customer, CustomerType, Tags};
-use crate::domain::event::{Created, Event, Source};
+use crate::domain::command::{Context, SignInByIdentity, SignInMethod};
+use crate::domain::customer::Customer;
+use crate::domain::event::Event;
 use crate::domain::identity::{Account, Identity};
 use crate::domain::ids::MailId;
 use crate::domain::mail::{Mail, MailBody};
 use crate::domain::outcome::{Outcome, Rejection};
-use crate::domain::preferences::Preferences;
-use crate::domain::profile::Profile;
 use crate::domain::proof::Proof;
-use crate::domain::session::SignedInBy;
 use crate::domain::state::State;
-use crate::domain::status::Status;
-
-/// A new customer, active at once: the provider has verified the address. It has no password.
-pub fn register(state: &State, new: &RegisterByIdentity, context: &Context) -> Decision {
-    let id = fresh(state, new.id)?;
-    let customer = Customer {
-        id,
-        email: new.email.clone(),
-        email_verified_at: None,
-        phone: None,
-        phone_verified_at: None,
-        first_name: new.first_name.clone(),
-        last_name: new.last_name.clone(),
-        customer_type: CustomerType::Individual,
-        group: new.group.clone(),
-        status: Status::Active,
-        status_before_deletion: None,
-        tags: Tags::default(),
-        accepts_marketing: false,
-        last_sign_in_at: None,
-        created_at: context.now,
-        updated_at: context.now,
-        version: 1,
-        sequence: 0,
-    };
-    let preferences = Preferences {
-        locale: new.locale.clone(),
-        timezone: new.timezone.clone(),
-        currency: new.currency.clone(),
-        channels: Default::default(),
-        topics: Default::default(),
-        custom: Default::default(),
-        version: 1,
-    };
-    let created = Created {
-        customer,
-        profile: Profile { version: 1, ..Default::default() },
-        preferences,
-        password_hash: None,
-        source: Source::Identity,
-    };
-    let mail = Mail {
-        id: new.mail_id,
-        customer_id: id,
-        to: None,
-        body: MailBody::IdentityWelcome,
-        locale: new.locale.clone(),
-    };
-    let mut events = vec![
-        Event::Created(Box::new(created)),
-        Event::EmailVerified { at: context.now },
-        linked(&new.account, context),
-        Event::MailQueued(Box::new(mail)),
-    ];
-    let how = SignedInBy { method: SignInMethod::Social, second_factor: None };
-    let answer = sign_in::open_session(state, &new.session, how, context, &mut events);
-    decided(events, answer)
-}
 
 /// Signs in whose account it is, whatever its address is by now. An account that is nobody's yet
 /// is linked first where both sides have verified the same address: whoever controls it could take
@@ -146,7 +85,7 @@ fn is_linked(state: &State, account: &Account) -> bool {
     state.handles.get(&account.handle()).is_some_and(Option::is_none)
 }
 
-fn linked(account: &Account, context: &Context) -> Event {
+pub fn linked(account: &Account, context: &Context) -> Event {
     let identity = Identity { account: account.clone(), linked_at: context.now };
     Event::IdentityLinked(Box::new(identity))
 }

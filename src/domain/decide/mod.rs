@@ -149,7 +149,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             second_factor::renew_backup_codes(state, proof, codes, *mail_id, context)
         }
         Command::ResetFactors { mail_id } => second_factor::reset(state, *mail_id, context),
-        Command::RegisterByIdentity(new) => identities::register(state, new, context),
+        Command::RegisterByIdentity(new) => registration::register_by_identity(state, new, context),
         Command::SignInByIdentity(sign_in) => identities::sign_in(state, sign_in, context),
         Command::LinkIdentity { account, mail_id } => {
             identities::link(state, account, *mail_id, context)

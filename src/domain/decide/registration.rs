@@ -1,10 +1,12 @@
 //! Coming to be a customer (rules L1, L5, L7): registration, creation by staff, confirmation of the
 //! address.
 
-use super::{Answer, Decision, decided, sign_in};
-use crate::domain::command::{Context, CreateByStaff, FreshSession, Register, SignInMethod};
+use super::{Answer, Decision, decided, identities, sign_in};
+use crate::domain::command::{
+    Context, CreateByStaff, FreshSession, Register, RegisterByIdentity, SignInMethod,
+};
 use crate::domain::credential::PasswordHash;
-use crate::domain::customer::{Customer, Tags};
+use crate::domain::customer::{Customer, CustomerType, Tags};
 use crate::domain::event::{Created, Event, Source};
 use crate::domain::ids::{CustomerId, MailId};
 use crate::domain::mail::{Mail, MailBody};
@@ -112,6 +114,67 @@ pub fn create_by_staff(state: &State, create: &CreateByStaff, context: &Context)
     decided(vec![Event::Created(Box::new(created))], Answer::Customer)
 }
 
+/// A new customer, active at once: the provider has verified the address. It has no password.
+pub fn register_by_identity(
+    state: &State,
+    new: &RegisterByIdentity,
+    context: &Context,
+) -> Decision {
+    let id = fresh(state, new.id)?;
+    let customer = Customer {
+        id,
+        email: new.email.clone(),
+        email_verified_at: None,
+        phone: None,
+        phone_verified_at: None,
+        first_name: new.first_name.clone(),
+        last_name: new.last_name.clone(),
+        customer_type: CustomerType::Individual,
+        group: new.group.clone(),
+        status: Status::Active,
+        status_before_deletion: None,
+        tags: Tags::default(),
+        accepts_marketing: false,
+        last_sign_in_at: None,
+        created_at: context.now,
+        updated_at: context.now,
+        version: 1,
+        sequence: 0,
+    };
+    let preferences = Preferences {
+        locale: new.locale.clone(),
+        timezone: new.timezone.clone(),
+        currency: new.currency.clone(),
+        channels: Default::default(),
+        topics: Default::default(),
+        custom: Default::default(),
+        version: 1,
+    };
+    let created = Created {
+        customer,
+        profile: Profile { version: 1, ..Default::default() },
+        preferences,
+        password_hash: None,
+        source: Source::Identity,
+    };
+    let mail = Mail {
+        id: new.mail_id,
+        customer_id: id,
+        to: None,
+        body: MailBody::IdentityWelcome,
+        locale: new.locale.clone(),
+    };
+    let mut events = vec![
+        Event::Created(Box::new(created)),
+        Event::EmailVerified { at: context.now },
+        identities::linked(&new.account, context),
+        Event::MailQueued(Box::new(mail)),
+    ];
+    let how = SignedInBy { method: SignInMethod::Social, second_factor: None };
+    let answer = sign_in::open_session(state, &new.session, how, context, &mut events);
+    decided(events, answer)
+}
+
 /// Tells the owner of an account that somebody registered its address again. An account that still
 /// waits for its confirmation gets a fresh link with it, which brings the password of this
 /// registration: else a stranger who registered the address first would keep one that works.
@@ -212,7 +275,7 @@ pub fn verify_email(
     decided(events, answer)
 }
 
-pub fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
+fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
     // A customer under a fresh id would be a collision of random numbers.
     if state.customer.is_none() { Ok(id) } else { Err(Rejection::Conflict) }
 }
