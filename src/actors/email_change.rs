@@ -98,7 +98,7 @@ impl EmailChange {
             })
         };
         let gate = &self.0.parts.gate;
-        let proven = paced(gate.prove_prepared(who, evidence, origin, prepare)).await;
+        let proven = paced(Box::pin(gate.prove_prepared(who, evidence, origin, prepare))).await;
         let Counted { standing, result } = proven;
         let result = result.and_then(|outcome| done("request_email_change", &outcome));
         Counted { standing, result }

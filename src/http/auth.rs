@@ -250,7 +250,6 @@ pub(super) fn entered(
 /// What a right first factor is answered with.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "made to be written out at once")]
 pub(super) enum Entrance {
     /// There is no second factor.
     Open(TokenPair),

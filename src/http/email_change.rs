@@ -87,7 +87,8 @@ async fn request(
 ) -> Result<HttpResponse, Problem> {
     let Wish { email, evidence } = body.read(Wish::read)?;
     let origin = origin(&identity, address);
-    let asked = services.email_change.request(owner.into(), evidence, email, &origin).await;
+    let asked =
+        Box::pin(services.email_change.request(owner.into(), evidence, email, &origin)).await;
     let ((), mut response) = passed_gate(asked)?;
     response.status(actix_web::http::StatusCode::ACCEPTED);
     Ok(response.json(ConfirmationSent { status: "confirmation_sent" }))

@@ -188,7 +188,7 @@ impl KeySet {
         let due = good().find(|(_, period)| period.signs_from <= now);
         // A clock that was set back finds none whose time has come: then the earliest. And where
         // every key has ended, what is signed with the last one is accepted nowhere.
-        let (key, _) = due.or_else(|| good().last()).unwrap_or(&self.signing[0]);
+        let (key, _) = due.or_else(|| good().next_back()).unwrap_or(&self.signing[0]);
         key
     }
 

@@ -282,6 +282,7 @@ impl Gate {
 }
 
 /// The standing of a call that is within its limit; otherwise what to answer.
+#[expect(clippy::result_large_err, reason = "taken apart at once by its one caller")]
 fn within<T>(
     counted: Result<Standing, LimiterUnavailable>,
 ) -> Result<Standing, (Option<Standing>, Result<T, GateError>)> {
