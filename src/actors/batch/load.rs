@@ -7,6 +7,9 @@ use super::Failure;
 use crate::db::{self, idempotency::Remembered};
 use crate::domain::command::Needs;
 use crate::domain::flow::Flow;
+use crate::domain::identity::Identity;
+use crate::domain::passkey::Passkey;
+use crate::domain::second_factor::Totp;
 use crate::domain::session::SecretHash;
 use crate::domain::throttle::{Bucket, Throttle};
 use crate::domain::{CustomerId, State, Submission};
@@ -112,10 +115,7 @@ pub async fn load(
         tokens,
         handles,
         phone_confirmations,
-        totp,
-        backup_codes,
-        identities,
-        passkeys,
+        ways_in,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -133,19 +133,7 @@ pub async fn load(
             &wanted.phone_confirmation,
             db::phone_confirmations::of_customers(connection, &wanted.phone_confirmation)
         ),
-        unless_empty(
-            &wanted.factors,
-            db::second_factors::totp_of_customers(connection, &wanted.factors)
-        ),
-        unless_empty(
-            &wanted.factors,
-            db::second_factors::backup_codes_of_customers(connection, &wanted.factors)
-        ),
-        unless_empty(
-            &wanted.identities,
-            db::identities::of_customers(connection, &wanted.identities)
-        ),
-        unless_empty(&wanted.passkeys, db::passkeys::of_customers(connection, &wanted.passkeys)),
+        ways_in(connection, &wanted),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -180,25 +168,53 @@ pub async fn load(
     for (id, (handle, held_until)) in handles {
         states.entry(id).or_default().handles.insert(handle, held_until);
     }
-    for (id, totp) in totp {
-        states.entry(id).or_default().totp = Some(totp);
-    }
-    for (id, (hash, issued_at)) in backup_codes {
-        states.entry(id).or_default().backup_codes.insert(hash, issued_at);
-    }
-    for (id, identity) in identities {
-        let provider = identity.account.provider.clone();
-        states.entry(id).or_default().identities.insert(provider, identity);
-    }
-    for (id, passkey) in passkeys {
-        states.entry(id).or_default().passkeys.insert(passkey.id, passkey);
-    }
+    ways_in.add_to(&mut states);
     Ok(Loaded {
         states,
         throttles: throttles.into_iter().collect(),
         flows: flows.into_iter().map(|flow| (flow.hash, flow)).collect(),
         remembered,
     })
+}
+
+/// What customers sign in by beside a password.
+struct WaysIn {
+    totp: Vec<(CustomerId, Totp)>,
+    backup_codes: Vec<(CustomerId, (SecretHash, DateTime<Utc>))>,
+    identities: Vec<(CustomerId, Identity)>,
+    passkeys: Vec<(CustomerId, Passkey)>,
+}
+
+async fn ways_in(
+    connection: &db::Connection,
+    wanted: &Wanted,
+) -> Result<WaysIn, db::transactions::QueryError> {
+    let (factors, identities) = (&wanted.factors, &wanted.identities);
+    let (totp, backup_codes, identities, passkeys) = tokio::try_join!(
+        unless_empty(factors, db::second_factors::totp_of_customers(connection, factors)),
+        unless_empty(factors, db::second_factors::backup_codes_of_customers(connection, factors)),
+        unless_empty(identities, db::identities::of_customers(connection, identities)),
+        unless_empty(&wanted.passkeys, db::passkeys::of_customers(connection, &wanted.passkeys)),
+    )?;
+    Ok(WaysIn { totp, backup_codes, identities, passkeys })
+}
+
+impl WaysIn {
+    fn add_to(self, states: &mut HashMap<CustomerId, State>) {
+        for (id, totp) in self.totp {
+            states.entry(id).or_default().totp = Some(totp);
+        }
+        for (id, (hash, issued_at)) in self.backup_codes {
+            states.entry(id).or_default().backup_codes.insert(hash, issued_at);
+        }
+        for (id, identity) in self.identities {
+            let provider = identity.account.provider.clone();
+            states.entry(id).or_default().identities.insert(provider, identity);
+        }
+        for (id, passkey) in self.passkeys {
+            states.entry(id).or_default().passkeys.insert(passkey.id, passkey);
+        }
+    }
 }
 
 /// Runs a query only when there is something to ask for.
