@@ -15,6 +15,8 @@ impl InsertMails {
         self.kind.push(mail.body.kind().to_owned());
         self.locale.push(mail.locale.as_str().to_owned());
         self.nonce.push(mail.body.nonce().map(|nonce| nonce.to_vec()));
+        let codes_left = mail.body.codes_left();
+        self.codes_left.push(codes_left.map(|left| i16::try_from(left).unwrap_or(i16::MAX)));
         self.created_at.push(created_at);
     }
 }

@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Bytea, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    BigInt, Bytea, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -20,6 +22,8 @@ pub struct DueMail {
     pub locale: String,
     /// What the token of its link is derived from.
     pub nonce: Option<Vec<u8>>,
+    /// Backup codes left, in the mail that tells of one.
+    pub codes_left: Option<i16>,
     pub created_at: DateTime<Utc>,
     /// Failed tries so far.
     pub tries: i32,
@@ -59,7 +63,7 @@ impl QueryFragment<Pg> for Claim {
         out.push_bind_param::<BigInt, _>(&self.limit)?;
         out.push_sql(
             " FOR UPDATE SKIP LOCKED) AS due WHERE m.id = due.id \
-             RETURNING m.id, m.kind, m.locale, m.nonce, m.created_at, m.tries, \
+             RETURNING m.id, m.kind, m.locale, m.nonce, m.codes_left, m.created_at, m.tries, \
              (SELECT coalesce(m.address, c.email) FROM customers AS c WHERE c.id = m.customer_id \
              AND c.deleted_at IS NULL AND c.status <> 'erased')",
         );
@@ -68,7 +72,16 @@ impl QueryFragment<Pg> for Claim {
 }
 
 impl Query for Claim {
-    type SqlType = (SqlUuid, Text, Text, Nullable<Bytea>, Timestamptz, Integer, Nullable<Text>);
+    type SqlType = (
+        SqlUuid,
+        Text,
+        Text,
+        Nullable<Bytea>,
+        Nullable<SmallInt>,
+        Timestamptz,
+        Integer,
+        Nullable<Text>,
+    );
 }
 
 /// Takes at most `limit` mails that are due at `now`; until `until` nobody else gets them.

@@ -294,6 +294,8 @@ diesel::table! {
         given_up_at -> Nullable<Timestamptz>,
         /// Where to, when not to the customer's own address; forgotten once the mail is sent or given up.
         address -> Nullable<Text>,
+        /// How many backup codes are left, in the mail that tells of one.
+        codes_left -> Nullable<Int2>,
     }
 }
 

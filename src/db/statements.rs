@@ -271,6 +271,14 @@ bulk! {
         changed_at: Timestamptz = DateTime<Utc>,
     }
 
+    /// A password that is void: nobody signs in by it.
+    DeletePasswords [
+        "DELETE FROM passwords WHERE customer_id = ANY (",
+        ")"
+    ] {
+        customer_id: SqlUuid = Uuid,
+    }
+
     SaveAddresses [
         "INSERT INTO addresses (id, customer_id, label, recipient, company, line1, line2, city, region, postal_code, \
          country, phone, default_shipping, default_billing, created_at, updated_at, last_used_at, version) \
@@ -474,9 +482,9 @@ bulk! {
     }
 
     InsertMails [
-        "INSERT INTO mails (id, customer_id, address, kind, locale, nonce, created_at, due_at) \
-         SELECT id, customer_id, address, kind, locale, nonce, created_at, created_at FROM unnest(",
-        ") AS u (id, customer_id, address, kind, locale, nonce, created_at)"
+        "INSERT INTO mails (id, customer_id, address, kind, locale, nonce, codes_left, created_at, due_at) \
+         SELECT id, customer_id, address, kind, locale, nonce, codes_left, created_at, created_at FROM unnest(",
+        ") AS u (id, customer_id, address, kind, locale, nonce, codes_left, created_at)"
     ] {
         id: SqlUuid = Uuid,
         customer_id: SqlUuid = Uuid,
@@ -484,6 +492,7 @@ bulk! {
         kind: Text = String,
         locale: Text = String,
         nonce: Nullable<Bytea> = Option<Vec<u8>>,
+        codes_left: Nullable<SmallInt> = Option<i16>,
         created_at: Timestamptz = DateTime<Utc>,
     }
 

@@ -173,6 +173,8 @@ pub enum Event {
         hash: PasswordHash,
         cause: PasswordCause,
     },
+    /// The password may be a thief's: there is none until its owner chooses one by a mailed link.
+    PasswordVoided,
     DeviceRemembered(Box<Device>),
     DeviceForgotten {
         id: DeviceId,
@@ -234,13 +236,23 @@ pub enum Event {
     },
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Created {
     pub customer: Customer,
     pub profile: Profile,
     pub preferences: Preferences,
     pub password_hash: Option<String>,
     pub source: Source,
+}
+
+/// Printed without the hash.
+impl std::fmt::Debug for Created {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Created")
+            .field("customer", &self.customer)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a password came to be another one.
@@ -370,6 +382,10 @@ impl Event {
             Self::PasswordChanged { cause, .. } => message(
                 "customer.password_changed",
                 json!({ "customer_id": id, "cause": cause.as_str() }),
+            ),
+            Self::PasswordVoided => message(
+                "customer.password_changed",
+                json!({ "customer_id": id, "cause": "voided" }),
             ),
             Self::SessionRevoked { id: session_id, reason, .. } => message(
                 "customer.session_revoked",

@@ -7,7 +7,7 @@ use super::ids::{CustomerId, MailId};
 use super::place::Locale;
 
 /// Which mail, with what only that mail needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum MailBody {
     /// Confirm your address, with the link's token.
     VerifyEmail {
@@ -33,6 +33,10 @@ pub enum MailBody {
     TotpEnabled,
     TotpRemoved,
     BackupCodesRenewed,
+    /// A backup code was used, wherever one is asked for.
+    BackupCodeUsed {
+        left: usize,
+    },
     /// Staff took all second factors away.
     FactorsReset,
     /// Too many wrong codes.
@@ -61,6 +65,11 @@ pub enum MailBody {
     },
     /// The same, where an older address has the link.
     EmailChangedAgain,
+    /// To the old address, which is the customer's again: choose another password, with the link's
+    /// token.
+    EmailChangeUndone {
+        nonce: [u8; 32],
+    },
     PasskeyAdded,
     PasskeyRemoved,
     /// From now on a passkey is asked for after the password.
@@ -69,6 +78,13 @@ pub enum MailBody {
     PasskeyNotRequired,
     /// There may be a copy of a passkey.
     PasskeySuspected,
+}
+
+/// Printed by its name alone: the token of its link is derived from the rest.
+impl std::fmt::Debug for MailBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.kind())
+    }
 }
 
 impl MailBody {
@@ -85,6 +101,7 @@ impl MailBody {
             Self::TotpEnabled => "totp_enabled",
             Self::TotpRemoved => "totp_removed",
             Self::BackupCodesRenewed => "backup_codes_renewed",
+            Self::BackupCodeUsed { .. } => "backup_code_used",
             Self::FactorsReset => "factors_reset",
             Self::SecondFactorLocked => "second_factor_locked",
             Self::SignInLocked => "sign_in_locked",
@@ -97,6 +114,7 @@ impl MailBody {
             Self::ChangeEmailRequested => "change_email_requested",
             Self::EmailChanged { .. } => "email_changed",
             Self::EmailChangedAgain => "email_changed_again",
+            Self::EmailChangeUndone { .. } => "email_change_undone",
             Self::PasskeyAdded => "passkey_added",
             Self::PasskeyRemoved => "passkey_removed",
             Self::PasskeyRequired => "passkey_required",
@@ -112,7 +130,8 @@ impl MailBody {
             | Self::AlreadyRegisteredPending { nonce }
             | Self::ResetPassword { nonce }
             | Self::ChangeEmail { nonce }
-            | Self::EmailChanged { nonce } => Some(*nonce),
+            | Self::EmailChanged { nonce }
+            | Self::EmailChangeUndone { nonce } => Some(*nonce),
             Self::AlreadyRegistered
             | Self::PhoneChanged
             | Self::PhoneRemoved
@@ -120,6 +139,7 @@ impl MailBody {
             | Self::TotpEnabled
             | Self::TotpRemoved
             | Self::BackupCodesRenewed
+            | Self::BackupCodeUsed { .. }
             | Self::FactorsReset
             | Self::SignInLocked
             | Self::NewDevice
@@ -135,6 +155,14 @@ impl MailBody {
             | Self::PasskeyRequired
             | Self::PasskeyNotRequired
             | Self::PasskeySuspected => None,
+        }
+    }
+
+    /// How many backup codes are left, in the mail that tells of one.
+    pub fn codes_left(&self) -> Option<usize> {
+        match self {
+            Self::BackupCodeUsed { left } => Some(*left),
+            _ => None,
         }
     }
 }

@@ -45,6 +45,8 @@ pub enum MailKind {
     TotpRemoved,
     /// A new set of backup codes.
     BackupCodesRenewed,
+    /// A backup code was used. Needs `link` (to sign in), `codes_left`.
+    BackupCodeUsed,
     /// Staff took all second factors away.
     FactorsReset,
     /// Too many wrong codes.
@@ -71,6 +73,8 @@ pub enum MailKind {
     EmailChanged,
     /// The same where an older address can be. Needs `link` (to sign in).
     EmailChangedAgain,
+    /// To the old address, which was taken back. Needs `link` (to a new password), `valid_minutes`.
+    EmailChangeUndone,
     /// The owner has a new passkey. Needs `link` (to sign in), as all about passkeys.
     PasskeyAdded,
     /// It has one less.
@@ -95,6 +99,7 @@ impl MailKind {
         Self::TotpEnabled,
         Self::TotpRemoved,
         Self::BackupCodesRenewed,
+        Self::BackupCodeUsed,
         Self::FactorsReset,
         Self::SecondFactorLocked,
         Self::SignInLocked,
@@ -107,6 +112,7 @@ impl MailKind {
         Self::ChangeEmailRequested,
         Self::EmailChanged,
         Self::EmailChangedAgain,
+        Self::EmailChangeUndone,
         Self::PasskeyAdded,
         Self::PasskeyRemoved,
         Self::PasskeyRequired,
@@ -127,6 +133,7 @@ impl MailKind {
             Self::TotpEnabled => "totp_enabled",
             Self::TotpRemoved => "totp_removed",
             Self::BackupCodesRenewed => "backup_codes_renewed",
+            Self::BackupCodeUsed => "backup_code_used",
             Self::FactorsReset => "factors_reset",
             Self::SecondFactorLocked => "second_factor_locked",
             Self::SignInLocked => "sign_in_locked",
@@ -139,6 +146,7 @@ impl MailKind {
             Self::ChangeEmailRequested => "change_email_requested",
             Self::EmailChanged => "email_changed",
             Self::EmailChangedAgain => "email_changed_again",
+            Self::EmailChangeUndone => "email_change_undone",
             Self::PasskeyAdded => "passkey_added",
             Self::PasskeyRemoved => "passkey_removed",
             Self::PasskeyRequired => "passkey_required",

@@ -74,6 +74,9 @@ impl Event {
             Self::PasswordChanged { cause, .. } => {
                 trace("customer.password_changed", json!({ "cause": cause.as_str() }))
             }
+            Self::PasswordVoided => {
+                trace("customer.password_changed", json!({ "cause": "voided" }))
+            }
             Self::DeviceRemembered(device) => {
                 trace("device.remembered", json!({ "device_id": device.id }))
             }
