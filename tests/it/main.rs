@@ -27,6 +27,7 @@ mod records;
 mod registration;
 mod revocations;
 mod schema;
+mod search;
 mod second_factors;
 mod sessions;
 mod sign_in;
