@@ -17,6 +17,7 @@ mod mailer;
 mod mails;
 mod messages;
 mod notices;
+mod one_gate;
 mod operators;
 mod outbox;
 mod passkeys;
