@@ -365,7 +365,7 @@ async fn list(owner: Owner, services: Data<Services>) -> Result<web::Json<Identi
         (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`"),
         (status = 404, body = ProblemDocument, description = "no such provider"),
         (status = 422, body = ProblemDocument, description = "`redirect_uri_not_allowed`"),
-        (status = 429, body = ProblemDocument),
+        (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`"),
         (status = 503, body = ProblemDocument, description = "`provider_unavailable`")
     )
 )]
