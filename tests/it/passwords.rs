@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::harness::shopper::{PASSWORD, address, refresh, register, sign_in, verify};
-use crate::harness::{Answer, Api, Shop, Shopper};
+use crate::harness::{Answer, Api, Shop, Shopper, eventually};
+use crate::second_factors::{Guarded, second_step};
 
 /// Another one that every policy accepts.
 const OTHER: &str = "seven violet umbrellas 42";
@@ -372,4 +373,24 @@ async fn passwords_a1_hashes_of_other_systems_sign_in_once_and_become_ours() {
         sign_in(&node, &shopper.email, PASSWORD).await.problem(401, "invalid_credentials");
         assert!(began.elapsed() < Duration::from_secs(4));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passwords_a6_a_password_by_mail_passes_no_second_factor() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    let guarded = Guarded::new(&shop, &node).await;
+    let email = &guarded.shopper.email;
+    forgot(&node, email).await.expect(202);
+    let mail = eventually("the link", Duration::from_secs(20), || async {
+        shop.mails_to(email).into_iter().find(|mail| mail.kind == "reset_password")
+    });
+    let answer = reset(&node, &mail.await.token(), OTHER).await.expect(204);
+    assert!(answer.body.is_empty(), "it does not sign in");
+    let asked = sign_in(&node, email, OTHER).await.expect(200).json();
+    assert_eq!(asked["status"], "mfa_required", "{asked}");
+    assert!(asked.get("access_token").is_none(), "{asked}");
+    let challenge = asked["challenge"].as_str().unwrap();
+    let entered = second_step(&node, challenge, "backup_code", &guarded.backup_codes[0]).await;
+    entered.expect(200);
 }

@@ -505,3 +505,18 @@ async fn a10_l5_64_parallel_first_sign_ins_of_one_person_are_one_customer() {
     let made = messages.iter().filter(|kind| *kind == "customer.created").count();
     assert_eq!(made, 1, "{messages:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a10_a_subject_is_somebody_at_one_provider_only() {
+    let stage = stage().await;
+    let person = Person::new();
+    let owner = stage.sign_in(&person).await.expect(200).json();
+    // The other provider calls somebody else the same.
+    let namesake = Person { subject: person.subject.clone(), ..Person::new() };
+    let body = stage.way("other", &namesake).await;
+    let other = post(&stage.node, "other", body).await.expect(200).json();
+    assert_eq!((&other["created"], &owner["created"]), (&json!(true), &json!(true)));
+    assert_ne!(other["customer_id"], owner["customer_id"]);
+    let again = stage.sign_in(&person).await.expect(200).json();
+    assert_eq!(again["customer_id"], owner["customer_id"]);
+}
