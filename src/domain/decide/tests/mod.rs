@@ -5,6 +5,7 @@ mod addresses;
 mod email_change;
 mod identities;
 mod lifecycle;
+mod messages;
 mod passkeys;
 mod passwords;
 mod people;
@@ -19,7 +20,7 @@ mod sign_in;
 use crate::domain::address::{AddressFields, AddressKind};
 use crate::domain::command::*;
 use crate::domain::credential::PasswordHash;
-use crate::domain::customer::{CustomerType, GroupCode, Tags};
+use crate::domain::customer::{Customer, CustomerType, GroupCode, Tags};
 use crate::domain::decide::{Decision, decide};
 use crate::domain::email::EmailAddress;
 use crate::domain::event::Event;
@@ -110,7 +111,7 @@ impl Then {
     #[track_caller]
     fn messages(&self) -> Vec<(&'static str, Value)> {
         let messages = self.events().iter().filter_map(|event| event.message(customer_id()));
-        messages.map(|message| (message.kind, message.data)).collect()
+        messages.map(|message| (message.kind(), message.data())).collect()
     }
 
     /// No event, so nothing is saved and nobody is told.
