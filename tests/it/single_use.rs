@@ -412,12 +412,12 @@ async fn a8_a9_the_answer_of_a_passkey_as_second_factor_works_once() {
     race.report();
 }
 
-/// Comes back from a provider 64 times with the body that `way` brings. Each round somebody new,
+/// Comes back from a provider 64 times with the bodies that `way` brings. Each round somebody new,
 /// who becomes one customer.
 async fn come_back(
     mut race: Race,
     flow: &str,
-    way: impl AsyncFn(&IdentityProvider, &Api, &Person) -> Value,
+    way: impl AsyncFn(&IdentityProvider, &Api, &Person) -> Vec<Value>,
 ) {
     let provider = IdentityProvider::start().await;
     let settings = provider.settings("google");
@@ -425,9 +425,10 @@ async fn come_back(
     let (shop, nodes) = shop_with_two_nodes(&settings).await;
     for round in 0..rounds() {
         let person = Person::new();
-        let body = &way(&provider, &nodes[round % 2], &person).await;
-        let (_, answer) =
-            race.round(&nodes, |node, _| social::post(node, "google", body.clone())).await;
+        let bodies = &way(&provider, &nodes[round % 2], &person).await;
+        let (_, answer) = race
+            .round(&nodes, |node, number| social::post(node, "google", bodies[number].clone()))
+            .await;
         let shopper = Shopper::of(&person.email, &answer);
         let expected = [
             "entry customer.created",
@@ -456,7 +457,9 @@ async fn a10_the_state_of_a_way_to_a_provider_works_once() {
     come_back(race, "social", async |provider, node, person| {
         let begun = node.get(&social::path("google")).send().await;
         let (url, state) = social::begin(&begun);
-        json!({ "code": provider.agree(&url, person), "state": state })
+        // A provider takes each of its codes once: with one for each use, only the state is spent.
+        let codes = (0..USES).map(|_| provider.agree(&url, person));
+        codes.map(|code| json!({ "code": code, "state": state })).collect()
     })
     .await;
 }
@@ -466,7 +469,7 @@ async fn a10_a_token_from_an_app_works_once() {
     let race = Race::new("token of a provider from an app", "200", "401 identity_invalid");
     come_back(race, "spent", async |provider, _, person| {
         let id_token = provider.id_token(person, NATIVE_CLIENT_ID, social::NONCE);
-        json!({ "id_token": id_token, "nonce": social::NONCE })
+        vec![json!({ "id_token": id_token, "nonce": social::NONCE }); USES]
     })
     .await;
 }
