@@ -33,6 +33,7 @@ mod second_factors;
 mod sessions;
 mod sign_in;
 mod signing_keys;
+mod single_use;
 mod social;
 mod social_providers;
 mod staff;

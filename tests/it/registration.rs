@@ -143,30 +143,6 @@ async fn l5_a_known_address_is_answered_alike_and_its_owner_told_by_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a8_64_parallel_uses_of_one_token_are_one_verification() {
-    let shop = Shop::new().await;
-    let nodes = [shop.node().await, shop.node().await];
-    let email = address();
-    register(&nodes[0], &email).await.expect(202);
-    let token = shop.mail_to(&email, 1).await.token();
-    let calls = (0..64).map(|number| {
-        let (node, token) = (nodes[number % 2].api(), token.clone());
-        async move { verify(&node, &token).await }
-    });
-    let answers = join_all(calls).await;
-    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.status == 200);
-    assert_eq!(won.len(), 1);
-    for answer in lost {
-        answer.problem(422, "token_invalid");
-    }
-    assert_eq!(shop.database.count("SELECT count(*) FROM sessions").await, 1);
-    let id = shop.database.one("SELECT id FROM customers").await;
-    let expected =
-        ["customer.created", "customer.verified", "customer.status_changed", "customer.signed_in"];
-    assert_eq!(shop.messages(&id).await, expected);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a8_void_used_expired_and_foreign_tokens_change_nothing() {
     let shop = Shop::new().await;
     let node = shop.node().await;
