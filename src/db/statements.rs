@@ -73,7 +73,9 @@ macro_rules! bulk {
 
 mod idempotency;
 mod passkeys;
+mod wishlists;
 pub use passkeys::{DeletePasskeys, SavePasskeys};
+pub use wishlists::*;
 
 bulk! {
     InsertCustomers [

@@ -5,6 +5,9 @@
 
 mod message;
 mod trace;
+mod wishlist;
+
+pub use wishlist::WishlistEvent;
 
 use super::address::{Address, AddressKind};
 use super::credential::PasswordHash;
@@ -234,6 +237,7 @@ pub enum Event {
     PasskeySuspected {
         id: PasskeyId,
     },
+    Wishlist(WishlistEvent),
     Unlocked {
         buckets: Vec<Bucket>,
     },

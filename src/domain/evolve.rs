@@ -1,5 +1,7 @@
 //! The state after an event. Total: an event that was decided always applies.
 
+mod wishlists;
+
 use super::event::Event;
 use super::handle::{Handle, HandleKind};
 use super::ids::AddressId;
@@ -198,6 +200,7 @@ pub fn evolve(state: &mut State, event: &Event) {
                 state.handles.remove(&identity.account.handle());
             }
         }
+        Event::Wishlist(event) => wishlists::evolve(&mut state.wishlists, event),
         Event::GroupChanged { .. }
         | Event::MailQueued(_)
         | Event::TextQueued(_)

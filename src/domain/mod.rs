@@ -22,6 +22,7 @@ pub mod identity;
 pub mod ids;
 pub mod mail;
 pub mod message;
+pub mod money;
 pub mod outcome;
 pub mod passkey;
 pub mod phone;
@@ -39,6 +40,7 @@ pub mod text;
 pub mod text_message;
 pub mod throttle;
 pub mod token;
+pub mod wishlist;
 
 pub use command::{Actor, Command, Context, Submission};
 pub use event::Event;

@@ -12,6 +12,7 @@ use super::proof::ProofRefusal;
 use super::session::{SecondFactor, Session};
 use super::status::Status;
 use super::throttle::Admission;
+use super::wishlist::WishlistAnswer;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,7 @@ pub enum Outcome {
     Address(Box<Address>),
     Identity(Box<Identity>),
     Passkey(Box<Passkey>),
+    Wishlist(Box<WishlistAnswer>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
     AttemptFailed {
@@ -101,6 +103,13 @@ pub enum Rejection {
         limit: usize,
     },
     LastAddress,
+    WishlistLimitReached {
+        limit: usize,
+    },
+    /// The list has as many items as it may have.
+    WishlistFull {
+        limit: usize,
+    },
     /// An account here has the address, but not both sides verified it.
     LinkRequired,
     /// Another account at this provider is linked already.

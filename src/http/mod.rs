@@ -47,6 +47,7 @@ pub mod token_pair;
 pub mod unread;
 pub mod values;
 pub mod well_known;
+pub mod wishlists;
 
 #[cfg(test)]
 mod example;
@@ -150,6 +151,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(sessions::routes)
         .configure(social::routes)
         .configure(passkeys::routes)
+        .configure(wishlists::routes)
         .configure(customers::routes)
         .configure(well_known::routes);
 }

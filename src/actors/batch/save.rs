@@ -1,6 +1,8 @@
 //! Step three: what differs from what was loaded, in a few bulk statements sent without waiting in
 //! between; the outbox last, since it takes the locks that make commit order.
 
+mod wishlists;
+
 use super::Failure;
 use super::fold::Folded;
 use crate::db::Connection;
@@ -13,6 +15,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
+use wishlists::WishlistRows;
 
 /// What there is to wake somebody for.
 pub struct Written {
@@ -47,6 +50,7 @@ struct Plan {
     sessions: SaveSessions,
     deleted_passkeys: DeletePasskeys,
     passkeys: SavePasskeys,
+    wishlists: WishlistRows,
     tokens: SaveTokens,
     flows: SaveFlows,
     deleted_totp: DeleteTotp,
@@ -124,6 +128,7 @@ impl Plan {
             _ => {}
         }
         self.books(id, before, after);
+        self.wishlists.push(id, &before.wishlists, &after.wishlists);
         self.factors(id, before, after);
     }
 
@@ -288,6 +293,7 @@ impl Plan {
             self.totp.execute(connection).boxed(),
             self.deleted_backup_codes.execute(connection).boxed(),
             self.deleted_phones.execute(connection).boxed(),
+            self.wishlists.execute(connection).boxed(),
             self.deleted_passwords.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
@@ -324,6 +330,7 @@ impl Plan {
             self.totp.len(),
             self.deleted_backup_codes.len(),
             self.deleted_phones.len(),
+            self.wishlists.len(),
             self.deleted_passwords.len(),
         ];
         let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);
@@ -340,15 +347,15 @@ impl Plan {
 /// the cause: once a statement fails, those behind it only say that the transaction is over.
 fn all_done(
     results: impl IntoIterator<Item = Result<usize, QueryError>>,
-) -> Result<Vec<usize>, Failure> {
+) -> Result<Vec<usize>, QueryError> {
     let mut counts = Vec::new();
     let mut consequence = None;
     for result in results {
         match result {
             Ok(rows) => counts.push(rows),
             Err(error) if is_consequence(&error) => consequence = Some(error),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
-    consequence.map_or(Ok(counts), |error| Err(error.into()))
+    consequence.map_or(Ok(counts), Err)
 }

@@ -18,6 +18,8 @@ pub struct Needs {
     pub factors: bool,
     pub identities: bool,
     pub passkeys: bool,
+    /// The heads of the wishlists; of their items only those of [`Command::wishlist_item`].
+    pub wishlists: bool,
 }
 
 impl Needs {
@@ -49,6 +51,7 @@ impl Needs {
             factors: self.factors || other.factors,
             identities: self.identities || other.identities,
             passkeys: self.passkeys || other.passkeys,
+            wishlists: self.wishlists || other.wishlists,
         }
     }
 }
@@ -142,6 +145,7 @@ impl Command {
             | Self::ChangeAddress { .. }
             | Self::DeleteAddress { .. }
             | Self::SetDefaultAddress { .. } => Needs { addresses: true, ..none },
+            Self::Wishlist(_) => Needs { wishlists: true, ..none },
         }
     }
 
@@ -174,6 +178,14 @@ impl Command {
             }
             Self::SignInByPasskey(sign_in) => sign_in.proof.bucket().into_iter().collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The items of wishlists that are looked at.
+    pub fn wishlist_item(&self) -> Option<ItemSought> {
+        match self {
+            Self::Wishlist(command) => command.item_sought(),
+            _ => None,
         }
     }
 

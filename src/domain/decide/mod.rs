@@ -20,6 +20,7 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 pub mod ways;
+mod wishlists;
 
 use super::command::{Actor, Command, Context};
 use super::customer::Customer;
@@ -56,6 +57,7 @@ pub enum Answer {
         evicted: Vec<super::ids::SessionId>,
     },
     Passkey(super::ids::PasskeyId),
+    Wishlist(wishlists::Shown),
     Refreshed(super::ids::SessionId),
 }
 
@@ -83,6 +85,10 @@ impl Answer {
             }
             Self::Passkey(id) => {
                 state.passkeys.get(&id).map_or(missing, |p| Outcome::Passkey(Box::new(p.clone())))
+            }
+            Self::Wishlist(shown) => {
+                let answer = shown.read(&state.wishlists);
+                answer.map_or(missing, |answer| Outcome::Wishlist(Box::new(answer)))
             }
             Self::SignedIn { session, evicted } => {
                 match (state.sessions.get(&session), &state.customer) {
@@ -200,6 +206,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             passkeys::remove(state, *id, proof, *mail_id, *if_match, context)
         }
         Command::SignInByPasskey(sign_in) => passkeys::enter(state, sign_in, context),
+        Command::Wishlist(command) => wishlists::decide(state, command, context),
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }

@@ -92,6 +92,7 @@ impl Event {
             Self::IdentityUnlinked { provider } => {
                 IdentityUnlinked { customer_id, provider: provider.clone() }.into()
             }
+            Self::Wishlist(event) => event.message(customer_id),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
             | Self::TokenVoided { .. }

@@ -141,6 +141,7 @@ impl Event {
             Self::PasskeySuspected { id } => {
                 trace("passkey.suspected", json!({ "passkey_id": id }))
             }
+            Self::Wishlist(event) => Some(event.trace()),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }

@@ -97,6 +97,7 @@ samples! {
         reason: reason(),
         at: at(1),
     }),
+    Event::Wishlist(_) => super::wishlists::events(),
     Event::EmailVerified { .. } => [Event::EmailVerified { at: at(1) }],
     Event::TokenIssued(_) =>
         [Event::TokenIssued(Box::new(pending().tokens[&hash(1)].clone()))],

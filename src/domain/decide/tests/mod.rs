@@ -17,6 +17,7 @@ mod second_factor;
 mod secrets;
 mod sessions;
 mod sign_in;
+mod wishlists;
 
 use crate::domain::address::{AddressFields, AddressKind};
 use crate::domain::command::*;
@@ -245,6 +246,8 @@ const PERSONAL: &[&str] = &[
     "$argon2id$Z",
     "zaccount",
     "zsubject",
+    "Zlist",
+    "Znote",
 ];
 
 const PASSWORD_HASH: &str = "$argon2id$Zpassword";
