@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::customer::Customer;
 use super::fault::Fault;
+use super::group::Group;
 use super::identity::Identity;
 use super::ids::{CustomerId, SessionId};
 use super::passkey::Passkey;
@@ -26,6 +27,7 @@ pub enum Outcome {
     Address(Box<Address>),
     Identity(Box<Identity>),
     Passkey(Box<Passkey>),
+    Group(Box<Group>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
     AttemptFailed {
@@ -131,6 +133,11 @@ pub enum Rejection {
     /// A refresh token of no live session.
     RefreshInvalid,
     UnknownGroup,
+    GroupExists,
+    /// Customers belong to it.
+    GroupInUse,
+    /// New customers get it by configuration.
+    GroupIsDefault,
     /// Values that are each valid but not together, or not with the state.
     Invalid {
         pointer: &'static str,

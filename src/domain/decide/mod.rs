@@ -6,6 +6,7 @@
 mod addresses;
 mod email_change;
 mod flows;
+mod groups;
 mod identities;
 mod lifecycle;
 mod passkeys;
@@ -56,6 +57,8 @@ pub enum Answer {
         evicted: Vec<super::ids::SessionId>,
     },
     Passkey(super::ids::PasskeyId),
+    /// The one that the command names.
+    Group,
     Refreshed(super::ids::SessionId),
 }
 
@@ -83,6 +86,11 @@ impl Answer {
             }
             Self::Passkey(id) => {
                 state.passkeys.get(&id).map_or(missing, |p| Outcome::Passkey(Box::new(p.clone())))
+            }
+            Self::Group => {
+                let group =
+                    state.group.clone().map(|standing| Outcome::Group(Box::new(standing.group)));
+                group.unwrap_or(missing)
             }
             Self::SignedIn { session, evicted } => {
                 match (state.sessions.get(&session), &state.customer) {
@@ -166,6 +174,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         }
         Command::SignOut { session_id } => sessions::sign_out(state, *session_id, context),
         Command::RevokeSession { session_id } => sessions::revoke(state, *session_id, context),
+        Command::RevokeAllSessions => sessions::revoke_every(state, context),
         Command::RevokeOtherSessions { keep } => sessions::revoke_others(state, *keep, context),
         Command::UpdateCustomer { change, if_match } => {
             record::update_customer(state, change, *if_match, context)
@@ -201,6 +210,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         }
         Command::SignInByPasskey(sign_in) => passkeys::enter(state, sign_in, context),
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
+        Command::Group(command) => groups::decide(state, command, context),
+        Command::DeleteCustomer { if_match } => lifecycle::delete(state, *if_match, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }
 }
