@@ -71,9 +71,13 @@ macro_rules! bulk {
     (@first $self:ident $first:ident $($rest:ident)*) => { $self.$first };
 }
 
+mod deletions;
+mod groups;
 mod idempotency;
 mod passkeys;
 mod wishlists;
+pub use deletions::DeleteCustomers;
+pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
 pub use passkeys::{DeletePasskeys, SavePasskeys};
 pub use wishlists::*;
 

@@ -14,6 +14,7 @@ use super::credential::PasswordHash;
 use super::customer::{Customer, GroupCode};
 use super::email::EmailAddress;
 use super::flow::Flow;
+use super::group::GroupEvent;
 use super::identity::Identity;
 use super::ids::*;
 use super::mail::Mail;
@@ -87,6 +88,10 @@ pub enum Event {
         from: Status,
         to: Status,
         reason: ReasonCode,
+        at: DateTime<Utc>,
+    },
+    /// Absent from now on, its ways in gone. The last event of a customer.
+    CustomerDeleted {
         at: DateTime<Utc>,
     },
     EmailVerified {
@@ -238,6 +243,8 @@ pub enum Event {
         id: PasskeyId,
     },
     Wishlist(WishlistEvent),
+    /// Of a group, and no customer.
+    Group(GroupEvent),
     Unlocked {
         buckets: Vec<Bucket>,
     },

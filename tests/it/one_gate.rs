@@ -62,6 +62,15 @@ fn table() -> Vec<(&'static str, Way)> {
         "GET /v1/wishlists/shared/{token}",
         Free("a list that its owner gave out, and nobody's account; limited by address"),
     ));
+    let of_a_group = "the name of a group, and no secret";
+    for route in [
+        "POST /v1/admin/groups",
+        "GET /v1/admin/groups/{code}",
+        "PATCH /v1/admin/groups/{code}",
+        "DELETE /v1/admin/groups/{code}",
+    ] {
+        table.push((route, Free(of_a_group)));
+    }
     table
 }
 

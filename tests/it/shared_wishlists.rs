@@ -81,8 +81,10 @@ async fn a_shared_list_is_seen_by_its_link_until_that_is_withdrawn() {
         assert!(matches!(answer.status, 400 | 404), "{token}: {}", answer.status);
         answer.assert_problem();
     }
-    let deleted = format!("UPDATE customers SET deleted_at = now() WHERE id = '{}'", shopper.id);
-    shop.database.execute(&deleted).await;
+    let customer = format!("/v1/admin/customers/{}", shopper.id);
+    node.delete(&customer).bearer(&shop.staff_key).send().await.expect(204);
+    let lists = format!("{customer}/wishlists");
+    node.get(&lists).bearer(&shop.staff_key).send().await.problem(404, "not_found");
     node.get(&link(&fresh)).send().await.problem(404, "not_found");
 }
 

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod email_change;
+mod groups;
 mod identities;
 mod lifecycle;
 mod messages;
