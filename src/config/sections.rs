@@ -362,6 +362,7 @@ section! {
         default_group_individual: String,
         default_group_business: String,
         address_limit: u32 [1..=1_000],
+        note_limit: u32 [1..=10_000],
         wishlist_limit: u32 [1..=1_000],
         /// Of one list.
         wishlist_item_limit: u32 [1..=10_000],

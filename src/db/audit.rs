@@ -3,6 +3,7 @@
 use super::Connection;
 use super::schema::audit_entries;
 use super::statements::InsertAuditEntries;
+use super::timeline::{self, Place};
 use crate::domain::command::{Actor, Context};
 use crate::domain::event::Trace;
 use crate::domain::{CustomerId, EntryId};
@@ -59,6 +60,45 @@ pub async fn append(conn: &mut Connection, entry: &OwnEntry) -> QueryResult<()> 
         .execute(conn)
         .await
         .map(drop)
+}
+
+/// An entry about a customer, as it is read.
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = audit_entries, check_for_backend(diesel::pg::Pg))]
+pub struct Entry {
+    pub id: Uuid,
+    /// `anonymous`, `customer` or `staff`.
+    pub actor_kind: String,
+    /// The customer's or staff key's id.
+    pub actor_id: Option<String>,
+    pub action: String,
+    /// Ids, names of fields, non-personal values.
+    pub data: Value,
+    pub request_id: String,
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// The latest entries about a customer before a place, latest first.
+///
+/// # Errors
+/// Those of the query.
+pub async fn of_customer(
+    mut conn: &Connection,
+    customer: CustomerId,
+    before: Option<Place>,
+    limit: i64,
+) -> QueryResult<Vec<Entry>> {
+    let (time, id) = timeline::from_the_end(before);
+    // The first condition, which the second one implies, is what the index is entered by.
+    audit_entries::table
+        .filter(audit_entries::customer_id.eq(customer.0))
+        .filter(audit_entries::occurred_at.le(time))
+        .filter(audit_entries::occurred_at.lt(time).or(audit_entries::id.lt(id)))
+        .order((audit_entries::occurred_at.desc(), audit_entries::id.desc()))
+        .limit(limit)
+        .select(Entry::as_select())
+        .load(&mut conn)
+        .await
 }
 
 impl InsertAuditEntries {

@@ -353,6 +353,14 @@ pub async fn lives(mut conn: &Connection, id: CustomerId) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(living)).get_result(&mut conn).await
 }
 
+/// Whether there is such a customer, or was: for what outlives it.
+///
+/// # Errors
+/// Those of the query.
+pub async fn is_known(mut conn: &Connection, id: CustomerId) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(customers::table.find(id.0))).get_result(&mut conn).await
+}
+
 /// Who owns a canonical e-mail address, and how its owner wishes to be written to.
 ///
 /// # Errors

@@ -5,7 +5,9 @@
 //! migrations). Everything here rests on these two facts.
 
 use super::Connection;
-use super::schema::outbox_cursors;
+use super::schema::{outbox_cursors, outbox_events};
+use super::timeline;
+use crate::domain::CustomerId;
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -120,6 +122,43 @@ pub async fn next(mut conn: &Connection, places: &[Place], limit: i64) -> QueryR
         limit,
     };
     statement.load(&mut conn).await
+}
+
+/// A message about a customer, published or not.
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = outbox_events, check_for_backend(Pg))]
+pub struct Told {
+    /// The message id.
+    pub id: Uuid,
+    /// Gap-free per customer, from 1.
+    pub customer_sequence: i64,
+    pub kind: String,
+    pub occurred_at: DateTime<Utc>,
+    /// The body.
+    pub data: serde_json::Value,
+}
+
+/// The latest messages about a customer before a place of its timeline, latest first; those that
+/// are still here, for their partitions go with time. One step into an index for each of them.
+///
+/// # Errors
+/// Those of the query.
+pub async fn of_customer(
+    mut conn: &Connection,
+    customer: CustomerId,
+    before: Option<timeline::Place>,
+    limit: i64,
+) -> QueryResult<Vec<Told>> {
+    let (time, id) = timeline::from_the_end(before);
+    outbox_events::table
+        .filter(outbox_events::customer_id.eq(customer.0))
+        .filter(outbox_events::occurred_at.le(time))
+        .filter(outbox_events::occurred_at.lt(time).or(outbox_events::id.lt(id)))
+        .order((outbox_events::occurred_at.desc(), outbox_events::id.desc()))
+        .limit(limit)
+        .select(Told::as_select())
+        .load(&mut conn)
+        .await
 }
 
 diesel::define_sql_function! {

@@ -110,6 +110,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// What staff wrote down about customers; for staff alone, and never changed.
+    customer_notes (customer_id, id) {
+        /// UUIDv7.
+        id -> Uuid,
+        /// About whom.
+        customer_id -> Uuid,
+        /// In the words of its author.
+        text -> Text,
+        /// The id of the staff key that wrote it.
+        author -> Text,
+        /// When it was written.
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// How a customer wants to be spoken to.
     customer_preferences (customer_id) {
         /// Whose.
@@ -635,6 +651,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     backup_codes,
     customer_groups,
     customer_identifiers,
+    customer_notes,
     customer_preferences,
     customer_profiles,
     customer_totp,

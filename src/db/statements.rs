@@ -74,10 +74,12 @@ macro_rules! bulk {
 mod deletions;
 mod groups;
 mod idempotency;
+mod notes;
 mod passkeys;
 mod wishlists;
 pub use deletions::DeleteCustomers;
 pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
+pub use notes::*;
 pub use passkeys::{DeletePasskeys, SavePasskeys};
 pub use wishlists::*;
 

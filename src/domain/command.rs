@@ -9,6 +9,7 @@ pub use footprint::Needs;
 
 use super::address::{AddressFields, AddressKind};
 use super::credential::PasswordHash;
+pub use super::customer::TagCommand;
 use super::customer::{CustomerType, GroupCode, Tags};
 use super::decide::ways;
 use super::email::EmailAddress;
@@ -18,6 +19,7 @@ use super::flow::{Flow, FlowKind};
 pub use super::group::GroupCommand;
 use super::identity::Account;
 use super::ids::*;
+pub use super::note::NoteCommand;
 use super::passkey::{AddPasskey, PasskeyChange, SignInByPasskey};
 use super::phone::PhoneNumber;
 use super::phone_confirmation::FreshCode;
@@ -311,6 +313,10 @@ pub enum Command {
         proof: Proof,
         mail_id: MailId,
     },
+    /// One tag of the customer, and none of the others.
+    Tag(TagCommand),
+    /// What staff writes down about the customer.
+    Note(NoteCommand),
     /// About a group of customers, and none of them.
     Group(GroupCommand),
     /// Soft: absent from then on for every read but audit, its ways in gone (rule L4).

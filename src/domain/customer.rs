@@ -96,9 +96,38 @@ impl Tags {
         Self(tags)
     }
 
+    /// These and one more, which may be one too many.
+    #[must_use]
+    pub fn with(&self, tag: &Label) -> Self {
+        let mut tags = self.clone();
+        if let Err(place) = tags.0.binary_search_by(|known| known.as_str().cmp(tag.as_str())) {
+            tags.0.insert(place, tag.as_str().to_owned());
+        }
+        tags
+    }
+
+    /// These but one.
+    #[must_use]
+    pub fn without(&self, tag: &Label) -> Self {
+        Self(self.0.iter().filter(|known| *known != tag.as_str()).cloned().collect())
+    }
+
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }
+}
+
+/// One tag more or less, whatever the others are.
+#[derive(Debug, Clone)]
+pub enum TagCommand {
+    Add {
+        tag: Label,
+    },
+    Remove {
+        tag: Label,
+        /// A version of the customer.
+        if_match: Option<i64>,
+    },
 }
 
 /// The row that everything of a customer hangs on.

@@ -18,6 +18,7 @@ use super::group::GroupEvent;
 use super::identity::Identity;
 use super::ids::*;
 use super::mail::Mail;
+use super::note::NoteEvent;
 use super::outcome::SignInRefusal;
 use super::passkey::Passkey;
 use super::phone::PhoneNumber;
@@ -243,6 +244,8 @@ pub enum Event {
         id: PasskeyId,
     },
     Wishlist(WishlistEvent),
+    /// Of what staff wrote down.
+    Note(NoteEvent),
     /// Of a group, and no customer.
     Group(GroupEvent),
     Unlocked {

@@ -207,6 +207,7 @@ pub fn evolve(state: &mut State, event: &Event) {
                 state.handles.remove(&identity.account.handle());
             }
         }
+        Event::Note(event) => event.apply(&mut state.notes),
         Event::Wishlist(event) => wishlists::evolve(&mut state.wishlists, event),
         Event::GroupChanged { .. }
         | Event::MailQueued(_)

@@ -30,6 +30,8 @@ id!(
     DeviceId,
     /// One passkey of a customer.
     PasskeyId,
+    /// One note of staff about a customer.
+    NoteId,
     /// One wishlist of a customer.
     WishlistId,
     /// One product on a wishlist; keeps its name when it moves to another list.

@@ -24,6 +24,7 @@ pub mod ids;
 pub mod mail;
 pub mod message;
 pub mod money;
+pub mod note;
 pub mod outcome;
 pub mod passkey;
 pub mod phone;

@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::group::Group;
 use super::identity::Identity;
 use super::ids::{CustomerId, SessionId};
+use super::note::Note;
 use super::passkey::Passkey;
 use super::preferences::Preferences;
 use super::profile::Profile;
@@ -29,6 +30,7 @@ pub enum Outcome {
     Identity(Box<Identity>),
     Passkey(Box<Passkey>),
     Wishlist(Box<WishlistAnswer>),
+    Note(Box<Note>),
     Group(Box<Group>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
@@ -110,6 +112,12 @@ pub enum Rejection {
     },
     /// The list has as many items as it may have.
     WishlistFull {
+        limit: usize,
+    },
+    /// The customer has as many tags as it may have.
+    TagLimitReached,
+    /// Staff has written as many notes about the customer as it may.
+    NoteLimitReached {
         limit: usize,
     },
     /// An account here has the address, but not both sides verified it.

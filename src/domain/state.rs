@@ -7,6 +7,7 @@ use super::group::Standing;
 use super::handle::Handle;
 use super::identity::Identity;
 use super::ids::{AddressId, DeviceId, PasskeyId, SessionId};
+use super::note::Notes;
 use super::passkey::Passkey;
 use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
@@ -48,6 +49,8 @@ pub struct State {
     /// Accounts at identity providers, by provider.
     pub identities: BTreeMap<String, Identity>,
     pub wishlists: Wishlists,
+    /// What staff wrote down.
+    pub notes: Notes,
     /// The buckets that the command at hand names; several customers' commands may name one
     /// bucket, so the batch lends them to each in turn.
     pub throttles: BTreeMap<Bucket, Throttle>,

@@ -36,7 +36,11 @@ pub fn routes(cfg: &mut ServiceConfig) {
 }
 
 /// Reads a part of a living customer; the rows of its parts outlive it.
-async fn of_living<T, F>(services: &Services, id: CustomerId, read: F) -> Result<T, Problem>
+pub(super) async fn of_living<T, F>(
+    services: &Services,
+    id: CustomerId,
+    read: F,
+) -> Result<T, Problem>
 where
     T: Send + 'static,
     F: for<'c> Fn(&'c Connection) -> BoxFuture<'c, Result<T, db::transactions::QueryError>>,

@@ -27,6 +27,7 @@ pub mod idempotency;
 pub mod json;
 pub mod me;
 pub mod mfa;
+pub mod notes;
 pub mod ops;
 pub mod pages;
 pub mod passkeys;
@@ -46,6 +47,8 @@ pub mod services;
 pub mod sessions;
 pub mod social;
 pub mod staff_keys;
+pub mod tags;
+pub mod timeline;
 pub mod token_pair;
 pub mod unread;
 pub mod values;
@@ -158,6 +161,9 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(customers::routes)
         .configure(customer_search::routes)
         .configure(customer_parts::routes)
+        .configure(tags::routes)
+        .configure(notes::routes)
+        .configure(timeline::routes)
         .configure(groups::routes)
         .configure(well_known::routes);
 }

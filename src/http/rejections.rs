@@ -51,6 +51,9 @@ impl From<Rejection> for Problem {
             Rejection::PhoneAlreadyVerified => Problem::new(Code::PhoneAlreadyVerified),
             Rejection::AddressLimitReached { limit } => Problem::new(Code::AddressLimitReached)
                 .detail(format!("There are {limit} addresses, which is the limit.")),
+            Rejection::TagLimitReached => Problem::new(Code::TagLimitReached),
+            Rejection::NoteLimitReached { limit } => Problem::new(Code::NoteLimitReached)
+                .detail(format!("There are {limit} notes, which is the limit.")),
             Rejection::LastAddress => Problem::new(Code::LastAddress),
             Rejection::WishlistLimitReached { limit } => Problem::new(Code::WishlistLimitReached)
                 .detail(format!("There are {limit} wishlists, which is the limit.")),
@@ -147,6 +150,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Identity(_) => "identity",
         Outcome::Passkey(_) => "passkey",
         Outcome::Wishlist(_) => "wishlist",
+        Outcome::Note(_) => "note",
         Outcome::Group(_) => "group",
         Outcome::Admission(_) => "admission",
         Outcome::AttemptFailed { .. } => "attempt_failed",
@@ -189,6 +193,8 @@ mod tests {
             (Rejection::GroupExists, 409, "group_exists"),
             (Rejection::GroupInUse, 409, "group_in_use"),
             (Rejection::GroupIsDefault, 409, "group_is_default"),
+            (Rejection::TagLimitReached, 409, "tag_limit_reached"),
+            (Rejection::NoteLimitReached { limit: 1_000 }, 409, "note_limit_reached"),
             (Rejection::LastAddress, 409, "last_address"),
             (Rejection::LinkRequired, 409, "link_required"),
             (Rejection::ProviderLinked, 409, "provider_already_linked"),

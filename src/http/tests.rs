@@ -10,8 +10,8 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, auth, customers, email_change, groups, me, mfa, passkeys, passwords, phone,
-    preferences, profile, social, wishlists,
+    addresses, auth, customers, email_change, groups, me, mfa, notes, passkeys, passwords, phone,
+    preferences, profile, social, tags, wishlists,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
@@ -380,6 +380,8 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "NewCustomer" customers::NewCustomer::read
         "CustomerPatch" customers::CustomerPatch::read
         "StatusMove" customers::StatusMove::read
+        "NewTag" tags::NewTag::read
+        "NewNote" notes::NewNote::read
         "NewGroup" groups::NewGroup::read
         "GroupPatch" groups::GroupPatch::read
         "NewPasskey" passkeys::read_finish

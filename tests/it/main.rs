@@ -17,6 +17,7 @@ mod locks;
 mod mailer;
 mod mails;
 mod messages;
+mod notes;
 mod notices;
 mod one_gate;
 mod operators;

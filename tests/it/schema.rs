@@ -218,6 +218,7 @@ async fn everything(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) 
     shopper.get(node, "/v1/me/sessions").send().await.expect(200);
     let email = &shopper.email;
     wishlists(shop, node, shopper).await;
+    staff_writes(shop, node, shopper).await;
     for query in ["", "?limit=1", &format!("?email={email}"), "?status=active", "?group=business"] {
         let list = node.get(&format!("/v1/admin/customers{query}")).bearer(&shop.staff_key);
         list.send().await.expect(200);
@@ -256,4 +257,18 @@ async fn wishlists(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {
         node.get(path).bearer(&shop.staff_key).send().await.expect(200);
     }
     shopper.delete(node, &format!("{lists}/{one}")).send().await.expect(204);
+}
+
+async fn staff_writes(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {
+    let (path, key) = (format!("/v1/admin/customers/{}", shopper.id), &shop.staff_key);
+    let tags = format!("{path}/tags");
+    node.post(&tags, json!({ "tag": "one" })).bearer(key).send().await.expect(200);
+    node.delete(&format!("{tags}/one")).bearer(key).send().await.expect(204);
+    let notes = format!("{path}/notes");
+    let note = node.post(&notes, json!({ "text": "One" })).bearer(key).send().await.expect(201);
+    let note = note.header("location");
+    for path in [&tags, &notes, note, &format!("{path}/timeline?limit=3")] {
+        node.get(path).bearer(key).send().await.expect(200);
+    }
+    node.delete(note).bearer(key).send().await.expect(204);
 }

@@ -3,6 +3,7 @@
 //! Customers are locked before buckets, those before flows, those before groups, each in the order of
 //! their keys: batches of other nodes that want the same rows wait, they never deadlock.
 
+mod notes;
 mod wishlists;
 
 use super::Failure;
@@ -17,7 +18,7 @@ use crate::domain::second_factor::Totp;
 use crate::domain::session::SecretHash;
 use crate::domain::throttle::{Bucket, Throttle};
 use crate::domain::wishlist::ItemSought;
-use crate::domain::{CustomerId, State, Submission};
+use crate::domain::{CustomerId, NoteId, State, Submission};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
@@ -50,6 +51,8 @@ struct Wanted {
     passkeys: Vec<Uuid>,
     wishlists: Vec<Uuid>,
     wishlist_items: Vec<(CustomerId, ItemSought)>,
+    note_counts: Vec<Uuid>,
+    notes: Vec<(Uuid, NoteId)>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
     groups: BTreeSet<String>,
@@ -68,6 +71,7 @@ impl Wanted {
                 *all = all.and(need);
                 let item = submission.command.wishlist_item();
                 wanted.wishlist_items.extend(item.map(|item| (CustomerId(id), item)));
+                wanted.notes.extend(submission.command.note().map(|note| (id, note)));
             }
             wanted.buckets.extend(submission.command.buckets());
             wanted.flows.extend(submission.command.flow());
@@ -90,6 +94,7 @@ impl Wanted {
                 // passkeys are second factors as well
                 (need.passkeys || need.factors, &mut wanted.passkeys),
                 (need.wishlists, &mut wanted.wishlists),
+                (need.note_count, &mut wanted.note_counts),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -142,6 +147,7 @@ pub async fn load(
         phone_confirmations,
         ways_in,
         wishlists,
+        notes,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -161,6 +167,7 @@ pub async fn load(
         ),
         ways_in(connection, &wanted),
         wishlists::load(connection, &wanted),
+        notes::load(connection, &wanted),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -197,6 +204,7 @@ pub async fn load(
     }
     ways_in.add_to(&mut states);
     wishlists.add_to(&mut states);
+    notes.add_to(&mut states);
     Ok(Loaded {
         states,
         throttles: throttles.into_iter().collect(),

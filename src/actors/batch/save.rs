@@ -1,6 +1,7 @@
 //! Step three: what differs from what was loaded, in a few bulk statements sent without waiting in
 //! between; the outbox last, since it takes the locks that make commit order.
 
+mod notes;
 mod wishlists;
 
 use super::Failure;
@@ -14,6 +15,7 @@ use crate::domain::{CustomerId, SessionId, State};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use notes::NoteRows;
 use std::collections::BTreeSet;
 use wishlists::WishlistRows;
 
@@ -52,6 +54,7 @@ struct Plan {
     deleted_passkeys: DeletePasskeys,
     passkeys: SavePasskeys,
     wishlists: WishlistRows,
+    notes: NoteRows,
     tokens: SaveTokens,
     flows: SaveFlows,
     deleted_groups: DeleteGroups,
@@ -138,6 +141,7 @@ impl Plan {
         }
         self.books(id, before, after);
         self.wishlists.push(id, &before.wishlists, &after.wishlists);
+        self.notes.push(id, &before.notes, &after.notes);
         self.factors(id, before, after);
     }
 
@@ -315,6 +319,7 @@ impl Plan {
             self.deleted_backup_codes.execute(connection).boxed(),
             self.deleted_phones.execute(connection).boxed(),
             self.wishlists.execute(connection).boxed(),
+            self.notes.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
@@ -356,6 +361,7 @@ impl Plan {
             self.deleted_backup_codes.len(),
             self.deleted_phones.len(),
             self.wishlists.len(),
+            self.notes.len(),
         ];
         let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);
         if !complete {

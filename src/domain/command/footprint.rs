@@ -20,6 +20,8 @@ pub struct Needs {
     pub passkeys: bool,
     /// The heads of the wishlists; of their items only those of [`Command::wishlist_item`].
     pub wishlists: bool,
+    /// How many notes there are; of the notes only that of [`Command::note`].
+    pub note_count: bool,
 }
 
 impl Needs {
@@ -68,6 +70,7 @@ impl Needs {
             identities: self.identities || other.identities,
             passkeys: self.passkeys || other.passkeys,
             wishlists: self.wishlists || other.wishlists,
+            note_count: self.note_count || other.note_count,
         }
     }
 }
@@ -85,6 +88,7 @@ impl Command {
             | Self::OpenFlow { .. }
             | Self::TakeFlow { .. }
             | Self::Group(_)
+            | Self::Tag(_)
             | Self::Unlock { .. } => none,
             Self::UpdateCustomer { change, .. } => {
                 let phone = change.phone != Change::Keep;
@@ -165,6 +169,9 @@ impl Command {
             | Self::DeleteAddress { .. }
             | Self::SetDefaultAddress { .. } => Needs { addresses: true, ..none },
             Self::Wishlist(_) => Needs { wishlists: true, ..none },
+            Self::Note(command) => {
+                Needs { note_count: matches!(command, NoteCommand::Add { .. }), ..none }
+            }
         }
     }
 
@@ -204,6 +211,14 @@ impl Command {
     pub fn wishlist_item(&self) -> Option<ItemSought> {
         match self {
             Self::Wishlist(command) => command.item_sought(),
+            _ => None,
+        }
+    }
+
+    /// The note that is looked at.
+    pub fn note(&self) -> Option<NoteId> {
+        match self {
+            Self::Note(command) => command.named(),
             _ => None,
         }
     }

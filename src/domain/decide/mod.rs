@@ -9,6 +9,7 @@ mod flows;
 mod groups;
 mod identities;
 mod lifecycle;
+mod notes;
 mod passkeys;
 mod passwords;
 mod phone;
@@ -18,6 +19,7 @@ mod registration;
 mod second_factor;
 mod sessions;
 mod sign_in;
+mod tags;
 #[cfg(test)]
 mod tests;
 pub mod ways;
@@ -59,6 +61,7 @@ pub enum Answer {
     },
     Passkey(super::ids::PasskeyId),
     Wishlist(wishlists::Shown),
+    Note(super::ids::NoteId),
     /// The one that the command names.
     Group,
     Refreshed(super::ids::SessionId),
@@ -92,6 +95,10 @@ impl Answer {
             Self::Wishlist(shown) => {
                 let answer = shown.read(&state.wishlists);
                 answer.map_or(missing, |answer| Outcome::Wishlist(Box::new(answer)))
+            }
+            Self::Note(id) => {
+                let note = state.notes.named.get(&id);
+                note.map_or(missing, |note| Outcome::Note(Box::new(note.clone())))
             }
             Self::Group => {
                 let group =
@@ -217,6 +224,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::SignInByPasskey(sign_in) => passkeys::enter(state, sign_in, context),
         Command::Wishlist(command) => wishlists::decide(state, command, context),
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
+        Command::Tag(command) => tags::decide(state, command, context),
+        Command::Note(command) => notes::decide(state, command, context),
         Command::Group(command) => groups::decide(state, command, context),
         Command::DeleteCustomer { if_match } => lifecycle::delete(state, *if_match, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),

@@ -122,6 +122,7 @@ impl Event {
             | Self::SessionRefreshed { .. }
             | Self::PasskeyChanged { switched: None, .. }
             | Self::PasskeyUsed { .. }
+            | Self::Note(_)
             | Self::Group(_)
             | Self::Unlocked { .. } => return None,
         })

@@ -153,6 +153,7 @@ impl Event {
                 trace("passkey.suspected", json!({ "passkey_id": id }))
             }
             Self::Wishlist(event) => Some(event.trace()),
+            Self::Note(event) => Some(event.trace()),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }

@@ -99,6 +99,7 @@ samples! {
         at: at(1),
     }),
     Event::Wishlist(_) => super::wishlists::events(),
+    Event::Note(_) => super::notes::events(),
     Event::Group(_) => [
         Event::Group(GroupEvent::Created(a_group())),
         Event::Group(GroupEvent::Renamed(a_group())),

@@ -7,6 +7,7 @@ mod groups;
 mod identities;
 mod lifecycle;
 mod messages;
+mod notes;
 mod passkeys;
 mod passwords;
 mod people;

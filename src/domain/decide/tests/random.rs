@@ -17,7 +17,7 @@ type Step = (u8, u8, u8, bool, u32);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
-    prop::collection::vec((0..46_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+    prop::collection::vec((0..48_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
 }
 
 /// The command of a step; the choices are small, so that steps meet each other.
@@ -173,6 +173,7 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
             let fresh = FreshToken { nonce: secret, hash: secret, expires_at: at(seconds + DAY) };
             if b % 2 == 0 { confirm_email(token, fresh) } else { undo_email(token, fresh) }
         }
+        46 | 47 => super::notes::random((a, b), unique, state),
         41..=45 => super::wishlists::random((which, a, b), unique, state),
         _ => {
             let Command::ChangePassword(mut change) = change_password(id, 1) else {
