@@ -71,8 +71,10 @@ macro_rules! bulk {
     (@first $self:ident $first:ident $($rest:ident)*) => { $self.$first };
 }
 
+mod consents;
 mod idempotency;
 mod passkeys;
+pub use consents::{InsertConsentEntries, SaveConsents};
 pub use passkeys::{DeletePasskeys, SavePasskeys};
 
 bulk! {
@@ -473,15 +475,18 @@ bulk! {
         updated_at: Timestamptz = DateTime<Utc>,
     }
 
+    /// A step of a series that a customer had is not written again.
     InsertMails [
-        "INSERT INTO mails (id, customer_id, address, kind, locale, nonce, created_at, due_at) \
-         SELECT id, customer_id, address, kind, locale, nonce, created_at, created_at FROM unnest(",
-        ") AS u (id, customer_id, address, kind, locale, nonce, created_at)"
+        "INSERT INTO mails (id, customer_id, address, kind, step, locale, nonce, created_at, due_at) \
+         SELECT id, customer_id, address, kind, step, locale, nonce, created_at, created_at FROM unnest(",
+        ") AS u (id, customer_id, address, kind, step, locale, nonce, created_at) \
+         ON CONFLICT (customer_id, step) WHERE step IS NOT NULL DO NOTHING"
     ] {
         id: SqlUuid = Uuid,
         customer_id: SqlUuid = Uuid,
         address: Nullable<Text> = Option<String>,
         kind: Text = String,
+        step: Nullable<Text> = Option<String>,
         locale: Text = String,
         nonce: Nullable<Bytea> = Option<Vec<u8>>,
         created_at: Timestamptz = DateTime<Utc>,

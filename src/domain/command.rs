@@ -8,6 +8,8 @@ mod footprint;
 pub use footprint::Needs;
 
 use super::address::{AddressFields, AddressKind};
+pub use super::consent::ConsentCommand;
+use super::consent::{MarketingTerms, MarketingWish};
 use super::credential::PasswordHash;
 use super::customer::{CustomerType, GroupCode, Tags};
 use super::decide::ways;
@@ -302,6 +304,8 @@ pub enum Command {
         proof: Proof,
         mail_id: MailId,
     },
+    /// A consent is granted or withdrawn.
+    Consent(Box<ConsentCommand>),
     /// Lifts the locks on the customer's identifiers, devices and factors, given as their buckets.
     Unlock {
         buckets: Vec<Bucket>,
@@ -319,7 +323,8 @@ pub struct Register {
     pub phone: Option<PhoneNumber>,
     pub customer_type: CustomerType,
     pub group: GroupCode,
-    pub accepts_marketing: bool,
+    /// `Some`: advertising is accepted, by these terms.
+    pub marketing: Option<MarketingTerms>,
     pub locale: Locale,
     pub timezone: TimeZone,
     pub currency: Currency,
@@ -338,7 +343,8 @@ pub struct CreateByStaff {
     pub customer_type: CustomerType,
     pub group: GroupCode,
     pub tags: Tags,
-    pub accepts_marketing: bool,
+    /// `Some`: advertising is accepted, by these terms.
+    pub marketing: Option<MarketingTerms>,
     pub locale: Locale,
     pub timezone: TimeZone,
     pub currency: Currency,
@@ -440,7 +446,7 @@ pub struct SignInByIdentity {
 pub struct CustomerChange {
     pub first_name: Option<PersonName>,
     pub last_name: Option<PersonName>,
-    pub accepts_marketing: Option<bool>,
+    pub marketing: Option<MarketingWish>,
     /// The fields below are for staff; the owner's routes never fill them.
     pub phone: Change<PhoneNumber>,
     /// Of the mail to the owner, whose way to sign in goes with a verified number.

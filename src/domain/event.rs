@@ -3,9 +3,11 @@
 //!
 //! Messages and entries hold ids, names of fields and non-personal values only (rule M6).
 
+mod consents;
 mod trace;
 
 use super::address::{Address, AddressKind};
+use super::consent;
 use super::credential::PasswordHash;
 use super::customer::{Customer, GroupCode};
 use super::email::EmailAddress;
@@ -229,6 +231,8 @@ pub enum Event {
     PasskeySuspected {
         id: PasskeyId,
     },
+    /// One more entry of the ledger of consents, from which `accepts_marketing` follows.
+    Consent(Box<consent::Entry>),
     Unlocked {
         buckets: Vec<Bucket>,
     },
@@ -420,6 +424,7 @@ impl Event {
             Self::PasskeySuspected { id: passkey_id } => {
                 passkey_message(id, *passkey_id, "suspected")
             }
+            Self::Consent(entry) => message(consents::kind(entry), consents::data(id, entry)),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
             | Self::TokenVoided { .. }
@@ -486,4 +491,6 @@ pub const MESSAGE_KINDS: &[&str] = &[
     "address.updated",
     "address.deleted",
     "address.default_changed",
+    "consent.granted",
+    "consent.withdrawn",
 ];

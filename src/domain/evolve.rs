@@ -197,6 +197,12 @@ pub fn evolve(state: &mut State, event: &Event) {
                 state.handles.remove(&identity.account.handle());
             }
         }
+        Event::Consent(entry) => {
+            state.consents.record(entry);
+            if let Some(customer) = &mut state.customer {
+                customer.accepts_marketing = state.consents.accepts_marketing();
+            }
+        }
         Event::GroupChanged { .. }
         | Event::MailQueued(_)
         | Event::TextQueued(_)

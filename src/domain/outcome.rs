@@ -1,6 +1,7 @@
 //! What a command came to: an [`Outcome`] for its caller, or a [`Rejection`] that changed nothing.
 
 use super::address::Address;
+use super::consent::{PurposeConsents, TextVersion};
 use super::customer::Customer;
 use super::fault::Fault;
 use super::identity::Identity;
@@ -26,6 +27,7 @@ pub enum Outcome {
     Address(Box<Address>),
     Identity(Box<Identity>),
     Passkey(Box<Passkey>),
+    Consents(Box<PurposeConsents>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
     AttemptFailed {
@@ -107,6 +109,12 @@ pub enum Rejection {
     ProviderLinked,
     PasskeyLimitReached {
         limit: usize,
+    },
+    /// The shop does not ask for consent to this purpose.
+    ConsentNotOffered,
+    /// The wording that was agreed to is not the one in use.
+    ConsentTextOutdated {
+        current: TextVersion,
     },
     /// Registered already, by this customer or another.
     PasskeyKnown,

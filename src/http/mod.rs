@@ -11,6 +11,7 @@ pub mod body;
 pub mod catalogue;
 pub mod client_address;
 pub mod conditional;
+pub mod consents;
 pub mod customer_view;
 pub mod customers;
 pub mod docs;
@@ -143,6 +144,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(profile::routes)
         .configure(preferences::routes)
         .configure(addresses::routes)
+        .configure(consents::routes)
         .configure(sessions::routes)
         .configure(social::routes)
         .configure(passkeys::routes)

@@ -10,11 +10,12 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, auth, customers, email_change, me, mfa, passkeys, passwords, phone, preferences,
-    profile, social,
+    addresses, auth, consents, customers, email_change, me, mfa, passkeys, passwords, phone,
+    preferences, profile, social,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
+use crate::actors::consents::Purposes;
 use crate::actors::customers::Customers;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
@@ -109,6 +110,7 @@ fn world(more: &[(&str, &str)]) -> World {
         database: database.clone(),
         clock: shared.clone(),
         keep_keys: TimeDelta::hours(24),
+        welcome: Default::default(),
         after: AfterCommit::default(),
     });
     let shards = ShardSettings {
@@ -240,6 +242,7 @@ fn world(more: &[(&str, &str)]) -> World {
         revoked,
         throttle_keys: keys,
         clock: shared,
+        purposes: Arc::new(Purposes::from(&*config)),
         config,
         registry: runtime.registry(),
         readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())], Vec::new()),
@@ -378,6 +381,7 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "NewCustomer" customers::NewCustomer::read
         "CustomerPatch" customers::CustomerPatch::read
         "StatusMove" customers::StatusMove::read
+        "ConsentChange" consents::ConsentChange::read
         "NewPasskey" passkeys::read_finish
         "PasskeyPatch" passkeys::Change::read
         "PasskeySignIn" passkeys::Answer::read

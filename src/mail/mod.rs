@@ -81,6 +81,12 @@ pub enum MailKind {
     PasskeyNotRequired,
     /// There may be a copy of one.
     PasskeySuspected,
+    /// A greeting, once the address is verified. Needs `link` (to sign in), as all of the series.
+    Welcome,
+    /// What one can do with an account.
+    WelcomeGuide,
+    /// News and offers. Tells how to be spared more of them.
+    WelcomeOffers,
 }
 
 impl MailKind {
@@ -112,6 +118,9 @@ impl MailKind {
         Self::PasskeyRequired,
         Self::PasskeyNotRequired,
         Self::PasskeySuspected,
+        Self::Welcome,
+        Self::WelcomeGuide,
+        Self::WelcomeOffers,
     ];
 
     /// The name in the database, in handed-over commands and of the templates' folder.
@@ -144,6 +153,9 @@ impl MailKind {
             Self::PasskeyRequired => "passkey_required",
             Self::PasskeyNotRequired => "passkey_not_required",
             Self::PasskeySuspected => "passkey_suspected",
+            Self::Welcome => "welcome",
+            Self::WelcomeGuide => "welcome_guide",
+            Self::WelcomeOffers => "welcome_offers",
         }
     }
 

@@ -117,6 +117,12 @@ fn sources(kind: MailKind, language: Language) -> Sources {
         (MailKind::PasskeyNotRequired, Language::Vi) => sources!("passkey_not_required", "vi"),
         (MailKind::PasskeySuspected, Language::En) => sources!("passkey_suspected", "en"),
         (MailKind::PasskeySuspected, Language::Vi) => sources!("passkey_suspected", "vi"),
+        (MailKind::Welcome, Language::En) => sources!("welcome", "en"),
+        (MailKind::Welcome, Language::Vi) => sources!("welcome", "vi"),
+        (MailKind::WelcomeGuide, Language::En) => sources!("welcome_guide", "en"),
+        (MailKind::WelcomeGuide, Language::Vi) => sources!("welcome_guide", "vi"),
+        (MailKind::WelcomeOffers, Language::En) => sources!("welcome_offers", "en"),
+        (MailKind::WelcomeOffers, Language::Vi) => sources!("welcome_offers", "vi"),
     }
 }
 

@@ -42,6 +42,7 @@ struct Wanted {
     factors: Vec<Uuid>,
     identities: Vec<Uuid>,
     passkeys: Vec<Uuid>,
+    consents: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
 }
@@ -77,6 +78,7 @@ impl Wanted {
                 (need.identities, &mut wanted.identities),
                 // passkeys are second factors as well
                 (need.passkeys || need.factors, &mut wanted.passkeys),
+                (need.consents, &mut wanted.consents),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -116,6 +118,7 @@ pub async fn load(
         handles,
         phone_confirmations,
         ways_in,
+        consents,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -134,6 +137,7 @@ pub async fn load(
             db::phone_confirmations::of_customers(connection, &wanted.phone_confirmation)
         ),
         ways_in(connection, &wanted),
+        unless_empty(&wanted.consents, db::consents::of_customers(connection, &wanted.consents)),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -167,6 +171,9 @@ pub async fn load(
     }
     for (id, (handle, held_until)) in handles {
         states.entry(id).or_default().handles.insert(handle, held_until);
+    }
+    for (id, (purpose, channel, consent)) in consents {
+        states.entry(id).or_default().consents.put(purpose, channel, consent);
     }
     ways_in.add_to(&mut states);
     Ok(Loaded {

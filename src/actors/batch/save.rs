@@ -46,6 +46,8 @@ struct Plan {
     sessions: SaveSessions,
     deleted_passkeys: DeletePasskeys,
     passkeys: SavePasskeys,
+    consent_entries: InsertConsentEntries,
+    consents: SaveConsents,
     tokens: SaveTokens,
     flows: SaveFlows,
     deleted_totp: DeleteTotp,
@@ -187,6 +189,11 @@ impl Plan {
                 self.identities.push(id, identity);
             }
         }
+        for (purpose, channel, consent) in after.consents.all() {
+            if before.consents.get(purpose, channel) != Some(consent) {
+                self.consents.push(id, purpose, channel, consent);
+            }
+        }
         for (key, token) in &after.tokens {
             if before.tokens.get(key) != Some(token) {
                 self.tokens.push(id, token);
@@ -226,6 +233,9 @@ impl Plan {
         }
         for (text, at) in &folded.texts {
             self.texts.push(text, *at);
+        }
+        for (customer, entry, context) in &folded.consents {
+            self.consent_entries.push(*customer, entry, context);
         }
         for (key, customer, outcome, at) in &folded.keys {
             self.keys.push(key, *customer, outcome, *at);
@@ -287,6 +297,8 @@ impl Plan {
             self.totp.execute(connection).boxed(),
             self.deleted_backup_codes.execute(connection).boxed(),
             self.deleted_phones.execute(connection).boxed(),
+            self.consents.execute(connection).boxed(),
+            self.consent_entries.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
             self.new_preferences.execute(connection).boxed(),
@@ -322,6 +334,8 @@ impl Plan {
             self.totp.len(),
             self.deleted_backup_codes.len(),
             self.deleted_phones.len(),
+            self.consents.len(),
+            self.consent_entries.len(),
         ];
         let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);
         if !complete {

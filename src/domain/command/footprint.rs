@@ -18,6 +18,7 @@ pub struct Needs {
     pub factors: bool,
     pub identities: bool,
     pub passkeys: bool,
+    pub consents: bool,
 }
 
 impl Needs {
@@ -49,6 +50,7 @@ impl Needs {
             factors: self.factors || other.factors,
             identities: self.identities || other.identities,
             passkeys: self.passkeys || other.passkeys,
+            consents: self.consents || other.consents,
         }
     }
 }
@@ -68,7 +70,8 @@ impl Command {
             | Self::Unlock { .. } => none,
             Self::UpdateCustomer { change, .. } => {
                 let phone = change.phone != Change::Keep;
-                Needs { handles: phone, preferences: phone, ..none }
+                let consents = change.marketing.is_some();
+                Needs { handles: phone, preferences: phone || consents, consents, ..none }
             }
             Self::RequestPhone { .. } => {
                 Needs { phone_confirmation: true, preferences: true, ..none }
@@ -138,6 +141,7 @@ impl Command {
             Self::SignInByPasskey(sign_in) => {
                 Needs { sessions: true, devices: true, ..none }.and(sign_in.proof.needs())
             }
+            Self::Consent(_) => ConsentCommand::needs(),
             Self::UpdateProfile { .. } => Needs { profile: true, ..none },
             Self::UpdatePreferences { .. } => Needs { preferences: true, ..none },
             Self::AddAddress { .. }

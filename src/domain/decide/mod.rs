@@ -4,6 +4,7 @@
 //! mark (a failed attempt, a reused token) is an [`Outcome`] with events.
 
 mod addresses;
+mod consents;
 mod email_change;
 mod flows;
 mod identities;
@@ -22,6 +23,7 @@ mod tests;
 pub mod ways;
 
 use super::command::{Actor, Command, Context};
+use super::consent::{Purpose, PurposeConsents};
 use super::customer::Customer;
 use super::event::Event;
 use super::outcome::{Outcome, Rejection};
@@ -56,6 +58,7 @@ pub enum Answer {
         evicted: Vec<super::ids::SessionId>,
     },
     Passkey(super::ids::PasskeyId),
+    Consents(Purpose),
     Refreshed(super::ids::SessionId),
 }
 
@@ -83,6 +86,9 @@ impl Answer {
             }
             Self::Passkey(id) => {
                 state.passkeys.get(&id).map_or(missing, |p| Outcome::Passkey(Box::new(p.clone())))
+            }
+            Self::Consents(purpose) => {
+                Outcome::Consents(Box::new(PurposeConsents::of(&state.consents, &purpose)))
             }
             Self::SignedIn { session, evicted } => {
                 match (state.sessions.get(&session), &state.customer) {
@@ -200,6 +206,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         }
         Command::SignInByPasskey(sign_in) => passkeys::enter(state, sign_in, context),
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
+        Command::Consent(command) => consents::declare(state, command, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }
 }

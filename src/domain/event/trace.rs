@@ -1,6 +1,6 @@
 //! What the audit trail keeps of each event: ids, kinds and names, never a value.
 
-use super::{Event, Trace};
+use super::{Event, Trace, consents};
 use serde_json::json;
 
 impl Event {
@@ -138,6 +138,7 @@ impl Event {
             Self::PasskeySuspected { id } => {
                 trace("passkey.suspected", json!({ "passkey_id": id }))
             }
+            Self::Consent(entry) => trace(consents::kind(entry), consents::noted(entry)),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }
