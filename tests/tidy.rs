@@ -375,6 +375,20 @@ fn every_rejection_is_used() {
     nothing_found(&findings);
 }
 
+/// Else the test of the one gate would not miss it.
+#[test]
+fn every_path_through_the_gate_is_in_its_list() {
+    let all = sources("src/actors/gate");
+    let path = all.iter().find(|source| source.path.ends_with("/path.rs")).expect("path.rs");
+    let mut findings = String::new();
+    for variant in variants(&path.text, "Path") {
+        if !path.text.lines().any(|line| line == format!("        Self::{variant},")) {
+            writeln!(findings, "{}: {variant} is missing in Path::ALL", path.path).unwrap();
+        }
+    }
+    nothing_found(&findings);
+}
+
 #[test]
 fn documents_are_where_they_are_looked_for() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,7 +1,6 @@
 //! Opening, keeping and ending sessions (rule A7): the secrets that a session's holder gets, the
 //! rotation of the refresh token, signing out.
 
-use super::allowance::{Allowance, Quota};
 use super::customers::{Customers, SubmitError};
 use super::origin::{Origin, Trouble, unexpected};
 use crate::clock::Clock;
@@ -12,7 +11,7 @@ use crate::domain::customer::Customer;
 use crate::domain::outcome::{Outcome, Rejection, SignedIn};
 use crate::domain::session::{Client, Device, Session, SessionPolicy};
 use crate::domain::{Actor, Command, CustomerId, DeviceId, SessionId, Submission};
-use crate::security::tokens::{RefreshTokens, Token, device_token};
+use crate::security::tokens::{Presented, RefreshTokens, Token, device_token};
 use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +21,6 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionSettings {
     pub policy: SessionPolicy,
-    /// Exchanges of the refresh tokens of one session (30 a minute).
-    pub refreshes: Quota,
 }
 
 impl From<&Config> for SessionSettings {
@@ -34,11 +31,6 @@ impl From<&Config> for SessionSettings {
                 sliding: sessions.refresh_days.delta(),
                 absolute: sessions.absolute_days.delta(),
                 reuse_grace: sessions.reuse_grace_seconds.delta(),
-            },
-            refreshes: Quota {
-                name: "refresh",
-                requests: config.limits.refresh_per_minute,
-                window: Duration::from_secs(60),
             },
         }
     }
@@ -58,6 +50,18 @@ pub struct Refreshed {
     pub customer_id: CustomerId,
     pub session: Session,
     pub refresh_token: Token,
+}
+
+/// A refresh token of ours, of a session that there once was.
+pub(super) struct Held {
+    presented: Presented,
+    owner: CustomerId,
+}
+
+impl Held {
+    pub(super) fn session(&self) -> SessionId {
+        SessionId(self.presented.session_id)
+    }
 }
 
 /// Why a refresh token gave no new one.
@@ -94,7 +98,6 @@ pub struct Sessions {
     customers: Customers,
     clock: Arc<dyn Clock>,
     tokens: RefreshTokens,
-    allowance: Arc<Allowance>,
     settings: SessionSettings,
 }
 
@@ -104,10 +107,9 @@ impl Sessions {
         customers: Customers,
         clock: Arc<dyn Clock>,
         tokens: RefreshTokens,
-        allowance: Arc<Allowance>,
         settings: SessionSettings,
     ) -> Self {
-        Self { database, customers, clock, tokens, allowance, settings }
+        Self { database, customers, clock, tokens, settings }
     }
 
     /// Makes what opening a session needs. Where no known device is given, it is a new one's.
@@ -147,29 +149,29 @@ impl Sessions {
         Opened { session, customer, refresh_token, device_token }
     }
 
-    /// Exchanges a refresh token for the next one. Safe to repeat within the grace period: the
-    /// same token yields the same child.
-    ///
-    /// # Errors
-    /// See [`RefreshError`].
-    pub async fn refresh(&self, token: &str, origin: &Origin) -> Result<Refreshed, RefreshError> {
-        let presented = self.tokens.parse(token).ok_or(RefreshError::Invalid)?;
-        let session_id = SessionId(presented.session_id);
-        let owner = self.owner(session_id).await?.ok_or(RefreshError::Invalid)?;
-        let (whose, quota) = (session_id.to_string(), self.settings.refreshes);
-        if let Some(retry_after) = self.allowance.take_or_alone(quota, &whose).await.retry_after {
-            return Err(RefreshError::RateLimited { retry_after });
-        }
-        let child = self.tokens.child(&presented);
+    /// Whose a refresh token is; `None` for what is none, or of a session that never was.
+    pub(super) async fn held(&self, token: &str) -> Result<Option<Held>, Trouble> {
+        let Some(presented) = self.tokens.parse(token) else { return Ok(None) };
+        let owner = self.owner(SessionId(presented.session_id)).await?;
+        Ok(owner.map(|owner| Held { presented, owner }))
+    }
+
+    /// Puts the next refresh token in the place of one, which passed the gate.
+    pub(super) async fn rotate(
+        &self,
+        held: Held,
+        origin: &Origin,
+    ) -> Result<Refreshed, RefreshError> {
+        let child = self.tokens.child(&held.presented);
         let command = Command::Refresh {
-            session_id,
-            presented: presented.hash,
+            session_id: held.session(),
+            presented: held.presented.hash,
             child: child.hash,
             policy: self.settings.policy,
         };
-        match self.submit(owner, command, origin).await {
+        match self.submit(held.owner, command, origin).await {
             Ok(Outcome::Refreshed { session, .. }) => Ok(Refreshed {
-                customer_id: owner,
+                customer_id: held.owner,
                 session: *session,
                 refresh_token: child.token.clone(),
             }),
@@ -186,10 +188,9 @@ impl Sessions {
     /// # Errors
     /// [`Trouble`]: the session may live on.
     pub async fn sign_out(&self, token: &str, origin: &Origin) -> Result<(), Trouble> {
-        let Some(presented) = self.tokens.parse(token) else { return Ok(()) };
-        let session_id = SessionId(presented.session_id);
-        let Some(owner) = self.owner(session_id).await? else { return Ok(()) };
-        match self.submit(owner, Command::SignOut { session_id }, origin).await? {
+        let Some(held) = self.held(token).await? else { return Ok(()) };
+        let command = Command::SignOut { session_id: held.session() };
+        match self.submit(held.owner, command, origin).await? {
             Outcome::Revoked { .. } => Ok(()),
             _ => Err(unexpected("sign_out")),
         }

@@ -305,7 +305,6 @@ impl Shared {
             customers.clone(),
             parts.clock.clone(),
             RefreshTokens::new(&parts.root),
-            allowance.clone(),
             SessionSettings::from(config),
         );
         Self {

@@ -134,6 +134,7 @@ pub fn relay(config: &Config) -> outbox_relay::Settings {
     let outbox = &config.outbox;
     outbox_relay::Settings {
         owner: format!("{}:{}", hostname(), std::process::id()),
+        schemas: format!("{}/schemas", config.http.public_url.as_str().trim_end_matches('/')),
         read_max: outbox.read_max as usize,
         window_max: outbox.window_max,
         poll: outbox.poll_ms.duration(),

@@ -2,8 +2,8 @@
 //! the matter of `mails` and `outbox`.
 
 use super::statements::{AppendToOutbox, InsertMails};
-use crate::domain::event::Message;
 use crate::domain::mail::Mail;
+use crate::domain::message::Message;
 use crate::domain::{Context, CustomerId, MessageId, shard};
 use chrono::{DateTime, Utc};
 
@@ -34,9 +34,9 @@ impl AppendToOutbox {
         self.id.push(id.0);
         self.customer_id.push(customer.0);
         self.customer_sequence.push(customer_sequence);
-        self.kind.push(message.kind.to_owned());
+        self.kind.push(message.kind().to_owned());
         self.occurred_at.push(context.now);
         self.traceparent.push(context.traceparent.clone());
-        self.data.push(message.data.clone());
+        self.data.push(message.data());
     }
 }

@@ -145,7 +145,7 @@ pub async fn find(conn: &Connection, customer: CustomerId) -> QueryResult<Option
 /// # Errors
 /// Those of the queries.
 pub async fn find_at(
-    mut conn: &Connection,
+    conn: &Connection,
     customer: CustomerId,
     at: DateTime<Utc>,
 ) -> QueryResult<Option<Consents>> {
@@ -155,7 +155,10 @@ pub async fn find_at(
         .distinct_on((consent_entries::purpose, consent_entries::channel))
         .order((consent_entries::purpose, consent_entries::channel, consent_entries::number.desc()))
         .select(EntryRow::as_select());
-    let newest = async { newest.load::<EntryRow>(&mut conn).await };
+    let newest = async {
+        let mut own = conn;
+        newest.load::<EntryRow>(&mut own).await
+    };
     let (living, newest) = try_join!(customers::find(conn, customer), newest)?;
     let mut consents = Consents::default();
     for row in newest {
@@ -178,7 +181,7 @@ pub async fn find_at(
 /// # Errors
 /// Those of the queries.
 pub async fn ledger(
-    mut conn: &Connection,
+    conn: &Connection,
     customer: CustomerId,
     purpose: &Purpose,
     before: Option<i64>,
@@ -191,7 +194,10 @@ pub async fn ledger(
         .order(consent_entries::number.desc())
         .limit(limit)
         .select(EntryRow::as_select());
-    let page = async { page.load::<EntryRow>(&mut conn).await };
+    let page = async {
+        let mut own = conn;
+        page.load::<EntryRow>(&mut own).await
+    };
     let (living, page) = try_join!(customers::find(conn, customer), page)?;
     let records = page.into_iter().map(Record::try_from).collect::<QueryResult<Vec<_>>>()?;
     Ok(living.map(|_| records))

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = customers, check_for_backend(diesel::pg::Pg))]
-struct CustomerRow {
+pub(super) struct CustomerRow {
     id: Uuid,
     email: String,
     email_canonical: String,
@@ -372,69 +372,4 @@ pub async fn credential(
         .await
         .optional()?;
     Ok(found.map(|(id, password_hash)| Credential { customer_id: CustomerId(id), password_hash }))
-}
-
-/// What staff may ask the list for.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Canonical.
-    pub email: Option<String>,
-    /// E.164.
-    pub phone: Option<String>,
-    pub status: Option<Status>,
-    pub group: Option<String>,
-    pub tag: Option<String>,
-    pub created_from: Option<DateTime<Utc>>,
-    pub created_to: Option<DateTime<Utc>>,
-}
-
-/// A page of living customers, newest first, after the given position (creation time and id).
-///
-/// # Errors
-/// Those of the query.
-pub async fn list(
-    mut conn: &Connection,
-    filter: &Filter,
-    after: Option<(DateTime<Utc>, Uuid)>,
-    limit: i64,
-) -> QueryResult<Vec<Customer>> {
-    let mut query = customers::table
-        .filter(customers::deleted_at.is_null())
-        .select(CustomerRow::as_select())
-        .order((customers::created_at.desc(), customers::id.desc()))
-        .limit(limit)
-        .into_boxed();
-    if let Some(email) = &filter.email {
-        let owner = customer_identifiers::table
-            .filter(customer_identifiers::kind.eq("email"))
-            .filter(customer_identifiers::value.eq(email.clone()))
-            .select(customer_identifiers::customer_id);
-        query = query.filter(customers::id.eq_any(owner));
-    }
-    if let Some(phone) = &filter.phone {
-        query = query.filter(customers::phone.eq(phone.clone()));
-    }
-    if let Some(status) = filter.status {
-        query = query.filter(customers::status.eq(status.as_str()));
-    }
-    if let Some(group) = &filter.group {
-        query = query.filter(customers::group_code.eq(group.clone()));
-    }
-    if let Some(tag) = &filter.tag {
-        query = query.filter(customers::tags.contains(vec![tag.clone()]));
-    }
-    if let Some(from) = filter.created_from {
-        query = query.filter(customers::created_at.ge(from));
-    }
-    if let Some(to) = filter.created_to {
-        query = query.filter(customers::created_at.lt(to));
-    }
-    if let Some((created_at, id)) = after {
-        let before = customers::created_at
-            .lt(created_at)
-            .or(customers::created_at.eq(created_at).and(customers::id.lt(id)));
-        query = query.filter(customers::created_at.le(created_at)).filter(before);
-    }
-    let rows: Vec<CustomerRow> = query.load(&mut conn).await?;
-    rows.into_iter().map(Customer::try_from).collect()
 }

@@ -10,12 +10,16 @@ use super::fault::Fault;
 use super::place::Locale;
 use super::text::never_printed;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a consent is given for, by the name it has in the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
+#[schemars(extend("pattern" = "^[a-z][a-z0-9_-]{0,31}$"))]
 pub struct Purpose(String);
 
 impl Purpose {
@@ -51,7 +55,9 @@ impl Purpose {
 }
 
 /// By which way a consent may be made use of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// In a request: every channel of the purpose. In an entry: a purpose that knows no channels.
@@ -80,8 +86,9 @@ impl Channel {
 }
 
 /// Which wording a customer agreed to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("pattern" = "^[A-Za-z0-9._-]{1,32}$"))]
 pub struct TextVersion(String);
 
 impl TextVersion {
@@ -139,7 +146,7 @@ impl Reference {
 }
 
 /// By which door an entry came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// The customer, signed in.

@@ -7,10 +7,11 @@ use super::phone::PhoneNumber;
 use super::status::Status;
 use super::text::{Label, PersonName, line, never_printed};
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Whether the customer buys as a person or as a company.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CustomerType {
     Individual,
@@ -37,8 +38,9 @@ impl CustomerType {
 }
 
 /// The code of a row of `customer_groups` (rule L6).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("pattern" = "^[a-z0-9_-]{1,64}$"))]
 pub struct GroupCode(String);
 
 impl GroupCode {

@@ -3,7 +3,7 @@
 //!
 //! Messages and entries hold ids, names of fields and non-personal values only (rule M6).
 
-mod consents;
+mod message;
 mod trace;
 
 use super::address::{Address, AddressKind};
@@ -21,14 +21,16 @@ use super::phone::PhoneNumber;
 use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
 use super::profile::Profile;
-use super::second_factor::{FactorChange, Totp};
+use super::second_factor::Totp;
 use super::session::{Device, RevocationReason, SecondFactor, SecretHash, Session};
 use super::status::{ReasonCode, Status};
 use super::text_message::TextMessage;
 use super::throttle::{Bucket, Factor, Throttle};
 use super::token::{OneTimeToken, Purpose};
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -248,7 +250,8 @@ pub struct Created {
 }
 
 /// How a password came to be another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum PasswordCause {
     /// By the link of a mail.
     Reset,
@@ -256,17 +259,9 @@ pub enum PasswordCause {
     Change,
 }
 
-impl PasswordCause {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reset => "reset",
-            Self::Change => "change",
-        }
-    }
-}
-
 /// By which door a customer came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     Registration,
     Staff,
@@ -274,39 +269,14 @@ pub enum Source {
     Identity,
 }
 
-impl Source {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Registration => "registration",
-            Self::Staff => "staff",
-            Self::Identity => "identity",
-        }
-    }
-}
-
 /// Why an address is another one now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum EmailChangeCause {
     /// The new one was confirmed.
     Confirmed,
     /// The change was taken back from the old one.
     Undone,
-}
-
-impl EmailChangeCause {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::Undone => "undone",
-        }
-    }
-}
-
-/// An event's outward form: a type of the contract and its `data`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Message {
-    pub kind: &'static str,
-    pub data: Value,
 }
 
 /// What the audit trail keeps of an event.
@@ -315,182 +285,3 @@ pub struct Trace {
     pub action: &'static str,
     pub data: Value,
 }
-
-impl Event {
-    /// The message of this event about customer `id`; `None` where the contract names none.
-    pub fn message(&self, id: CustomerId) -> Option<Message> {
-        let message = |kind, data| Some(Message { kind, data });
-        match self {
-            Self::Created(created) => message(
-                "customer.created",
-                json!({
-                    "customer_id": id,
-                    "customer_type": created.customer.customer_type,
-                    "group": created.customer.group,
-                    "source": created.source.as_str(),
-                }),
-            ),
-            Self::CustomerUpdated { customer, changed } => message(
-                "customer.updated",
-                json!({ "customer_id": id, "changed": changed, "version": customer.version }),
-            ),
-            Self::ProfileUpdated { changed, version, .. }
-            | Self::PreferencesNoted { changed, version, .. } => message(
-                "customer.updated",
-                json!({ "customer_id": id, "changed": changed, "version": version }),
-            ),
-            Self::PreferencesUpdated { preferences, changed } => message(
-                "preferences.updated",
-                json!({ "customer_id": id, "changed": changed, "version": preferences.version }),
-            ),
-            Self::GroupChanged { from, to } => message(
-                "customer.group_changed",
-                json!({ "customer_id": id, "from": from, "to": to }),
-            ),
-            Self::PhoneChanged => message("customer.phone_changed", json!({ "customer_id": id })),
-            Self::EmailChanged { cause, .. } => message(
-                "customer.email_changed",
-                json!({ "customer_id": id, "cause": cause.as_str() }),
-            ),
-            Self::StatusChanged { from, to, reason, .. } => message(
-                "customer.status_changed",
-                json!({ "customer_id": id, "from": from, "to": to, "reason": reason }),
-            ),
-            Self::EmailVerified { .. } => {
-                message("customer.verified", json!({ "customer_id": id, "channel": "email" }))
-            }
-            Self::PhoneVerified { .. } => {
-                message("customer.verified", json!({ "customer_id": id, "channel": "phone" }))
-            }
-            Self::SignedIn { session } => message(
-                "customer.signed_in",
-                json!({ "customer_id": id, "session_id": session.id, "method": session.method,
-                        "second_factor": session.second_factor }),
-            ),
-            Self::SignInLocked { factor, until } => message(
-                "customer.sign_in_locked",
-                json!({ "customer_id": id, "factor": factor, "until": until }),
-            ),
-            Self::PasswordChanged { cause, .. } => message(
-                "customer.password_changed",
-                json!({ "customer_id": id, "cause": cause.as_str() }),
-            ),
-            Self::SessionRevoked { id: session_id, reason, .. } => message(
-                "customer.session_revoked",
-                json!({ "customer_id": id, "session_id": session_id, "reason": reason }),
-            ),
-            Self::TotpEnabled { .. } => mfa_changed(id, SecondFactor::Totp, FactorChange::Enabled),
-            Self::TotpRemoved { enabled: true } => {
-                mfa_changed(id, SecondFactor::Totp, FactorChange::Removed)
-            }
-            Self::BackupCodesIssued { .. } => {
-                mfa_changed(id, SecondFactor::BackupCode, FactorChange::Issued)
-            }
-            Self::BackupCodeUsed { .. } => {
-                mfa_changed(id, SecondFactor::BackupCode, FactorChange::Used)
-            }
-            Self::BackupCodesRemoved => {
-                mfa_changed(id, SecondFactor::BackupCode, FactorChange::Removed)
-            }
-            Self::AddressAdded { address } => message(
-                "address.created",
-                json!({ "customer_id": id, "address_id": address.id, "version": address.version }),
-            ),
-            Self::AddressUpdated { address, changed } => message(
-                "address.updated",
-                json!({ "customer_id": id, "address_id": address.id, "changed": changed,
-                        "version": address.version }),
-            ),
-            Self::AddressDeleted { id: address_id } => {
-                message("address.deleted", json!({ "customer_id": id, "address_id": address_id }))
-            }
-            Self::DefaultAddressChanged { kind, from, to, .. } => message(
-                "address.default_changed",
-                json!({ "customer_id": id, "kind": kind, "from": from, "to": to }),
-            ),
-            Self::IdentityLinked(identity) => message(
-                "customer.identity_linked",
-                json!({ "customer_id": id, "provider": identity.account.provider }),
-            ),
-            Self::IdentityUnlinked { provider } => message(
-                "customer.identity_unlinked",
-                json!({ "customer_id": id, "provider": provider }),
-            ),
-            Self::PasskeyAdded(passkey) => passkey_message(id, passkey.id, "added"),
-            Self::PasskeyRemoved { id: passkey_id } => passkey_message(id, *passkey_id, "removed"),
-            Self::PasskeyChanged { passkey, switched: Some(on) } => {
-                passkey_message(id, passkey.id, if *on { "enabled" } else { "disabled" })
-            }
-            Self::PasskeySuspected { id: passkey_id } => {
-                passkey_message(id, *passkey_id, "suspected")
-            }
-            Self::Consent(entry) => message(consents::kind(entry), consents::data(id, entry)),
-            Self::TokenIssued(_)
-            | Self::TokenUsed { .. }
-            | Self::TokenVoided { .. }
-            | Self::MailQueued(_)
-            | Self::PhoneRequested(_)
-            | Self::PhoneCodeFailed
-            | Self::PhoneRequestDropped
-            | Self::TextQueued(_)
-            | Self::AttemptClaimed { .. }
-            | Self::AttemptFailed { .. }
-            | Self::AttemptReleased { .. }
-            | Self::AttemptSucceeded { .. }
-            | Self::SecondFactorAsked { .. }
-            | Self::TotpStarted(_)
-            | Self::TotpStepUsed { .. }
-            | Self::TotpRemoved { enabled: false }
-            | Self::FactorsReset
-            | Self::FlowOpened(_)
-            | Self::FlowUsed { .. }
-            | Self::FlowFailed
-            | Self::SignInRefused { .. }
-            | Self::PasswordRehashed { .. }
-            | Self::PasswordChosen { .. }
-            | Self::DeviceRemembered(_)
-            | Self::DeviceForgotten { .. }
-            | Self::SessionRefreshed { .. }
-            | Self::PasskeyChanged { switched: None, .. }
-            | Self::PasskeyUsed { .. }
-            | Self::Unlocked { .. } => None,
-        }
-    }
-}
-
-fn mfa_changed(id: CustomerId, factor: SecondFactor, change: FactorChange) -> Option<Message> {
-    let data = json!({ "customer_id": id, "factor": factor, "change": change });
-    Some(Message { kind: "customer.mfa_changed", data })
-}
-
-/// What happened to a passkey, as a change of the factors that a customer has.
-fn passkey_message(id: CustomerId, passkey: PasskeyId, change: &str) -> Option<Message> {
-    let data =
-        json!({ "customer_id": id, "factor": "passkey", "passkey_id": passkey, "change": change });
-    Some(Message { kind: "customer.mfa_changed", data })
-}
-
-/// Every message type this version writes, for schemas and topology.
-pub const MESSAGE_KINDS: &[&str] = &[
-    "customer.created",
-    "customer.updated",
-    "customer.group_changed",
-    "customer.phone_changed",
-    "customer.email_changed",
-    "customer.status_changed",
-    "customer.verified",
-    "customer.signed_in",
-    "customer.sign_in_locked",
-    "customer.password_changed",
-    "customer.session_revoked",
-    "customer.mfa_changed",
-    "customer.identity_linked",
-    "customer.identity_unlinked",
-    "preferences.updated",
-    "address.created",
-    "address.updated",
-    "address.deleted",
-    "address.default_changed",
-    "consent.granted",
-    "consent.withdrawn",
-];

@@ -22,6 +22,7 @@ pub mod handle;
 pub mod identity;
 pub mod ids;
 pub mod mail;
+pub mod message;
 pub mod outcome;
 pub mod passkey;
 pub mod phone;

@@ -7,7 +7,6 @@ use super::place::Locale;
 use super::session::SecondFactor;
 use super::state::State;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
 
 /// Tries that one challenge allows.
 pub const CHALLENGE_TRIES: i32 = 5;
@@ -69,18 +68,6 @@ impl Totp {
         let step = shown.step.filter(|_| self.secret == shown.secret)?;
         self.last_step.is_none_or(|last| step > last).then_some(step)
     }
-}
-
-/// What changed about a factor, as its message and its entry name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FactorChange {
-    Enabled,
-    Removed,
-    /// Backup codes: a new set, which voids the old one.
-    Issued,
-    /// A backup code: used up.
-    Used,
 }
 
 /// The factors with which a customer can answer a challenge, in the order to offer them. Empty:

@@ -3,6 +3,7 @@
 
 use super::ids::{DeviceId, SessionId};
 use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -42,7 +43,7 @@ impl std::fmt::Debug for Client {
 }
 
 /// How the owner of a session proved who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SignInMethod {
     Password,
@@ -72,7 +73,7 @@ impl SignInMethod {
 }
 
 /// What was shown after the first factor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SecondFactor {
     Totp,
@@ -141,7 +142,7 @@ impl Session {
 }
 
 /// Why a session ended, told in `customer.session_revoked`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RevocationReason {
     SignedOut,

@@ -1,10 +1,11 @@
 //! The life of a customer (rule L3): one state machine, no other way from one status to another.
 
 use super::fault::Fault;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where a customer stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Registered, e-mail not yet verified.
@@ -48,8 +49,9 @@ impl Status {
 
 /// Why a status was moved: a code, since it travels in messages and the audit trail, where free
 /// text would carry names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(extend("pattern" = "^[a-z0-9_]{1,64}$"))]
 pub struct ReasonCode(String);
 
 impl ReasonCode {

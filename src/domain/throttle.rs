@@ -5,6 +5,7 @@
 
 use super::ids::ClaimId;
 use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The key of a bucket: a keyed hash, so that the table tells nobody's address.
@@ -12,7 +13,7 @@ pub type Bucket = [u8; 32];
 
 /// What a bucket counts failures of; each has counters of its own, so that guessing at one locks
 /// no other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Factor {
     /// The password at sign-in.

@@ -312,7 +312,12 @@ async fn resend(
 #[utoipa::path(
     tag = "sign-in",
     request_body = VerifyEmailBody,
-    responses((status = 200, body = FirstSession), (status = 403, body = ProblemDocument))
+    responses(
+        (status = 200, body = FirstSession),
+        (status = 403, body = ProblemDocument),
+        (status = 422, body = ProblemDocument, description = "`token_invalid`"),
+        (status = 429, body = ProblemDocument)
+    )
 )]
 #[post("/v1/auth/email/verify")]
 async fn verify_email(
@@ -382,7 +387,7 @@ async fn refresh(
     body: JsonBody,
 ) -> Result<HttpResponse, Problem> {
     let token = body.read(read_refresh_token)?;
-    let refreshed = services.sessions.refresh(token, &origin(&identity, address)).await?;
+    let refreshed = services.gate.refresh(token, &origin(&identity, address)).await?;
     Ok(HttpResponse::Ok().json(TokenPair::refreshed(&services, &refreshed)))
 }
 

@@ -18,7 +18,7 @@ use super::values::{
 use crate::actors::consents::Purposes;
 use crate::config::CustomersConfig;
 use crate::db;
-use crate::db::customers::Filter;
+use crate::db::customer_search::{Filter, Word};
 use crate::domain::command::{Change, Command, CreateByStaff, CustomerChange};
 use crate::domain::customer::{CustomerType, GroupCode, Tags};
 use crate::domain::email::EmailAddress;
@@ -34,6 +34,7 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, get, patch, post};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
@@ -232,6 +233,11 @@ impl StatusMove {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes parameters; `filter` reads them")]
 struct FilterParams {
+    /// Words, all of which must be found where a first name, a last name or the e-mail address
+    /// begins, whatever their accents and case: `nguyen` finds Nguyễn. A word after `*` is found
+    /// anywhere in them (`*guye`) and needs three characters. At most 5 words, 100 characters.
+    #[param(required = false, example = "nguyen anh")]
+    q: Option<String>,
     /// The whole e-mail address, in any spelling.
     #[param(required = false, example = "anh@example.org")]
     email: Option<String>,
@@ -264,6 +270,7 @@ const STATUSES: [(&str, Status); 5] = [
 
 fn filter(query: &mut Query<'_>) -> Filter {
     Filter {
+        words: query.optional("q", words).unwrap_or_default(),
         email: query.optional("email", |raw| {
             text(raw, EmailAddress::parse).map(|email| email.canonical().to_owned())
         }),
@@ -278,6 +285,32 @@ fn filter(query: &mut Query<'_>) -> Filter {
         created_from: query.optional("created_from", instant),
         created_to: query.optional("created_to", instant),
     }
+}
+
+/// The most that `q` may hold.
+const QUERY_MAX: usize = 100;
+const WORDS_MAX: usize = 5;
+/// What the index of trigrams needs to be of use.
+const ANYWHERE_MIN: usize = 3;
+
+/// The words of `q`. In its compatibility form, in which also the column is folded.
+fn words(raw: Parameter<'_>) -> Result<Vec<Word>, FieldFault> {
+    let text: String = line(raw.text(), QUERY_MAX)?.nfkc().collect();
+    let words: Vec<Word> = text
+        .split_whitespace()
+        .map(|word| match word.strip_prefix('*') {
+            Some(inner) => Word { text: inner.to_owned(), anywhere: true },
+            None => Word { text: word.to_owned(), anywhere: false },
+        })
+        .collect();
+    if words.len() > WORDS_MAX {
+        return Err(FieldFault::new("too_long", format!("At most {WORDS_MAX} words.")));
+    }
+    if words.iter().any(|word| word.anywhere && word.text.chars().count() < ANYWHERE_MIN) {
+        let detail = format!("At least {ANYWHERE_MIN} characters after *.");
+        return Err(FieldFault::new("too_short", detail));
+    }
+    Ok(words)
 }
 
 fn text<T>(
@@ -349,7 +382,7 @@ async fn list(
     let (after, limit) = (page.after, page.fetch());
     let read = services.database.read(move |connection| {
         let filter = filter.clone();
-        Box::pin(async move { db::customers::list(connection, &filter, after, limit).await })
+        Box::pin(async move { db::customer_search::page(connection, &filter, after, limit).await })
     });
     let position =
         |customer: &crate::domain::customer::Customer| (customer.created_at, customer.id.0);
@@ -545,24 +578,27 @@ mod tests {
         let read = |query: &str| Query::read(query, |query| Some(filter(query)));
         let filter = read(
             "email=ANH%40Example.org&phone=%2B84%20912%20345%20678&status=active&group=vip\
-             &tag=a%20%20b&created_from=2026-01-01T07:00:00%2B07:00",
+             &tag=a%20%20b&q=Nguy%E1%BB%85n%20*anh&created_from=2026-01-01T07:00:00%2B07:00",
         )
         .unwrap();
         assert_eq!(filter.email.as_deref(), Some("anh@example.org"));
         assert_eq!(filter.phone.as_deref(), Some("+84912345678"));
         assert_eq!(filter.status, Some(Status::Active));
         assert_eq!(filter.tag.as_deref(), Some("a b"));
+        let words: Vec<_> = filter.words.iter().map(|it| (it.text.as_str(), it.anywhere)).collect();
+        assert_eq!(words, [("Nguyễn", false), ("anh", true)]);
         assert_eq!(filter.created_from.unwrap().to_rfc3339(), "2026-01-01T00:00:00+00:00");
         assert_eq!(
-            told(read("email=x&phone=1&status=erased&group=A%20B&tag=&created_to=today&q=x")),
+            told(read("email=x&phone=1&status=erased&group=A%20B&tag=&created_to=today&q=*ab&w=x")),
             pairs(&[
+                ("q", "too_short"),
                 ("email", "invalid_email"),
                 ("phone", "invalid_phone"),
                 ("status", "unknown_value"),
                 ("group", "invalid_group"),
                 ("tag", "required"),
                 ("created_to", "malformed"),
-                ("q", "unknown_parameter"),
+                ("w", "unknown_parameter"),
             ])
         );
     }

@@ -44,7 +44,7 @@ const PAGE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "customer-service", description = "The service of a shop that knows its customers."),
+    info(title = "customer-service", description = "The service of a shop that knows its customers. What it publishes to RabbitMQ is described at `/asyncapi.json`."),
     components(schemas(ProblemDocument, FieldError)),
     modifiers(&Common)
 )]

@@ -102,7 +102,8 @@ async fn request(
     responses(
         (status = 204, description = "The new address is the account's"),
         (status = 409, body = ProblemDocument, description = "`email_taken`: meanwhile"),
-        (status = 422, body = ProblemDocument, description = "`token_invalid`")
+        (status = 422, body = ProblemDocument, description = "`token_invalid`"),
+        (status = 429, body = ProblemDocument)
     )
 )]
 #[post("/v1/auth/email/change/confirm")]
@@ -123,7 +124,8 @@ async fn confirm(
     request_body = EmailTokenBody,
     responses(
         (status = 204, description = "The old address is the account's again"),
-        (status = 422, body = ProblemDocument, description = "`token_invalid`")
+        (status = 422, body = ProblemDocument, description = "`token_invalid`"),
+        (status = 429, body = ProblemDocument)
     )
 )]
 #[post("/v1/auth/email/change/undo")]

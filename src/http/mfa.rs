@@ -289,7 +289,8 @@ async fn show(owner: Owner, services: Data<Services>) -> Result<HttpResponse, Pr
     responses(
         (status = 200, body = TotpSetup),
         (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`"),
-        (status = 409, body = ProblemDocument, description = "`mfa_enabled`")
+        (status = 409, body = ProblemDocument, description = "`mfa_enabled`"),
+        (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`")
     )
 )]
 #[post("/v1/me/mfa/totp")]
@@ -315,7 +316,8 @@ async fn start_totp(
     responses(
         (status = 200, body = BackupCodeSet),
         (status = 409, body = ProblemDocument, description = "`mfa_enabled`, `mfa_not_started`"),
-        (status = 422, body = ProblemDocument, description = "the code is not right")
+        (status = 422, body = ProblemDocument, description = "the code is not right"),
+        (status = 429, body = ProblemDocument)
     )
 )]
 #[post("/v1/me/mfa/totp/confirm")]
@@ -341,7 +343,8 @@ async fn confirm_totp(
     responses(
         (status = 204, description = "Removed"),
         (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`"),
-        (status = 404, body = ProblemDocument, description = "there is none")
+        (status = 404, body = ProblemDocument, description = "there is none"),
+        (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`")
     )
 )]
 #[delete("/v1/me/mfa/totp")]
@@ -369,7 +372,8 @@ async fn remove_totp(
     responses(
         (status = 200, body = BackupCodeSet),
         (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`"),
-        (status = 409, body = ProblemDocument, description = "`mfa_not_enabled`")
+        (status = 409, body = ProblemDocument, description = "`mfa_not_enabled`"),
+        (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`")
     )
 )]
 #[post("/v1/me/mfa/backup_codes")]

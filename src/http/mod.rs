@@ -6,6 +6,7 @@
 //! OpenAPI document that it is served with.
 
 pub mod addresses;
+pub mod asyncapi;
 pub mod auth;
 pub mod body;
 pub mod catalogue;
@@ -60,6 +61,7 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
 use actix_web::web::Data;
 use actix_web::{App, Error};
+use asyncapi::Contract;
 use body::BodyLimits;
 use client_address::TrustedProxies;
 use idempotency::{IDEMPOTENCY_KEY, REPLAYED};
@@ -108,6 +110,7 @@ pub fn app(
         BodyLimits { bytes: http.body_limit_bytes, deadline: http.body_timeout_ms.duration() };
     let proxies = TrustedProxies::new(http.trusted_proxies.clone());
     let public_url = http.public_url.clone();
+    let contract = Contract::new(&services.config);
     let clock = services.clock.clone();
     let layer = RequestLayer::new(move || clock.new_id(), http.request_timeout_ms.duration());
     let app = App::new()
@@ -115,6 +118,7 @@ pub fn app(
         .wrap(layer)
         .app_data(limits)
         .app_data(Data::new(proxies))
+        .app_data(Data::new(contract))
         .app_data(Data::new(services))
         .into_utoipa_app()
         .openapi(docs::root(&public_url))
@@ -122,10 +126,10 @@ pub fn app(
     docs::finish(app)
 }
 
-/// Registers the routes of an address, with the description and the problem pages that every one
+/// Registers the routes of an address, with the descriptions and the problem pages that every one
 /// has.
 pub fn configure(cfg: &mut ServiceConfig, surface: Surface) {
-    cfg.configure(docs::routes).configure(catalogue::routes);
+    cfg.configure(docs::routes).configure(asyncapi::routes).configure(catalogue::routes);
     if surface.public {
         configure_public(cfg);
     }

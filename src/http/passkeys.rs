@@ -297,7 +297,8 @@ async fn sign_in(
         (status = 200, body = Asked),
         (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`"),
         (status = 404, body = ProblemDocument, description = "`passkeys_off`"),
-        (status = 409, body = ProblemDocument, description = "`passkey_limit_reached`")
+        (status = 409, body = ProblemDocument, description = "`passkey_limit_reached`"),
+        (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`")
     )
 )]
 #[post("/v1/me/passkeys/challenge")]
@@ -328,7 +329,8 @@ async fn begin_registration(
         (status = 404, body = ProblemDocument, description = "`passkeys_off`"),
         (status = 409, body = ProblemDocument,
             description = "`passkey_known`, `passkey_limit_reached`, `account_frozen`"),
-        (status = 422, body = ProblemDocument, description = "`passkey_refused`, `validation_failed`")
+        (status = 422, body = ProblemDocument, description = "`passkey_refused`, `validation_failed`"),
+        (status = 429, body = ProblemDocument)
     )
 )]
 #[post("/v1/me/passkeys")]
@@ -409,7 +411,8 @@ async fn show(
     responses(
         (status = 200, body = PasskeyView),
         (status = 403, body = ProblemDocument,
-            description = "`proof_needed`, `proof_invalid`: only with `second_factor`")
+            description = "`proof_needed`, `proof_invalid`: only with `second_factor`"),
+        (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`")
     )
 )]
 #[patch("/v1/me/passkeys/{id}")]
@@ -454,7 +457,8 @@ async fn change_passkey(
     responses(
         (status = 204, description = "Removed"),
         (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`"),
-        (status = 409, body = ProblemDocument, description = "`last_sign_in_method`, `account_frozen`")
+        (status = 409, body = ProblemDocument, description = "`last_sign_in_method`, `account_frozen`"),
+        (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`")
     )
 )]
 #[delete("/v1/me/passkeys/{id}")]

@@ -143,7 +143,8 @@ async fn confirm(
     request_body = ProofBody,
     responses(
         (status = 204, description = "Gone"),
-        (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`")
+        (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`"),
+        (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`")
     )
 )]
 #[delete("/v1/me/phone")]

@@ -327,6 +327,7 @@ async fn list(owner: Owner, services: Data<Services>) -> Result<web::Json<Identi
         (status = 200, body = Authorize),
         (status = 404, body = ProblemDocument, description = "no such provider"),
         (status = 422, body = ProblemDocument, description = "`redirect_uri_not_allowed`"),
+        (status = 429, body = ProblemDocument),
         (status = 503, body = ProblemDocument, description = "`provider_unavailable`")
     )
 )]
@@ -357,6 +358,7 @@ async fn authorize_link(
         (status = 404, body = ProblemDocument, description = "no such provider"),
         (status = 409, body = ProblemDocument,
             description = "`identity_taken` by another customer; `provider_already_linked`"),
+        (status = 429, body = ProblemDocument),
         (status = 503, body = ProblemDocument, description = "`provider_unavailable`")
     )
 )]
@@ -390,7 +392,8 @@ async fn link(
         (status = 204, description = "Unlinked"),
         (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`"),
         (status = 404, body = ProblemDocument, description = "not linked"),
-        (status = 409, body = ProblemDocument, description = "`last_sign_in_method`")
+        (status = 409, body = ProblemDocument, description = "`last_sign_in_method`"),
+        (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`")
     )
 )]
 #[delete("/v1/me/identities/{provider}")]

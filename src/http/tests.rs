@@ -148,7 +148,6 @@ fn world(more: &[(&str, &str)]) -> World {
         customers.clone(),
         shared.clone(),
         RefreshTokens::new(&root),
-        allowance.clone(),
         SessionSettings::from(&*config),
     ));
     let sealer = Arc::new(Sealer::new(&root));

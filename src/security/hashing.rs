@@ -34,7 +34,8 @@ pub struct HashingSettings {
     /// Most calls that may wait; one more is refused. Fewer where they would wait too long.
     pub queue_max: usize,
     /// Longest time a call may wait for a thread; judged when a thread looks for work. A call that
-    /// would have to wait for longer than two thirds of it is refused at once.
+    /// would have to wait for longer than half of it is refused at once: hashing may turn out twice as
+    /// slow as it was, and who was let in is still served.
     pub deadline: Duration,
     /// Argon2 memory, KiB.
     pub memory_kib: u32,
@@ -349,7 +350,7 @@ impl Queue {
     fn is_full(&self) -> bool {
         let ahead = self.jobs.len() + self.kept;
         let rounds = u32::try_from(ahead).unwrap_or(u32::MAX) / self.threads;
-        ahead >= self.max || self.pace.saturating_mul(rounds) > self.deadline * 2 / 3
+        ahead >= self.max || self.pace.saturating_mul(rounds) > self.deadline / 2
     }
 
     /// A job took so long.

@@ -1,6 +1,8 @@
 //! Every route of the API description, called without and with the wrong credentials. A new route
 //! cannot escape: the list is the description itself.
 
+use std::collections::BTreeSet;
+
 use reqwest::Method;
 use serde_json::Value;
 
@@ -30,6 +32,10 @@ pub struct Operation {
     pub security: Vec<String>,
     /// The schema of its JSON body.
     pub body: Option<Value>,
+    /// The names of everything that it takes: parameters, and fields of its body at any depth.
+    pub fields: BTreeSet<String>,
+    /// The statuses that it may answer with.
+    pub answers: BTreeSet<String>,
 }
 
 impl Operation {
@@ -62,11 +68,20 @@ pub async fn operations(node: &Api) -> Vec<Operation> {
             let names =
                 security.iter().filter_map(|scheme| scheme.as_object()?.keys().next().cloned());
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            let parameters = operation["parameters"].as_array().into_iter().flatten();
+            let mut fields: BTreeSet<_> = parameters
+                .filter_map(|parameter| parameter["name"].as_str().map(str::to_owned))
+                .collect();
+            let body = &operation["requestBody"];
+            collect_fields(&document, body, &mut BTreeSet::new(), &mut fields);
+            let answers = operation["responses"].as_object().into_iter().flatten();
             operations.push(Operation {
                 method,
                 template: template.clone(),
                 security: names.collect(),
                 body: schema.is_object().then(|| resolved(&document, schema)),
+                fields,
+                answers: answers.map(|(status, _)| status.clone()).collect(),
             });
         }
     }
@@ -78,6 +93,29 @@ fn resolved(document: &Value, schema: &Value) -> Value {
     match schema["$ref"].as_str() {
         Some(reference) => document.pointer(&reference[1..]).unwrap().clone(),
         None => schema.clone(),
+    }
+}
+
+/// Adds the names of all properties below a node, through its references.
+fn collect_fields(
+    document: &Value,
+    node: &Value,
+    seen: &mut BTreeSet<String>,
+    fields: &mut BTreeSet<String>,
+) {
+    for (name, value) in node.as_object().into_iter().flatten() {
+        if name == "properties" {
+            fields.extend(value.as_object().into_iter().flatten().map(|(field, _)| field.clone()));
+        }
+        if let ("$ref", Some(reference)) = (name.as_str(), value.as_str())
+            && seen.insert(reference.to_owned())
+        {
+            collect_fields(document, document.pointer(&reference[1..]).unwrap(), seen, fields);
+        }
+        collect_fields(document, value, seen, fields);
+    }
+    for item in node.as_array().into_iter().flatten() {
+        collect_fields(document, item, seen, fields);
     }
 }
 

@@ -1,16 +1,17 @@
 //! What leaves the service (rules M4, M6): every kind of message, and no personal value in any.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use customer_service::domain::event::MESSAGE_KINDS;
-use serde_json::json;
+use customer_service::domain::message::TYPES;
+use serde_json::{Value, json};
 
 use crate::email_change;
 use crate::harness::checker;
+use crate::harness::consumer::Message;
 use crate::harness::identity::{CLIENT_ID, Person};
 use crate::harness::shopper::{PASSWORD, address, home, sign_in};
-use crate::harness::{IdentityProvider, Shop, Shopper};
+use crate::harness::{Api, IdentityProvider, Shop, Shopper};
 use crate::second_factors::Guarded;
 
 const NEW_PASSWORD: &str = "seven violet umbrellas 42";
@@ -70,8 +71,10 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     checker::check(&shop.database, &consumer, &[], Duration::from_secs(20)).await;
     let received = consumer.received();
     let kinds: BTreeSet<_> = received.iter().map(|message| message.kind.as_str()).collect();
-    let all: BTreeSet<_> = MESSAGE_KINDS.iter().copied().collect();
+    let all: BTreeSet<_> = TYPES.iter().map(|known| known.kind).collect();
     assert_eq!(kinds, all, "every kind that can be written was published");
+
+    follow_the_contract(&node, &consumer.delivered()).await;
 
     let personal = [
         "Hawthorne",
@@ -94,4 +97,42 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
         }
     }
     consumer.close().await;
+}
+
+/// As a consumer would check them: by the documents that the service serves, and nothing else.
+async fn follow_the_contract(node: &Api, delivered: &[(Message, Value)]) {
+    let contract = node.get("/asyncapi.json").send().await.expect(200);
+    assert_eq!(contract.header("content-type"), "application/json");
+    let contract = contract.json();
+    assert_eq!(contract["asyncapi"], "3.0.0");
+    let exchange = &contract["channels"]["customer.created"]["bindings"]["amqp"]["exchange"];
+    assert!(exchange["name"].as_str().is_some_and(|name| name.starts_with("it.")), "{exchange}");
+    let validator = |kind: &str, part: &str| {
+        let schema = &contract["components"]["messages"][kind][part];
+        assert!(schema.is_object(), "the contract tells no {part} of {kind}");
+        // with the components that it refers to
+        let mut schema = schema.clone();
+        schema["components"] = contract["components"].clone();
+        jsonschema::draft202012::options().should_validate_formats(true).build(&schema).unwrap()
+    };
+    let mut validators = BTreeMap::new();
+    for (Message { kind, data, .. }, headers) in delivered {
+        let (of_headers, of_data) = validators
+            .entry(kind)
+            .or_insert_with(|| (validator(kind, "headers"), validator(kind, "payload")));
+        for (part, validator) in [(headers, of_headers), (data, of_data)] {
+            if let Err(error) = validator.validate(part) {
+                panic!("{kind}: {error} in {part}");
+            }
+        }
+    }
+    // The schema is where the message says, and the one of the contract.
+    for (message, headers) in delivered.iter().filter(|(message, _)| message.sequence < 4) {
+        let told = headers["cloudEvents:dataschema"].as_str().unwrap();
+        let schema = reqwest::get(told).await.unwrap();
+        assert_eq!(schema.headers()["content-type"], "application/schema+json");
+        let schema: Value = schema.json().await.unwrap();
+        assert_eq!(schema, contract["components"]["schemas"][&message.kind]);
+    }
+    node.get("/schemas/customer.unknown.json").send().await.problem(404, "not_found");
 }

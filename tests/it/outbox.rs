@@ -22,6 +22,7 @@ use crate::rabbit::{Reader, amqp_url, publisher};
 fn relay(database: &TestDatabase, rabbit: &Rabbit, dirty: &Dirty, owner: &str) -> OutboxRelay {
     let settings = Settings {
         owner: owner.to_owned(),
+        schemas: "https://shop.example/schemas".to_owned(),
         read_max: 100,
         window_max: 64,
         poll: Duration::from_millis(20),
@@ -185,7 +186,10 @@ async fn a_message_is_what_the_contract_says() {
     assert_eq!(text("cloudEvents:source"), "/customer-service");
     assert_eq!(text("cloudEvents:subject"), author.id.to_string());
     assert_eq!(text("cloudEvents:partitionkey"), author.id.to_string());
-    assert_eq!(text("cloudEvents:dataschema"), "/schemas/customer.created.json");
+    assert_eq!(
+        text("cloudEvents:dataschema"),
+        "https://shop.example/schemas/customer.created.json"
+    );
     rabbit.close().await;
 }
 

@@ -15,6 +15,7 @@ mod evidence;
 mod passkeys;
 mod path;
 mod phone_code;
+mod refresh;
 mod second_step;
 mod sign_in;
 mod social;
@@ -68,6 +69,8 @@ pub struct GateSettings {
     pub challenge_life: TimeDelta,
     /// Calls of one client address on one path, per minute (10).
     pub calls_per_minute: u32,
+    /// Exchanges of the refresh tokens of one session (30 a minute).
+    pub refreshes: Quota,
     /// Longest wait for a turn, and for a try that other nodes hold.
     pub wait: Duration,
     /// For this long after its sign-in a session stands for its owner (10 min).
@@ -96,6 +99,11 @@ impl From<&Config> for GateSettings {
             },
             challenge_life: sign_in.challenge_minutes.delta(),
             calls_per_minute: config.limits.sign_in_per_minute,
+            refreshes: Quota {
+                name: Path::Refresh.as_str(),
+                requests: config.limits.refresh_per_minute,
+                window: Duration::from_secs(60),
+            },
             wait: sign_in.wait_ms.duration(),
             recent: sign_in.recent_minutes.delta(),
             social: config.into(),
@@ -294,7 +302,10 @@ fn within<T>(
 }
 
 fn note<T>(path: Path, result: &Result<T, GateError>) {
-    let outcome = result.as_ref().map_or_else(GateError::label, |_| "passed");
+    count(path, result.as_ref().map_or_else(GateError::label, |_| "passed"));
+}
+
+fn count(path: Path, outcome: &'static str) {
     counter!("gate_passages_total", "path" => path.as_str(), "outcome" => outcome).increment(1);
 }
 

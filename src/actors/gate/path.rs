@@ -35,6 +35,8 @@ pub enum Path {
     Reauthentication,
     /// The code that was sent to a phone.
     PhoneCode,
+    /// The token that keeps a session alive, counted by session.
+    Refresh,
 }
 
 impl Path {
@@ -53,6 +55,7 @@ impl Path {
         Self::EmailChange,
         Self::EmailChangeUndo,
         Self::Reauthentication,
+        Self::Refresh,
     ];
 
     /// Its name in metrics.
@@ -72,6 +75,7 @@ impl Path {
             Self::Passkey => "passkey",
             Self::PasskeyRegistration => "passkey_registration",
             Self::PhoneCode => "phone_code",
+            Self::Refresh => "refresh",
         }
     }
 

@@ -62,6 +62,8 @@ const HOLD_MAX: Duration = Duration::from_secs(3_600);
 pub struct Settings {
     /// This node's name, shown as the owner of a group.
     pub owner: String,
+    /// Where the schemas of messages are served, without a slash at the end.
+    pub schemas: String,
     /// Rows of one read.
     pub read_max: usize,
     /// Messages in flight.
@@ -345,7 +347,7 @@ impl OutboxRelay {
     async fn launch(&mut self) -> Result<Option<PublishFault>, Trouble> {
         while let Some(row) = self.window.take() {
             let sending = self.rabbit.clone();
-            let message = outgoing(&row, self.rabbit.exchange());
+            let message = outgoing(&row, self.rabbit.exchange(), &self.settings.schemas);
             let sent = self.while_beating(async move { sending.publish(message).await }).await?;
             let result = match sent {
                 Ok(pending) => {
@@ -481,7 +483,7 @@ struct Landed {
 }
 
 /// The message as the contract describes it.
-fn outgoing(row: &db::outbox::Row, exchange: &str) -> OutgoingMessage {
+fn outgoing(row: &db::outbox::Row, exchange: &str, schemas: &str) -> OutgoingMessage {
     OutgoingMessage {
         exchange: exchange.to_owned(),
         routing_key: row.kind.clone(),
@@ -490,7 +492,7 @@ fn outgoing(row: &db::outbox::Row, exchange: &str) -> OutgoingMessage {
         time: row.occurred_at,
         subject: Some(row.customer_id.to_string()),
         sequence: Some(row.customer_sequence),
-        schema: Some(format!("/schemas/{}.json", row.kind)),
+        schema: Some(format!("{schemas}/{}.json", row.kind)),
         traceparent: row.traceparent.clone(),
         body: row.data.clone().into_bytes(),
     }

@@ -1,6 +1,6 @@
 //! What the audit trail keeps of each event: ids, kinds and names, never a value.
 
-use super::{Event, Trace, consents};
+use super::{Event, Trace};
 use serde_json::json;
 
 impl Event {
@@ -11,7 +11,7 @@ impl Event {
         let trace = |action, data| Some(Trace { action, data });
         match self {
             Self::Created(created) => {
-                trace("customer.created", json!({ "source": created.source.as_str() }))
+                trace("customer.created", json!({ "source": created.source }))
             }
             Self::CustomerUpdated { customer, changed } => trace(
                 "customer.updated",
@@ -42,7 +42,7 @@ impl Event {
                 json!({ "text_message_id": text.id, "kind": text.body.kind() }),
             ),
             Self::EmailChanged { cause, .. } => {
-                trace("customer.email_changed", json!({ "cause": cause.as_str() }))
+                trace("customer.email_changed", json!({ "cause": cause }))
             }
             Self::StatusChanged { from, to, reason, .. } => trace(
                 "customer.status_changed",
@@ -72,7 +72,7 @@ impl Event {
             Self::PasswordRehashed { .. } => trace("password.rehashed", json!({})),
             Self::PasswordChosen { .. } => trace("password.chosen", json!({})),
             Self::PasswordChanged { cause, .. } => {
-                trace("customer.password_changed", json!({ "cause": cause.as_str() }))
+                trace("customer.password_changed", json!({ "cause": cause }))
             }
             Self::DeviceRemembered(device) => {
                 trace("device.remembered", json!({ "device_id": device.id }))
@@ -138,7 +138,12 @@ impl Event {
             Self::PasskeySuspected { id } => {
                 trace("passkey.suspected", json!({ "passkey_id": id }))
             }
-            Self::Consent(entry) => trace(consents::kind(entry), consents::noted(entry)),
+            Self::Consent(entry) => trace(
+                if entry.granted { "consent.granted" } else { "consent.withdrawn" },
+                json!({ "purpose": entry.purpose, "channel": entry.channel,
+                        "text_version": entry.text_version, "source": entry.source,
+                        "entry": entry.number }),
+            ),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }

@@ -33,7 +33,7 @@ pub struct Consumer {
     url: String,
     exchange: String,
     queue: String,
-    received: Arc<Mutex<Vec<Message>>>,
+    received: Arc<Mutex<Vec<(Message, Value)>>>,
     reading: JoinHandle<()>,
 }
 
@@ -63,6 +63,11 @@ impl Consumer {
 
     /// Every delivery so far, duplicates included, in order of arrival.
     pub fn received(&self) -> Vec<Message> {
+        self.delivered().into_iter().map(|(message, _)| message).collect()
+    }
+
+    /// The same with their headers, as JSON.
+    pub fn delivered(&self) -> Vec<(Message, Value)> {
         self.received.lock().unwrap().clone()
     }
 
@@ -119,14 +124,18 @@ async fn connect(url: &str, exchange: &str, queue: &str) -> lapin::Result<(Conne
     Ok((connection, channel))
 }
 
-async fn read(channel: &Channel, queue: &str, received: &Mutex<Vec<Message>>) -> lapin::Result<()> {
+async fn read(
+    channel: &Channel,
+    queue: &str,
+    received: &Mutex<Vec<(Message, Value)>>,
+) -> lapin::Result<()> {
     channel.basic_qos(200, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
     let mut deliveries =
         channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
     while let Some(delivery) = deliveries.next().await {
         let delivery = delivery?;
-        received.lock().unwrap().push(message(&delivery));
+        received.lock().unwrap().push((message(&delivery), headers(&delivery)));
         delivery.ack(BasicAckOptions::default()).await?;
     }
     Ok(())
@@ -154,4 +163,17 @@ fn message(delivery: &Delivery) -> Message {
     assert_eq!(*properties.delivery_mode(), Some(2), "persistent");
     let data = serde_json::from_slice(&delivery.data).expect("the body is JSON");
     Message { id, kind, customer_id, sequence, data }
+}
+
+fn headers(delivery: &Delivery) -> Value {
+    let headers = delivery.properties.headers().clone().unwrap_or_default();
+    let headers = headers.inner().iter().map(|(name, value)| {
+        let value = match value {
+            AMQPValue::LongString(text) => Value::from(text.to_string()),
+            AMQPValue::LongLongInt(number) => Value::from(*number),
+            other => panic!("{name} is {other:?}"),
+        };
+        (name.to_string(), value)
+    });
+    headers.collect()
 }

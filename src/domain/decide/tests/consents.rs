@@ -56,6 +56,30 @@ pub(super) fn some(a: u8, b: u8) -> Command {
     Command::Consent(Box::new(command))
 }
 
+/// Of every channel and source, granted and withdrawn.
+pub(super) fn entries_of_all_kinds() -> Vec<Event> {
+    let all = Channel::ALL.into_iter().flat_map(|channel| Source::ALL.map(|s| (channel, s)));
+    all.flat_map(|(channel, source)| {
+        let read = Some(Locale::parse("vi-VN").unwrap());
+        [(read, true), (None, true), (None, false)]
+            .map(|(locale, granted)| (channel, source, locale, granted))
+    })
+    .map(|(channel, source, locale, granted)| {
+        Event::Consent(Box::new(Entry {
+            number: 1,
+            purpose: purpose("web-push_2"),
+            channel,
+            granted,
+            text_version: granted.then(|| version("2026-11.b")),
+            locale,
+            source,
+            reference: Some(Reference::parse("Zreference").unwrap()),
+            at: at(1),
+        }))
+    })
+    .collect()
+}
+
 fn entries(then: &Then) -> Vec<&Entry> {
     let consents = then.events().iter().filter_map(|event| match event {
         Event::Consent(entry) => Some(&**entry),

@@ -6,6 +6,7 @@ mod consents;
 mod email_change;
 mod identities;
 mod lifecycle;
+mod messages;
 mod passkeys;
 mod passwords;
 mod people;
@@ -23,7 +24,7 @@ use crate::domain::consent::{
     Channel as ConsentChannel, MarketingTerms, MarketingWish, TextVersion,
 };
 use crate::domain::credential::PasswordHash;
-use crate::domain::customer::{CustomerType, GroupCode, Tags};
+use crate::domain::customer::{Customer, CustomerType, GroupCode, Tags};
 use crate::domain::decide::{Decision, decide};
 use crate::domain::email::EmailAddress;
 use crate::domain::event::Event;
@@ -114,7 +115,7 @@ impl Then {
     #[track_caller]
     fn messages(&self) -> Vec<(&'static str, Value)> {
         let messages = self.events().iter().filter_map(|event| event.message(customer_id()));
-        messages.map(|message| (message.kind, message.data)).collect()
+        messages.map(|message| (message.kind(), message.data())).collect()
     }
 
     /// No event, so nothing is saved and nobody is told.

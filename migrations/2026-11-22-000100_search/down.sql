@@ -1,0 +1,10 @@
+DROP INDEX customers_group;
+CREATE INDEX customers_group ON customers (group_code);
+DROP INDEX customers_status;
+DROP INDEX customers_tags;
+DROP INDEX customers_phone;
+DROP INDEX customers_search;
+ALTER TABLE customers DROP COLUMN search_text;
+DROP FUNCTION folded(text);
+DROP EXTENSION pg_trgm;
+DROP EXTENSION unaccent;

@@ -1,0 +1,183 @@
+//! Finding customers: what staff's list may be asked for, newest first, page by page.
+//!
+//! Words are compared in the folded form that the column `search_text` holds (without accents and
+//! case), by its index of trigrams. How many customers a word finds decides whether that index or
+//! reading newest first is the faster way; therefore such a query is planned anew each time, with
+//! its words in view, and never kept as a prepared statement whose plan would have to fit them all.
+
+use super::Connection;
+use super::customers::CustomerRow;
+use super::schema::{customer_identifiers, customers};
+use crate::domain::customer::Customer;
+use crate::domain::status::Status;
+use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Bool, Text};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+/// A word to look for in names and e-mail addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// As it was asked for, in any case and with or without accents; not empty.
+    pub text: String,
+    /// Anywhere, and not only where a name or the address begins.
+    pub anywhere: bool,
+}
+
+impl Word {
+    /// The pattern of `LIKE` that finds it in `search_text` once it is folded.
+    fn pattern(&self) -> String {
+        let mut pattern = String::with_capacity(self.text.len() + 3);
+        // In the column each word follows a space.
+        pattern.push_str(if self.anywhere { "%" } else { "% " });
+        for character in self.text.chars() {
+            if matches!(character, '\\' | '%' | '_') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push('%');
+        pattern
+    }
+}
+
+/// What the list may be asked for; every condition must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub words: Vec<Word>,
+    /// Canonical.
+    pub email: Option<String>,
+    /// E.164.
+    pub phone: Option<String>,
+    pub status: Option<Status>,
+    pub group: Option<String>,
+    pub tag: Option<String>,
+    /// Created then or later.
+    pub created_from: Option<DateTime<Utc>>,
+    /// Created before.
+    pub created_to: Option<DateTime<Utc>>,
+}
+
+/// A page of living customers, newest first, after the given position (creation time and id).
+///
+/// # Errors
+/// Those of the query.
+pub async fn page(
+    mut conn: &Connection,
+    filter: &Filter,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    limit: i64,
+) -> QueryResult<Vec<Customer>> {
+    let rows: Vec<CustomerRow> = query(filter, after, limit).load(&mut conn).await?;
+    rows.into_iter().map(Customer::try_from).collect()
+}
+
+/// How PostgreSQL would answer [`page`] now, line by line: for tests that look for an index.
+///
+/// # Errors
+/// Those of the query.
+pub async fn plan(
+    mut conn: &Connection,
+    filter: &Filter,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    limit: i64,
+) -> QueryResult<Vec<String>> {
+    Explained(query(filter, after, limit)).load(&mut conn).await
+}
+
+/// `EXPLAIN` before a query.
+#[derive(QueryId)]
+struct Explained<Q>(Q);
+
+impl<Q> Query for Explained<Q> {
+    type SqlType = Text;
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explained<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("EXPLAIN ");
+        self.0.walk_ast(out.reborrow())
+    }
+}
+
+type Page<'a> = diesel::helper_types::IntoBoxed<
+    'a,
+    diesel::helper_types::Select<customers::table, diesel::helper_types::AsSelect<CustomerRow, Pg>>,
+    Pg,
+>;
+
+fn query(filter: &Filter, after: Option<(DateTime<Utc>, Uuid)>, limit: i64) -> Page<'static> {
+    let mut query = customers::table
+        .select(CustomerRow::as_select())
+        .into_boxed()
+        .filter(customers::deleted_at.is_null())
+        .order((customers::created_at.desc(), customers::id.desc()))
+        .limit(limit);
+    for word in &filter.words {
+        // A literal is never kept as a prepared statement: see above.
+        let folded = sql::<Bool>("customers.search_text LIKE folded(");
+        query = query.filter(folded.bind::<Text, _>(word.pattern()).sql(")"));
+    }
+    if let Some(email) = &filter.email {
+        let owner = customer_identifiers::table
+            .filter(customer_identifiers::kind.eq("email"))
+            .filter(customer_identifiers::value.eq(email.clone()))
+            .filter(customer_identifiers::held_until.is_null())
+            .select(customer_identifiers::customer_id);
+        query = query.filter(customers::id.eq_any(owner));
+    }
+    if let Some(phone) = &filter.phone {
+        query = query.filter(customers::phone.eq(phone.clone()));
+    }
+    if let Some(status) = filter.status {
+        query = query.filter(customers::status.eq(status.as_str()));
+    }
+    if let Some(group) = &filter.group {
+        query = query.filter(customers::group_code.eq(group.clone()));
+    }
+    if let Some(tag) = &filter.tag {
+        // Likewise: some tags are on every customer, some on one.
+        let tagged = sql::<Bool>("customers.tags @> ARRAY[");
+        query = query.filter(tagged.bind::<Text, _>(tag.clone()).sql("]"));
+    }
+    if let Some(from) = filter.created_from {
+        query = query.filter(customers::created_at.ge(from));
+    }
+    if let Some(to) = filter.created_to {
+        query = query.filter(customers::created_at.lt(to));
+    }
+    if let Some((created_at, id)) = after {
+        let before = customers::created_at
+            .lt(created_at)
+            .or(customers::created_at.eq(created_at).and(customers::id.lt(id)));
+        query = query.filter(customers::created_at.le(created_at)).filter(before);
+    }
+    query
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_looked_for_as_it_is_written_whatever_it_holds() {
+        let pattern = |text: &str, anywhere| Word { text: text.to_owned(), anywhere }.pattern();
+        assert_eq!(pattern("nguy", false), "% nguy%");
+        assert_eq!(pattern("guy", true), "%guy%");
+        assert_eq!(pattern(r"100%_\", true), r"%100\%\_\\%");
+    }
+
+    #[test]
+    fn the_words_are_values_and_the_plan_is_made_for_them() {
+        let word = |text: &str| Word { text: text.to_owned(), anywhere: false };
+        let filter = Filter { words: vec![word("o'neill"), word("anna")], ..Filter::default() };
+        let shown = diesel::debug_query::<Pg, _>(&query(&filter, None, 26)).to_string();
+        let (text, values) = shown.split_once(" -- binds: ").unwrap();
+        assert!(!text.contains("neill") && values.contains("% o'neill%"), "{shown}");
+        assert_eq!(text.matches("search_text LIKE folded($").count(), 2);
+    }
+}
