@@ -389,6 +389,89 @@ fn every_path_through_the_gate_is_in_its_list() {
     nothing_found(&findings);
 }
 
+/// The full names of all tests: `sign_in::…` of `tests/it/sign_in.rs`, else by module.
+fn tests_by_name() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for source in sources("src").iter().chain(&sources("tests")) {
+        let path = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
+        let module = ["src/", "tests/it/", "tests/"].iter().find_map(|at| path.strip_prefix(at));
+        let module = module.unwrap_or(path).replace('/', "::");
+        let mut is_test = false;
+        for line in source.text.lines() {
+            let code = line.trim_start();
+            if code.starts_with("#[") {
+                is_test |= code.starts_with("#[test]")
+                    || code.starts_with("#[tokio::test")
+                    || code.starts_with("#[actix_web::test");
+            } else if let Some(named) = code.trim_start_matches("async ").strip_prefix("fn ") {
+                let name = named.split('(').next().unwrap_or(named);
+                // Indented in code, it stands in the file's own `mod tests`.
+                let whole = source.is_test() || source.path.starts_with("tests/");
+                let inner = if code.len() < line.len() && !whole { "tests::" } else { "" };
+                if std::mem::take(&mut is_test) {
+                    found.insert(format!("{module}::{inner}{name}"));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Sections of OWASP ASVS 5.0 that `docs/asvs.md` goes through, and how many requirements each has.
+const ASVS: &str = "2.4:2 6.1:3 6.2:12 6.3:8 6.4:6 6.5:8 6.6:4 6.7:2 6.8:4 7.1:3 7.2:4 7.3:2 7.4:5 \
+    7.5:3 7.6:2 9.1:3 9.2:4 10.1:2 10.2:3 10.3:5 10.4:16 10.5:5 10.6:2 10.7:3 11.1:4 11.2:5 11.3:5 \
+    11.4:4 11.5:2 11.6:2 11.7:2 16.1:1 16.2:5 16.3:4 16.4:3 16.5:4";
+
+#[test]
+fn the_table_of_the_asvs_is_whole_and_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/asvs.md")).expect("docs/asvs.md");
+    let mut missing: BTreeSet<String> = BTreeSet::new();
+    for section in ASVS.split_whitespace() {
+        let (section, number) = section.split_once(':').expect("section:number");
+        missing.extend((1..=number.parse().unwrap()).map(|n: u32| format!("{section}.{n}")));
+    }
+    let (all, tests) = (missing.len(), tests_by_name());
+    assert!(tests.len() > 300, "only {} tests were found", tests.len());
+    let mut findings = String::new();
+    let mut verdicts = [("met", 0), ("falls short", 0), ("front end", 0), ("not applicable", 0)];
+    for (line, row) in text.lines().enumerate() {
+        // Every other piece between backticks is code.
+        for code in row.split('`').skip(1).step_by(2) {
+            if code.contains("::") && !code.ends_with('…') && !tests.contains(code) {
+                writeln!(findings, "docs/asvs.md:{}: there is no test {code}", line + 1).unwrap();
+            }
+        }
+        let cells: Vec<&str> = row.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect();
+        let [number, _, _, verdict, proof] = cells[..] else { continue };
+        if !number.starts_with(|c: char| c.is_ascii_digit()) {
+            continue;
+        }
+        if !missing.remove(number) {
+            writeln!(findings, "docs/asvs.md: {number} is unknown, or stands twice").unwrap();
+        }
+        match verdicts.iter_mut().find(|(known, _)| verdict.split(':').next() == Some(known)) {
+            Some((_, count)) => *count += 1,
+            None => writeln!(findings, "docs/asvs.md: {number}: no verdict {verdict}").unwrap(),
+        }
+        if verdict.starts_with("met") && proof == "–" {
+            writeln!(findings, "docs/asvs.md: {number}: met, says who?").unwrap();
+        }
+    }
+    for number in missing {
+        writeln!(findings, "docs/asvs.md: {number} is missing").unwrap();
+    }
+    let [met, short, front, not] = verdicts.map(|(_, count)| count);
+    let told = format!(
+        "Of {all} requirements {met} are met, {short} fall short, {front} are the front end's, \
+         {not} are not applicable."
+    );
+    if !text.contains(&told) {
+        writeln!(findings, "docs/asvs.md: say: {told}").unwrap();
+    }
+    nothing_found(&findings);
+}
+
 #[test]
 fn documents_are_where_they_are_looked_for() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

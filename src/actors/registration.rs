@@ -339,10 +339,15 @@ pub(super) fn decoy(
 pub(super) async fn paced<T>(work: impl Future<Output = T>) -> T {
     let start = Instant::now();
     let result = work.await;
+    round_instant(start).await;
+    result
+}
+
+/// Waits until a multiple of [`PACE`] has passed since `start`.
+pub(super) async fn round_instant(start: Instant) {
     let steps = start.elapsed().as_nanos().div_ceil(PACE.as_nanos());
     let steps = u32::try_from(steps).unwrap_or(u32::MAX).max(1);
     sleep_until(start + PACE * steps).await;
-    result
 }
 
 #[cfg(test)]

@@ -35,7 +35,6 @@ use shown::{ConsentView, EntryView};
 use std::collections::BTreeSet;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
-use uuid::Uuid;
 
 pub fn routes(cfg: &mut ServiceConfig) {
     cfg.service(list).service(show).service(declare).service(ledger);

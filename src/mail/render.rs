@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
+use super::kind::Sources;
 use super::{MailFault, MailKind, Values};
 
 /// A mail ready for its envelope. The subject is one line without control characters.
@@ -40,92 +41,6 @@ impl Language {
     }
 }
 
-struct Sources {
-    subject: &'static str,
-    text: &'static str,
-    html: &'static str,
-}
-
-macro_rules! sources {
-    ($kind:literal, $language:literal) => {
-        Sources {
-            subject: include_str!(concat!("templates/", $kind, "/", $language, ".subject")),
-            text: include_str!(concat!("templates/", $kind, "/", $language, ".txt")),
-            html: include_str!(concat!("templates/", $kind, "/", $language, ".html")),
-        }
-    };
-}
-
-/// The one place that maps kinds to files.
-fn sources(kind: MailKind, language: Language) -> Sources {
-    match (kind, language) {
-        (MailKind::VerifyEmail, Language::En) => sources!("verify_email", "en"),
-        (MailKind::VerifyEmail, Language::Vi) => sources!("verify_email", "vi"),
-        (MailKind::AlreadyRegistered, Language::En) => sources!("already_registered", "en"),
-        (MailKind::AlreadyRegistered, Language::Vi) => sources!("already_registered", "vi"),
-        (MailKind::AlreadyRegisteredPending, Language::En) => {
-            sources!("already_registered_pending", "en")
-        }
-        (MailKind::AlreadyRegisteredPending, Language::Vi) => {
-            sources!("already_registered_pending", "vi")
-        }
-        (MailKind::PhoneChanged, Language::En) => sources!("phone_changed", "en"),
-        (MailKind::PhoneChanged, Language::Vi) => sources!("phone_changed", "vi"),
-        (MailKind::PhoneRemoved, Language::En) => sources!("phone_removed", "en"),
-        (MailKind::PhoneRemoved, Language::Vi) => sources!("phone_removed", "vi"),
-        (MailKind::ResetPassword, Language::En) => sources!("reset_password", "en"),
-        (MailKind::ResetPassword, Language::Vi) => sources!("reset_password", "vi"),
-        (MailKind::PasswordChanged, Language::En) => sources!("password_changed", "en"),
-        (MailKind::PasswordChanged, Language::Vi) => sources!("password_changed", "vi"),
-        (MailKind::TotpEnabled, Language::En) => sources!("totp_enabled", "en"),
-        (MailKind::TotpEnabled, Language::Vi) => sources!("totp_enabled", "vi"),
-        (MailKind::TotpRemoved, Language::En) => sources!("totp_removed", "en"),
-        (MailKind::TotpRemoved, Language::Vi) => sources!("totp_removed", "vi"),
-        (MailKind::BackupCodesRenewed, Language::En) => sources!("backup_codes_renewed", "en"),
-        (MailKind::BackupCodesRenewed, Language::Vi) => sources!("backup_codes_renewed", "vi"),
-        (MailKind::FactorsReset, Language::En) => sources!("factors_reset", "en"),
-        (MailKind::FactorsReset, Language::Vi) => sources!("factors_reset", "vi"),
-        (MailKind::SignInLocked, Language::En) => sources!("sign_in_locked", "en"),
-        (MailKind::SignInLocked, Language::Vi) => sources!("sign_in_locked", "vi"),
-        (MailKind::NewDevice, Language::En) => sources!("new_device", "en"),
-        (MailKind::NewDevice, Language::Vi) => sources!("new_device", "vi"),
-        (MailKind::SecondFactorLocked, Language::En) => sources!("second_factor_locked", "en"),
-        (MailKind::SecondFactorLocked, Language::Vi) => sources!("second_factor_locked", "vi"),
-        (MailKind::IdentityWelcome, Language::En) => sources!("identity_welcome", "en"),
-        (MailKind::IdentityWelcome, Language::Vi) => sources!("identity_welcome", "vi"),
-        (MailKind::IdentityLinked, Language::En) => sources!("identity_linked", "en"),
-        (MailKind::IdentityLinked, Language::Vi) => sources!("identity_linked", "vi"),
-        (MailKind::IdentityUnlinked, Language::En) => sources!("identity_unlinked", "en"),
-        (MailKind::IdentityUnlinked, Language::Vi) => sources!("identity_unlinked", "vi"),
-        (MailKind::ChangeEmail, Language::En) => sources!("change_email", "en"),
-        (MailKind::ChangeEmail, Language::Vi) => sources!("change_email", "vi"),
-        (MailKind::ChangeEmailTaken, Language::En) => sources!("change_email_taken", "en"),
-        (MailKind::ChangeEmailTaken, Language::Vi) => sources!("change_email_taken", "vi"),
-        (MailKind::ChangeEmailRequested, Language::En) => sources!("change_email_requested", "en"),
-        (MailKind::ChangeEmailRequested, Language::Vi) => sources!("change_email_requested", "vi"),
-        (MailKind::EmailChanged, Language::En) => sources!("email_changed", "en"),
-        (MailKind::EmailChanged, Language::Vi) => sources!("email_changed", "vi"),
-        (MailKind::EmailChangedAgain, Language::En) => sources!("email_changed_again", "en"),
-        (MailKind::EmailChangedAgain, Language::Vi) => sources!("email_changed_again", "vi"),
-        (MailKind::PasskeyAdded, Language::En) => sources!("passkey_added", "en"),
-        (MailKind::PasskeyAdded, Language::Vi) => sources!("passkey_added", "vi"),
-        (MailKind::PasskeyRemoved, Language::En) => sources!("passkey_removed", "en"),
-        (MailKind::PasskeyRemoved, Language::Vi) => sources!("passkey_removed", "vi"),
-        (MailKind::PasskeyRequired, Language::En) => sources!("passkey_required", "en"),
-        (MailKind::PasskeyRequired, Language::Vi) => sources!("passkey_required", "vi"),
-        (MailKind::PasskeyNotRequired, Language::En) => sources!("passkey_not_required", "en"),
-        (MailKind::PasskeyNotRequired, Language::Vi) => sources!("passkey_not_required", "vi"),
-        (MailKind::PasskeySuspected, Language::En) => sources!("passkey_suspected", "en"),
-        (MailKind::PasskeySuspected, Language::Vi) => sources!("passkey_suspected", "vi"),
-        (MailKind::Welcome, Language::En) => sources!("welcome", "en"),
-        (MailKind::Welcome, Language::Vi) => sources!("welcome", "vi"),
-        (MailKind::WelcomeGuide, Language::En) => sources!("welcome_guide", "en"),
-        (MailKind::WelcomeGuide, Language::Vi) => sources!("welcome_guide", "vi"),
-        (MailKind::WelcomeOffers, Language::En) => sources!("welcome_offers", "en"),
-        (MailKind::WelcomeOffers, Language::Vi) => sources!("welcome_offers", "vi"),
-    }
-}
-
 static TEMPLATES: LazyLock<Environment<'static>> =
     LazyLock::new(|| load().expect("the embedded templates parse: a test renders each of them"));
 
@@ -138,7 +53,7 @@ fn load() -> Result<Environment<'static>, minijinja::Error> {
     templates.add_template("layout.html", include_str!("templates/layout.html"))?;
     for &kind in MailKind::ALL {
         for language in Language::ALL {
-            let Sources { subject, text, html } = sources(kind, language);
+            let Sources { subject, text, html } = kind.sources(language);
             for (part, source) in [("subject", subject), ("txt", text), ("html", html)] {
                 templates.add_template_owned(template_name(kind, language, part), source)?;
             }

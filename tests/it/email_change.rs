@@ -4,29 +4,28 @@
 use chrono::TimeDelta;
 use customer_service::actors::workers::janitor::{Janitor, Settings};
 use customer_service::clock::SystemClock;
-use futures_util::future::join_all;
 use serde_json::json;
 use std::sync::Arc;
 
 use crate::harness::mailbox::Mail;
 use crate::harness::shopper::{PASSWORD, address, refresh, register, sign_in, verify};
-use crate::harness::{Answer, Api, Node, Shop, Shopper, eventually};
+use crate::harness::{Answer, Api, Shop, Shopper, eventually};
 
-async fn ask(node: &Api, shopper: &Shopper, to: &str) -> Answer {
+pub async fn ask(node: &Api, shopper: &Shopper, to: &str) -> Answer {
     let body = json!({ "new_email": to, "password": PASSWORD });
     shopper.post(node, "/v1/me/email", body).send().await
 }
 
-async fn confirm(node: &Api, token: &str) -> Answer {
+pub async fn confirm(node: &Api, token: &str) -> Answer {
     node.post("/v1/auth/email/change/confirm", json!({ "token": token })).send().await
 }
 
-async fn undo(node: &Api, token: &str) -> Answer {
+pub async fn undo(node: &Api, token: &str) -> Answer {
     node.post("/v1/auth/email/change/undo", json!({ "token": token })).send().await
 }
 
 /// The newest mail of this kind.
-async fn mail(shop: &Shop, to: &str, kind: &str) -> Mail {
+pub async fn mail(shop: &Shop, to: &str, kind: &str) -> Mail {
     let what = format!("a mail {kind} to {to}");
     eventually(&what, std::time::Duration::from_secs(20), async || {
         shop.mails_to(to).into_iter().rfind(|mail| mail.kind == kind)
@@ -279,37 +278,4 @@ async fn l5_its_owner_gets_an_address_back_at_any_time() {
     let token = mail(&shop, &first, "change_email").await.token();
     confirm(&node, &token).await.expect(204);
     assert_eq!(shown(&node, &shopper).await, first);
-}
-
-/// 64 at once, on two nodes.
-async fn at_once(nodes: &[Node], path: &str, token: &str) -> Vec<u16> {
-    let calls =
-        (0..64).map(|n| nodes[n % nodes.len()].post(path, json!({ "token": token })).send());
-    let mut statuses: Vec<_> = join_all(calls).await.iter().map(|answer| answer.status).collect();
-    statuses.sort_unstable();
-    statuses
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a8_of_64_parallel_uses_of_a_link_one_succeeds() {
-    let shop = Shop::new().await;
-    let nodes = [shop.node().await, shop.node().await];
-    let once: Vec<u16> = std::iter::once(204).chain(std::iter::repeat_n(422, 63)).collect();
-    for _ in 0..rounds() {
-        let shopper = Shopper::new(&shop, &nodes[0]).await;
-        let new = address();
-        ask(&nodes[0], &shopper, &new).await.expect(202);
-        let token = mail(&shop, &new, "change_email").await.token();
-        assert_eq!(at_once(&nodes, "/v1/auth/email/change/confirm", &token).await, once);
-        let way_back = mail(&shop, &shopper.email, "email_changed").await.token();
-        assert_eq!(at_once(&nodes, "/v1/auth/email/change/undo", &way_back).await, once);
-        let told = shop.messages(&shopper.id).await;
-        let changes = told.iter().filter(|kind| *kind == "customer.email_changed").count();
-        assert_eq!(changes, 2, "{told:?}");
-    }
-}
-
-/// A few in the usual run; `TEST_ROUNDS` for more.
-fn rounds() -> usize {
-    std::env::var("TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
 }

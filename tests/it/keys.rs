@@ -90,3 +90,11 @@ async fn the_first_groups_are_there() {
         groups::list(&connection).await.unwrap().into_iter().map(|group| group.code).collect();
     assert_eq!(codes, ["business", "individual"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_shop_has_nobody_who_could_sign_in() {
+    let test = TestDatabase::new().await;
+    for table in ["customers", "passwords", "passkeys", "staff_keys", "sessions"] {
+        assert_eq!(test.count(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
+    }
+}

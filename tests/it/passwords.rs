@@ -7,16 +7,17 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::harness::shopper::{PASSWORD, address, refresh, register, sign_in, verify};
-use crate::harness::{Answer, Api, Shop, Shopper};
+use crate::harness::{Answer, Api, Shop, Shopper, eventually};
+use crate::second_factors::{Guarded, second_step};
 
 /// Another one that every policy accepts.
-const OTHER: &str = "seven violet umbrellas 42";
+pub const OTHER: &str = "seven violet umbrellas 42";
 
-async fn forgot(api: &Api, email: &str) -> Answer {
+pub async fn forgot(api: &Api, email: &str) -> Answer {
     api.post("/v1/auth/password/forgot", json!({ "email": email })).send().await
 }
 
-async fn reset(api: &Api, token: &str, password: &str) -> Answer {
+pub async fn reset(api: &Api, token: &str, password: &str) -> Answer {
     let body = json!({ "token": token, "new_password": password });
     api.post("/v1/auth/password/reset", body).send().await
 }
@@ -79,29 +80,6 @@ async fn passwords_a12_forgot_answers_alike_for_known_and_unknown_addresses() {
         AND used_at IS NULL AND voided_at IS NULL";
     assert_eq!(shop.database.count(usable).await, 1, "a newer link voids the older ones");
     forgot(&node, "no address").await.problem(422, "validation_failed");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn passwords_a8_64_parallel_uses_of_one_link_are_one_reset() {
-    let shop = Shop::new().await;
-    let nodes = [shop.node().await, shop.node().await];
-    let shopper = Shopper::new(&shop, &nodes[0]).await;
-    forgot(&nodes[0], &shopper.email).await.expect(202);
-    let token = shop.mail_to(&shopper.email, 2).await.token();
-    let calls = (0..64).map(|number| {
-        let (node, token) = (nodes[number % 2].api(), token.clone());
-        async move { (number, reset(&node, &token, &format!("{OTHER} {number}")).await) }
-    });
-    let answers = join_all(calls).await;
-    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, a)| a.status == 204);
-    assert_eq!(won.len(), 1);
-    for (_, answer) in lost {
-        answer.problem(422, "token_invalid");
-    }
-    let messages = shop.messages(&shopper.id).await;
-    let changed = messages.iter().filter(|kind| *kind == "customer.password_changed").count();
-    assert_eq!(changed, 1, "{messages:?}");
-    sign_in(&nodes[1], &shopper.email, &format!("{OTHER} {}", won[0].0)).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -372,4 +350,24 @@ async fn passwords_a1_hashes_of_other_systems_sign_in_once_and_become_ours() {
         sign_in(&node, &shopper.email, PASSWORD).await.problem(401, "invalid_credentials");
         assert!(began.elapsed() < Duration::from_secs(4));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passwords_a6_a_password_by_mail_passes_no_second_factor() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    let guarded = Guarded::new(&shop, &node).await;
+    let email = &guarded.shopper.email;
+    forgot(&node, email).await.expect(202);
+    let mail = eventually("the link", Duration::from_secs(20), || async {
+        shop.mails_to(email).into_iter().find(|mail| mail.kind == "reset_password")
+    });
+    let answer = reset(&node, &mail.await.token(), OTHER).await.expect(204);
+    assert!(answer.body.is_empty(), "it does not sign in");
+    let asked = sign_in(&node, email, OTHER).await.expect(200).json();
+    assert_eq!(asked["status"], "mfa_required", "{asked}");
+    assert!(asked.get("access_token").is_none(), "{asked}");
+    let challenge = asked["challenge"].as_str().unwrap();
+    let entered = second_step(&node, challenge, "backup_code", &guarded.backup_codes[0]).await;
+    entered.expect(200);
 }

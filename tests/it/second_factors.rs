@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret, Totp};
 
@@ -11,28 +10,12 @@ use crate::harness::{Answer, Api, Node, Shop, Shopper, eventually};
 
 const STEP: u64 = 30;
 
-/// How often each race is run; `TEST_ROUNDS` says otherwise.
-fn rounds() -> usize {
-    std::env::var("TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
-}
-
-/// For the races: none of what they show is due to a limit of time on a busy machine.
-const WIDE: &[(&str, &str)] = &[
-    ("SIGN_IN__WAIT_MS", "15000"),
-    ("SIGN_IN__CHALLENGE_MINUTES", "60"),
-    ("HTTP__HEAD_TIMEOUT_MS", "30000"),
-    ("HTTP__BODY_TIMEOUT_MS", "20000"),
-    ("HTTP__REQUEST_TIMEOUT_MS", "30000"),
-    ("HTTP__SHUTDOWN_TIMEOUT_SECONDS", "30"),
-    ("REDIS__TIMEOUT_MS", "5000"),
-];
-
 /// An authenticator app: another implementation than the service's own.
-struct Authenticator(Totp);
+pub struct Authenticator(Totp);
 
 impl Authenticator {
     /// Takes the secret over as an app does, from the URI.
-    fn new(setup: &Value) -> Self {
+    pub fn new(setup: &Value) -> Self {
         let uri = setup["otpauth_uri"].as_str().unwrap();
         let totp = Totp::from_url(uri).unwrap();
         assert_eq!(totp.secret().to_base32(), setup["secret"].as_str().unwrap());
@@ -42,7 +25,7 @@ impl Authenticator {
     }
 
     /// The code of the step that is this many away from the present one.
-    fn code(&self, away: i64) -> String {
+    pub fn code(&self, away: i64) -> String {
         let seconds = now().checked_add_signed(away * STEP as i64).unwrap();
         self.0.generate(seconds).to_string()
     }
@@ -62,7 +45,7 @@ fn now() -> u64 {
 }
 
 /// Waits until the present step lasts for `seconds` more: what follows must not meet its end.
-async fn steady(seconds: u64) {
+pub async fn steady(seconds: u64) {
     let left = STEP - now() % STEP;
     if left < seconds {
         tokio::time::sleep(Duration::from_secs(left)).await;
@@ -72,7 +55,7 @@ async fn steady(seconds: u64) {
 /// A customer with an authenticator and backup codes. The step before the present one is used up.
 pub struct Guarded {
     pub shopper: Shopper,
-    app: Authenticator,
+    pub app: Authenticator,
     pub backup_codes: Vec<String>,
 }
 
@@ -92,7 +75,7 @@ impl Guarded {
     }
 
     /// The first step of a sign-in.
-    async fn challenge(&self, api: &Api) -> String {
+    pub async fn challenge(&self, api: &Api) -> String {
         let answer = sign_in(api, &self.shopper.email, PASSWORD).await.expect(200).json();
         assert_eq!(answer["status"], "mfa_required", "{answer}");
         answer["challenge"].as_str().unwrap().to_owned()
@@ -109,17 +92,17 @@ impl Guarded {
     }
 }
 
-fn codes(answer: &Value) -> Vec<String> {
+pub fn codes(answer: &Value) -> Vec<String> {
     let codes = answer["backup_codes"].as_array().unwrap_or_else(|| panic!("{answer}"));
     assert_eq!(codes.len(), 10);
     codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect()
 }
 
-async fn start(api: &Api, shopper: &Shopper) -> Answer {
+pub async fn start(api: &Api, shopper: &Shopper) -> Answer {
     shopper.post(api, "/v1/me/mfa/totp", json!({})).send().await
 }
 
-async fn confirm(api: &Api, shopper: &Shopper, code: &str) -> Answer {
+pub async fn confirm(api: &Api, shopper: &Shopper, code: &str) -> Answer {
     shopper.post(api, "/v1/me/mfa/totp/confirm", json!({ "code": code })).send().await
 }
 
@@ -246,95 +229,6 @@ async fn a9_a_code_may_be_one_step_early_or_late_and_no_more() {
 
 async fn pair(shop: &Shop) -> [Node; 2] {
     [shop.node().await, shop.node().await]
-}
-
-fn succeeded(answers: &[Answer]) -> usize {
-    for answer in answers {
-        assert!(matches!(answer.status, 200 | 401 | 429), "{} {}", answer.status, answer.text());
-    }
-    answers.iter().filter(|answer| answer.status == 200).count()
-}
-
-/// Not asked of the service: the races open so many sessions that the owner's own makes room.
-const CODES_LEFT: &str = "SELECT count(*) FROM backup_codes";
-
-/// Undoes what a round left behind: locks, used steps and backup codes, finished challenges.
-async fn begin_anew(shop: &Shop) {
-    shop.database.execute("DELETE FROM sign_in_throttles").await;
-    shop.database.execute("UPDATE customer_totp SET last_step = 0").await;
-    shop.database
-        .execute("INSERT INTO backup_codes SELECT * FROM all_codes ON CONFLICT DO NOTHING")
-        .await;
-    shop.database.execute("UPDATE sign_in_flows SET failures = 0, used_at = NULL").await;
-}
-
-/// A guarded customer with 64 challenges, on two nodes.
-async fn race(shop: &Shop) -> ([Node; 2], Guarded, Vec<String>) {
-    let nodes = [shop.node().await, shop.node().await];
-    let guarded = Guarded::new(shop, &nodes[0]).await;
-    shop.database.execute("CREATE TABLE all_codes AS SELECT * FROM backup_codes").await;
-    let mut challenges = Vec::new();
-    for number in 0..64 {
-        challenges.push(guarded.challenge(&nodes[number % 2]).await);
-    }
-    (nodes, guarded, challenges)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a9_64_parallel_uses_of_one_step_on_two_nodes_sign_in_once() {
-    let shop = Shop::configured(WIDE).await;
-    let (nodes, guarded, challenges) = race(&shop).await;
-    for round in 0..rounds() {
-        begin_anew(&shop).await;
-        steady(8).await;
-        let code = guarded.app.code(0);
-        let uses = challenges
-            .iter()
-            .enumerate()
-            .map(|(number, challenge)| second_step(&nodes[number % 2], challenge, "totp", &code));
-        assert_eq!(succeeded(&join_all(uses).await), 1, "round {round}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a9_64_parallel_uses_of_one_backup_code_on_two_nodes_sign_in_once() {
-    let shop = Shop::configured(WIDE).await;
-    let (nodes, guarded, challenges) = race(&shop).await;
-    for round in 0..rounds() {
-        begin_anew(&shop).await;
-        let code = &guarded.backup_codes[round % 10];
-        let uses = challenges.iter().enumerate().map(|(number, challenge)| {
-            second_step(&nodes[number % 2], challenge, "backup_code", code)
-        });
-        assert_eq!(succeeded(&join_all(uses).await), 1, "round {round}");
-        assert_eq!(shop.database.count(CODES_LEFT).await, 9);
-    }
-}
-
-/// Each use is right by itself: ten backup codes and a code of the authenticator.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a9_64_parallel_uses_of_one_challenge_on_two_nodes_sign_in_once() {
-    let shop = Shop::configured(WIDE).await;
-    let (nodes, guarded, challenges) = race(&shop).await;
-    for round in 0..rounds() {
-        begin_anew(&shop).await;
-        steady(8).await;
-        let (challenge, totp) = (&challenges[round % 64], &guarded.app.code(0));
-        let uses = (0..64).map(|number| {
-            let (node, codes) = (&nodes[number % 2], &guarded.backup_codes);
-            async move {
-                match number % 11 {
-                    10 => second_step(node, challenge, "totp", totp).await,
-                    n => second_step(node, challenge, "backup_code", &codes[n]).await,
-                }
-            }
-        });
-        assert_eq!(succeeded(&join_all(uses).await), 1, "round {round}");
-        let left = shop.database.count(CODES_LEFT).await;
-        assert!(left >= 9, "one use took {} codes", 10 - left);
-    }
-    let sessions = "SELECT count(*) FROM sessions WHERE second_factor IS NOT NULL";
-    assert_eq!(shop.database.count(sessions).await, rounds() as i64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::harness::shopper::{PASSWORD, refresh, sign_in};
@@ -69,28 +68,6 @@ async fn a7_a_grandparent_is_a_copy_even_within_the_grace() {
         let answer = refresh(&node, nonsense).await;
         assert!(matches!(answer.status, 401 | 422), "{nonsense}: {}", answer.text());
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a7_64_parallel_refreshes_with_one_token_are_one_rotation() {
-    let shop = Shop::new().await;
-    let nodes = [shop.node().await, shop.node().await];
-    let shopper = Shopper::new(&shop, &nodes[0]).await;
-    let calls = (0..64).map(|number| {
-        let (node, token) = (nodes[number % 2].api(), shopper.refresh.clone());
-        async move { refresh(&node, &token).await }
-    });
-    let mut children: Vec<_> = join_all(calls)
-        .await
-        .into_iter()
-        .map(|answer| Shopper::of("", &answer.expect(200)).refresh)
-        .collect();
-    children.dedup();
-    assert_eq!(children.len(), 1, "one child");
-    assert_eq!(shop.database.count("SELECT generation FROM sessions").await, 1);
-    let rotations = "SELECT count(*) FROM audit_entries WHERE action = 'session.refreshed'";
-    assert_eq!(shop.database.count(rotations).await, 1);
-    refresh(&nodes[0], &children[0]).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@
 
 use super::Failure;
 use crate::db::{self, idempotency::Remembered};
-use crate::domain::command::Needs;
+use crate::domain::command::{Needs, Subject};
 use crate::domain::flow::Flow;
 use crate::domain::identity::Identity;
 use crate::domain::passkey::Passkey;
@@ -52,11 +52,11 @@ impl Wanted {
         let mut needs: BTreeMap<Uuid, Needs> = BTreeMap::new();
         let mut wanted = Self::default();
         for submission in submissions {
-            if let Some(id) = submission.customer_id() {
+            if let Some(id) = asked_for(submission) {
                 let need = submission.command.needs();
                 // A session may begin on a new device, of which the owner is told in its language.
                 let need = Needs { preferences: need.preferences || need.devices, ..need };
-                let all = needs.entry(id.0).or_default();
+                let all = needs.entry(id).or_default();
                 *all = all.and(need);
             }
             wanted.buckets.extend(submission.command.buckets());
@@ -87,6 +87,16 @@ impl Wanted {
             }
         }
         wanted
+    }
+}
+
+/// Whose rows a submission asks for. A try at an identifier that nobody has asks for the rows of the
+/// customer that nobody is: the same statements as for a known one, in the same time (rule A12).
+fn asked_for(submission: &Submission) -> Option<Uuid> {
+    match submission.subject {
+        Subject::Customer(id) => Some(id.0),
+        Subject::Nobody(_) if submission.command.buckets().is_empty() => None,
+        Subject::Nobody(_) => Some(Uuid::nil()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::allowance::{Counted, Trial};
 use super::super::origin::{Origin, Trouble};
+use super::super::registration::round_instant;
 use super::super::sessions::KnownDevice;
 use super::claimed::{Try, changed_meanwhile};
 use super::second_step::Entered;
@@ -84,9 +85,21 @@ impl Gate {
             note(path, &result);
             return Counted { standing: None, result };
         }
-        let sign_in = |owes_device| self.0.sign_in(&attempt, owes_device);
+        let sign_in = |owes_device| alike(self.0.sign_in(&attempt, owes_device));
         self.pass_brake(path, attempt.trial(), sign_in).await
     }
+}
+
+/// A wrong password and a lock are answered at round instants (rule A12). The work is the same
+/// whether or not somebody has the identifier, but a customer's row takes its time to read, and a new
+/// lock is a message and a mail. A right password is answered at once.
+async fn alike<T>(work: impl Future<Output = Result<T, GateError>>) -> Result<T, GateError> {
+    let start = Instant::now();
+    let result = work.await;
+    if let Err(GateError::InvalidCredentials | GateError::Locked { .. }) = &result {
+        round_instant(start).await;
+    }
+    result
 }
 
 impl Attempt {

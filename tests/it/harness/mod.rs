@@ -2,7 +2,8 @@
 //!
 //! [`Shop`] is the surroundings (database, exchange, mail folder, keys), [`Node`] one process that
 //! serves it, [`Shopper`] a customer with its tokens, [`Consumer`] a subscriber of the messages,
-//! [`checker`] what must hold between database and subscriber whatever happened.
+//! [`checker`] what must hold between database and subscriber whatever happened, [`race`] what is
+//! used by many at once and works once.
 //! The servers are named by `TEST_DATABASE_URL`, `TEST_REDIS_URL` and `TEST_AMQP_URL`, as
 //! `make test` sets them; a test that breaks a server starts one of its own ([`servers`]), or puts a
 //! [`wire`] in front of it that can be cut.
@@ -16,6 +17,7 @@ pub mod gateway;
 pub mod identity;
 pub mod mailbox;
 pub mod node;
+pub mod race;
 pub mod servers;
 pub mod shop;
 pub mod shopper;
