@@ -119,8 +119,9 @@ impl EmailChange {
         self.0.parts.gate.pass(Path::EmailChange, origin, work).await
     }
 
-    /// Gives the customer back the address that a mailed token is about, ends every session, and
-    /// mails a link to a new password there.
+    /// Gives the customer back the address that a mailed token is about, ends every session, voids
+    /// the password and what else was added to sign in by, and mails a link to a new password
+    /// there.
     ///
     /// Refused with [`Rejection::TokenInvalid`].
     pub async fn undo(&self, token: &str, origin: &Origin) -> Counted<Result<(), GateError>> {
@@ -129,6 +130,7 @@ impl EmailChange {
                 token_hash,
                 mail_id: self.0.mail_id(),
                 reset: self.0.token(Purpose::ResetPassword, self.0.settings.reset),
+                reach: self.0.settings.change,
             }))
         });
         self.0.parts.gate.pass(Path::EmailChangeUndo, origin, work).await

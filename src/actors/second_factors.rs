@@ -6,7 +6,7 @@ use super::gate::{Evidence, Gate, GateError, Path, SignedIn};
 use super::origin::{Origin, Trouble};
 use crate::clock::Clock;
 use crate::db::{self, Database};
-use crate::domain::command::{Command, Subject};
+use crate::domain::command::{Command, SealedSecret, Subject};
 use crate::domain::outcome::Rejection;
 use crate::domain::session::SecretHash;
 use crate::domain::{Actor, CustomerId, MailId};
@@ -38,12 +38,12 @@ impl SecondFactors {
         Self(Arc::new(parts))
     }
 
-    /// Hands out a secret for an authenticator. It counts once its first code is confirmed; until
-    /// then another call replaces it. Evidence is needed where there is a second factor already.
+    /// Hands out a secret for an authenticator, to somebody who shows again who it is. It counts
+    /// once its first code is confirmed; until then another call replaces it.
     pub async fn start_totp(
         &self,
         who: SignedIn,
-        evidence: Option<Evidence>,
+        evidence: Evidence,
         origin: &Origin,
     ) -> Counted<Result<Provisioning, GateError>> {
         let (secret, sealed) = match self.fresh_secret(who.customer) {
@@ -51,13 +51,7 @@ impl SecondFactors {
             Err(trouble) => return Counted { standing: None, result: Err(trouble.into()) },
         };
         let command = move |proof| Command::StartTotp { proof, secret: sealed.clone() };
-        let gate = &self.0.gate;
-        let Counted { standing, result } = match evidence {
-            Some(evidence) => {
-                gate.prove(who, evidence, origin, move |proof| command(Some(proof))).await
-            }
-            None => gate.without_proof(who, origin, command(None)).await,
-        };
+        let Counted { standing, result } = self.0.gate.prove(who, evidence, origin, command).await;
         // Drawn only for who was let through.
         let result = match result {
             Ok(_) => self.provision(who.customer, &secret).await,
@@ -66,7 +60,7 @@ impl SecondFactors {
         Counted { standing, result }
     }
 
-    fn fresh_secret(&self, customer: CustomerId) -> Result<(TotpSecret, Vec<u8>), Trouble> {
+    fn fresh_secret(&self, customer: CustomerId) -> Result<(TotpSecret, SealedSecret), Trouble> {
         let mut random = Zeroizing::new([0; SECRET_BYTES]);
         self.0.clock.random(random.as_mut_slice());
         let secret = TotpSecret::new(*random);
@@ -74,7 +68,7 @@ impl SecondFactors {
             tracing::error!(%error, "a TOTP secret was not sealed");
             Trouble::Internal
         })?;
-        Ok((secret, sealed))
+        Ok((secret, SealedSecret(sealed)))
     }
 
     async fn provision(

@@ -11,6 +11,7 @@ mod probes;
 mod settings;
 mod shutdown;
 pub mod signing_keys;
+mod stranded;
 
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -75,6 +76,7 @@ fn database_runtime() -> anyhow::Result<Runtime> {
 async fn run(config: Arc<Config>, parts: Parts, database: Handle) -> anyhow::Result<ExitCode> {
     // Else the first signed-in requests would find no answer to whether their session lives.
     compose::know_revocations(&config, &parts, &database).await?;
+    stranded::tell(config.passkeys.rp_id.clone(), &parts.database);
     let running = compose::start(&config, parts, database)?;
     let servers = listen(&config, &running)?;
     tracing::info!(address = %config.http.bind, "serving");

@@ -17,6 +17,8 @@ impl InsertMails {
         self.step.push(mail.body.step().map(str::to_owned));
         self.locale.push(mail.locale.as_str().to_owned());
         self.nonce.push(mail.body.nonce().map(|nonce| nonce.to_vec()));
+        let codes_left = mail.body.codes_left();
+        self.codes_left.push(codes_left.map(|left| i16::try_from(left).unwrap_or(i16::MAX)));
         self.created_at.push(mail.body.due_at().unwrap_or(created_at));
     }
 }

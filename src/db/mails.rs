@@ -9,7 +9,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{
-    BigInt, Bool, Bytea, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+    BigInt, Bool, Bytea, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -22,6 +22,8 @@ pub struct DueMail {
     pub locale: String,
     /// What the token of its link is derived from.
     pub nonce: Option<Vec<u8>>,
+    /// Backup codes left, in the mail that tells of one.
+    pub codes_left: Option<i16>,
     pub created_at: DateTime<Utc>,
     /// Failed tries so far.
     pub tries: i32,
@@ -67,7 +69,7 @@ impl QueryFragment<Pg> for Claim {
         out.push_bind_param::<BigInt, _>(&self.limit)?;
         out.push_sql(
             " FOR UPDATE SKIP LOCKED) AS due WHERE m.id = due.id \
-             RETURNING m.id, m.kind, m.locale, m.nonce, m.created_at, m.tries, \
+             RETURNING m.id, m.kind, m.locale, m.nonce, m.codes_left, m.created_at, m.tries, \
              (SELECT coalesce(m.address, c.email) FROM customers AS c WHERE c.id = m.customer_id \
              AND c.deleted_at IS NULL AND c.status <> 'erased'), m.step, \
              m.step IS NOT NULL AND EXISTS (SELECT FROM customers AS c WHERE c.id = m.customer_id \
@@ -85,6 +87,7 @@ impl Query for Claim {
         Text,
         Text,
         Nullable<Bytea>,
+        Nullable<SmallInt>,
         Timestamptz,
         Integer,
         Nullable<Text>,

@@ -8,6 +8,7 @@ use crate::domain::text::Label;
 use crate::domain::{CustomerId, PasskeyId};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use uuid::Uuid;
@@ -125,6 +126,47 @@ pub async fn list(
         .await?;
     let passkey = |row| <(CustomerId, Passkey)>::try_from(row).map(|(_, passkey)| passkey);
     rows.into_iter().map(passkey).collect()
+}
+
+/// Customers whose passkeys no browser offers any more, because the shop's domain for passkeys is
+/// another one now, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
+pub struct Stranded {
+    /// Who has neither a usable passkey nor a password nor a linked account: the way back is a new
+    /// password by mail.
+    #[diesel(sql_type = BigInt)]
+    pub without_way_in: i64,
+    /// Who is asked for a passkey after the password and has nothing else to answer with: the way
+    /// back is staff, who takes the factor away.
+    #[diesel(sql_type = BigInt)]
+    pub without_second_factor: i64,
+}
+
+/// Counts them; `rp_id` is the shop's domain for passkeys. A look at every passkey, once a start.
+///
+/// # Errors
+/// Those of the query.
+pub async fn stranded(mut conn: &Connection, rp_id: Option<&str>) -> QueryResult<Stranded> {
+    diesel::sql_query(
+        "WITH owners AS (SELECT customer_id, \
+         bool_or($1 IS NULL OR credential ->> 'rp_id' <> $1) AS hit, \
+         bool_or($1 IS NOT NULL AND coalesce(credential ->> 'rp_id', $1) = $1) AS usable, \
+         bool_or(second_factor) AS asked FROM passkeys GROUP BY customer_id), \
+         lost AS (SELECT o.customer_id, o.asked FROM owners AS o JOIN customers AS c \
+         ON c.id = o.customer_id AND c.deleted_at IS NULL AND c.status <> 'erased' \
+         WHERE o.hit AND NOT o.usable) \
+         SELECT count(*) FILTER (WHERE \
+         NOT EXISTS (SELECT FROM passwords AS p WHERE p.customer_id = l.customer_id) \
+         AND NOT EXISTS (SELECT FROM identities AS i WHERE i.customer_id = l.customer_id)) \
+         AS without_way_in, \
+         count(*) FILTER (WHERE l.asked AND NOT EXISTS (SELECT FROM customer_totp AS t \
+         WHERE t.customer_id = l.customer_id AND t.confirmed_at IS NOT NULL) \
+         AND NOT EXISTS (SELECT FROM backup_codes AS b WHERE b.customer_id = l.customer_id)) \
+         AS without_second_factor FROM lost AS l",
+    )
+    .bind::<Nullable<Text>, _>(rp_id)
+    .get_result(&mut conn)
+    .await
 }
 
 impl SavePasskeys {

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use super::schema::passwords;
-use super::statements::SavePasswords;
+use super::statements::{DeletePasswords, SavePasswords};
 use crate::domain::CustomerId;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -36,6 +36,12 @@ pub async fn find(mut conn: &Connection, customer: CustomerId) -> QueryResult<Op
         .first(&mut conn)
         .await
         .optional()
+}
+
+impl DeletePasswords {
+    pub fn push(&mut self, customer: CustomerId) {
+        self.customer_id.push(customer.0);
+    }
 }
 
 impl SavePasswords {

@@ -68,6 +68,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Codes that stand in for a lost second factor, each good once; a used one is deleted (rule A9).
+    backup_codes (customer_id, code_hash) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// Keyed hash of the code and its owner.
+        code_hash -> Bytea,
+        /// When its set was issued.
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// The ledger of consents: each grant and each withdrawal, never changed; a trigger refuses UPDATE, DELETE and TRUNCATE, but for the erasure of one customer (see consent_entries_stay).
     consent_entries (customer_id, number) {
         /// Whose.
@@ -120,18 +132,6 @@ diesel::table! {
         number -> Int8,
         /// The entry's instant.
         decided_at -> Timestamptz,
-    }
-}
-
-diesel::table! {
-    /// Codes that stand in for a lost second factor, each good once; a used one is deleted (rule A9).
-    backup_codes (customer_id, code_hash) {
-        /// Whose.
-        customer_id -> Uuid,
-        /// Keyed hash of the code and its owner.
-        code_hash -> Bytea,
-        /// When its set was issued.
-        created_at -> Timestamptz,
     }
 }
 
@@ -352,6 +352,8 @@ diesel::table! {
         given_up_at -> Nullable<Timestamptz>,
         /// Where to, when not to the customer's own address; forgotten once the mail is sent or given up.
         address -> Nullable<Text>,
+        /// How many backup codes are left, in the mail that tells of one.
+        codes_left -> Nullable<Int2>,
         /// Which mail of the welcome series it is; each customer gets each once.
         step -> Nullable<Text>,
     }
@@ -636,9 +638,9 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(
     addresses,
     audit_entries,
+    backup_codes,
     consent_entries,
     consents,
-    backup_codes,
     customer_groups,
     customer_identifiers,
     customer_preferences,

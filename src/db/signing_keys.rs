@@ -13,7 +13,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl};
 const LOCK: i64 = 0x6375_7374_6b65_7931;
 
 /// A key as stored; its private half is sealed.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[derive(Clone, PartialEq, Eq, Queryable, Selectable, Insertable)]
 #[diesel(table_name = signing_keys, check_for_backend(diesel::pg::Pg))]
 // So that the statement is a fixed text and cached.
 #[diesel(treat_none_as_default_value = false)]
@@ -29,6 +29,18 @@ pub struct StoredKey {
     pub retired_at: Option<DateTime<Utc>>,
     /// From here on nothing that it signed counts.
     pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Printed without the key, though it is sealed.
+impl std::fmt::Debug for StoredKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredKey")
+            .field("kid", &self.kid)
+            .field("signs_from", &self.signs_from)
+            .field("retired_at", &self.retired_at)
+            .field("revoked_at", &self.revoked_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What became of the wish to put a key behind the last one.

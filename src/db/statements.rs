@@ -273,6 +273,14 @@ bulk! {
         changed_at: Timestamptz = DateTime<Utc>,
     }
 
+    /// A password that is void: nobody signs in by it.
+    DeletePasswords [
+        "DELETE FROM passwords WHERE customer_id = ANY (",
+        ")"
+    ] {
+        customer_id: SqlUuid = Uuid,
+    }
+
     SaveAddresses [
         "INSERT INTO addresses (id, customer_id, label, recipient, company, line1, line2, city, region, postal_code, \
          country, phone, default_shipping, default_billing, created_at, updated_at, last_used_at, version) \
@@ -477,9 +485,9 @@ bulk! {
 
     /// A step of a series that a customer had is not written again.
     InsertMails [
-        "INSERT INTO mails (id, customer_id, address, kind, step, locale, nonce, created_at, due_at) \
-         SELECT id, customer_id, address, kind, step, locale, nonce, created_at, created_at FROM unnest(",
-        ") AS u (id, customer_id, address, kind, step, locale, nonce, created_at) \
+        "INSERT INTO mails (id, customer_id, address, kind, step, locale, nonce, codes_left, created_at, due_at) \
+         SELECT id, customer_id, address, kind, step, locale, nonce, codes_left, created_at, created_at FROM unnest(",
+        ") AS u (id, customer_id, address, kind, step, locale, nonce, codes_left, created_at) \
          ON CONFLICT (customer_id, step) WHERE step IS NOT NULL DO NOTHING"
     ] {
         id: SqlUuid = Uuid,
@@ -489,6 +497,7 @@ bulk! {
         step: Nullable<Text> = Option<String>,
         locale: Text = String,
         nonce: Nullable<Bytea> = Option<Vec<u8>>,
+        codes_left: Nullable<SmallInt> = Option<i16>,
         created_at: Timestamptz = DateTime<Utc>,
     }
 

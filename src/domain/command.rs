@@ -112,7 +112,7 @@ impl<T: Clone> Change<T> {
 }
 
 /// The parts of a session that are made before it is decided on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FreshSession {
     pub id: SessionId,
     pub refresh_hash: SecretHash,
@@ -175,11 +175,10 @@ pub enum Command {
     SignIn(Box<SignIn>),
     /// The second step of a sign-in.
     AnswerChallenge(Box<AnswerChallenge>),
-    /// Hands out an authenticator. The proof is needed where there is a second factor already.
+    /// Hands out an authenticator.
     StartTotp {
-        proof: Option<Proof>,
-        /// Sealed.
-        secret: Vec<u8>,
+        proof: Proof,
+        secret: SealedSecret,
     },
     /// The first code of the authenticator that was handed out.
     ConfirmTotp {
@@ -205,6 +204,12 @@ pub enum Command {
     RegisterByIdentity(Box<RegisterByIdentity>),
     /// Somebody whom a provider vouches for, and who may be this customer.
     SignInByIdentity(Box<SignInByIdentity>),
+    /// Begins the linking of an account, by its owner.
+    BeginLinking {
+        proof: Proof,
+        flow: Box<Flow>,
+    },
+    /// Finishes it; the flow was taken before.
     LinkIdentity {
         account: Box<Account>,
         mail_id: MailId,
@@ -382,6 +387,10 @@ pub struct SignIn {
     pub challenge: Option<FreshChallenge>,
 }
 
+/// The secret of an authenticator, sealed.
+#[derive(Clone)]
+pub struct SealedSecret(pub Vec<u8>);
+
 /// A challenge about to be made: the flow that a second step finishes.
 #[derive(Clone)]
 pub struct FreshChallenge {
@@ -510,7 +519,7 @@ never_printed!(
     PreferencesChange,
     AddressChange
 );
-never_printed!(RegisterByIdentity, SignInByIdentity);
+never_printed!(RegisterByIdentity, SignInByIdentity, FreshSession, SealedSecret);
 
 /// A postal code checked against the country it goes with.
 ///

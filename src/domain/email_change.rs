@@ -6,6 +6,7 @@ use super::ids::MailId;
 use super::proof::Proof;
 use super::session::SecretHash;
 use super::token::FreshToken;
+use chrono::TimeDelta;
 
 /// Another address for who is signed in; it takes effect when it is confirmed.
 #[derive(Debug, Clone)]
@@ -49,6 +50,9 @@ pub struct UndoEmailChange {
     pub mail_id: MailId,
     /// The link to a new password.
     pub reset: FreshToken,
+    /// How long before its confirmation the change may have begun: the life of the link that
+    /// confirmed it.
+    pub reach: TimeDelta,
 }
 
 impl RequestEmailChange {
@@ -68,6 +72,14 @@ impl ConfirmEmailChange {
 impl UndoEmailChange {
     /// What deciding reads.
     pub fn needs() -> Needs {
-        Needs { sessions: true, devices: true, ..ConfirmEmailChange::needs() }
+        Needs {
+            password: true,
+            sessions: true,
+            devices: true,
+            factors: true,
+            passkeys: true,
+            identities: true,
+            ..ConfirmEmailChange::needs()
+        }
     }
 }

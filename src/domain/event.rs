@@ -177,6 +177,8 @@ pub enum Event {
         hash: PasswordHash,
         cause: PasswordCause,
     },
+    /// The password may be a thief's: there is none until its owner chooses one by a mailed link.
+    PasswordVoided,
     DeviceRemembered(Box<Device>),
     DeviceForgotten {
         id: DeviceId,
@@ -240,13 +242,23 @@ pub enum Event {
     },
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Created {
     pub customer: Customer,
     pub profile: Profile,
     pub preferences: Preferences,
     pub password_hash: Option<String>,
     pub source: Source,
+}
+
+/// Printed without the hash.
+impl std::fmt::Debug for Created {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Created")
+            .field("customer", &self.customer)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a password came to be another one.
@@ -257,6 +269,8 @@ pub enum PasswordCause {
     Reset,
     /// By its owner, signed in.
     Change,
+    /// None at present: the old one may be a thief's.
+    Voided,
 }
 
 /// By which door a customer came in.

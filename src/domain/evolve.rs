@@ -129,6 +129,7 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::PasswordChanged { hash, .. } => {
             state.password_hash = Some(hash.as_str().to_owned())
         }
+        Event::PasswordVoided => state.password_hash = None,
         Event::DeviceRemembered(device) => {
             state.devices.insert(device.id, (**device).clone());
         }

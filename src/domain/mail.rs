@@ -9,7 +9,7 @@ use super::welcome::WelcomeMail;
 use chrono::{DateTime, Utc};
 
 /// Which mail, with what only that mail needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum MailBody {
     /// Confirm your address, with the link's token.
     VerifyEmail {
@@ -35,6 +35,10 @@ pub enum MailBody {
     TotpEnabled,
     TotpRemoved,
     BackupCodesRenewed,
+    /// A backup code was used, wherever one is asked for.
+    BackupCodeUsed {
+        left: usize,
+    },
     /// Staff took all second factors away.
     FactorsReset,
     /// Too many wrong codes.
@@ -63,6 +67,11 @@ pub enum MailBody {
     },
     /// The same, where an older address has the link.
     EmailChangedAgain,
+    /// To the old address, which is the customer's again: choose another password, with the link's
+    /// token.
+    EmailChangeUndone {
+        nonce: [u8; 32],
+    },
     PasskeyAdded,
     PasskeyRemoved,
     /// From now on a passkey is asked for after the password.
@@ -73,6 +82,13 @@ pub enum MailBody {
     PasskeySuspected,
     /// A step of the welcome series.
     Welcome(WelcomeMail),
+}
+
+/// Printed by its name alone: the token of its link is derived from the rest.
+impl std::fmt::Debug for MailBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.kind())
+    }
 }
 
 impl MailBody {
@@ -89,6 +105,7 @@ impl MailBody {
             Self::TotpEnabled => "totp_enabled",
             Self::TotpRemoved => "totp_removed",
             Self::BackupCodesRenewed => "backup_codes_renewed",
+            Self::BackupCodeUsed { .. } => "backup_code_used",
             Self::FactorsReset => "factors_reset",
             Self::SecondFactorLocked => "second_factor_locked",
             Self::SignInLocked => "sign_in_locked",
@@ -101,6 +118,7 @@ impl MailBody {
             Self::ChangeEmailRequested => "change_email_requested",
             Self::EmailChanged { .. } => "email_changed",
             Self::EmailChangedAgain => "email_changed_again",
+            Self::EmailChangeUndone { .. } => "email_change_undone",
             Self::PasskeyAdded => "passkey_added",
             Self::PasskeyRemoved => "passkey_removed",
             Self::PasskeyRequired => "passkey_required",
@@ -117,7 +135,8 @@ impl MailBody {
             | Self::AlreadyRegisteredPending { nonce }
             | Self::ResetPassword { nonce }
             | Self::ChangeEmail { nonce }
-            | Self::EmailChanged { nonce } => Some(*nonce),
+            | Self::EmailChanged { nonce }
+            | Self::EmailChangeUndone { nonce } => Some(*nonce),
             Self::AlreadyRegistered
             | Self::PhoneChanged
             | Self::PhoneRemoved
@@ -125,6 +144,7 @@ impl MailBody {
             | Self::TotpEnabled
             | Self::TotpRemoved
             | Self::BackupCodesRenewed
+            | Self::BackupCodeUsed { .. }
             | Self::FactorsReset
             | Self::SignInLocked
             | Self::NewDevice
@@ -156,6 +176,14 @@ impl MailBody {
     pub fn due_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Welcome(mail) => Some(mail.due_at),
+            _ => None,
+        }
+    }
+
+    /// How many backup codes are left, in the mail that tells of one.
+    pub fn codes_left(&self) -> Option<usize> {
+        match self {
+            Self::BackupCodeUsed { left } => Some(*left),
             _ => None,
         }
     }

@@ -21,8 +21,8 @@ pub enum Proof {
     PhoneCode { guard: Guard, hash: SecretHash },
     /// A code of the customer's authenticator.
     Totp { guard: Guard, shown: ShownCode },
-    /// A backup code, by its hash.
-    BackupCode { guard: Guard, hash: SecretHash },
+    /// A backup code, by its hash. The mail tells its owner that it was used.
+    BackupCode { guard: Guard, hash: SecretHash, mail_id: MailId },
     /// A passkey's signature. `None`: it was found to be untrue. The mail is for an owner whose
     /// passkey may have been copied.
     Passkey { guard: Guard, shown: Option<Asserted>, mail_id: MailId },
@@ -57,7 +57,8 @@ impl Proof {
         match self {
             Self::Password { .. } => Needs { password: true, ..none },
             Self::PhoneCode { .. } => Needs { phone_confirmation: true, ..none },
-            Self::Totp { .. } | Self::BackupCode { .. } => Needs { factors: true, ..none },
+            Self::Totp { .. } => Needs { factors: true, ..none },
+            Self::BackupCode { .. } => Needs { factors: true, preferences: true, ..none },
             Self::Passkey { .. } => Needs { passkeys: true, preferences: true, ..none },
             Self::RecentSession { .. } => Needs { sessions: true, ..none },
         }

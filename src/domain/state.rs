@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 /// What `decide` looks at and `evolve` changes. A part that no command of the batch needs is
 /// empty; saving compares with what was loaded, so an unloaded part is never written.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct State {
     /// `None`: there is no such customer, or it was deleted.
     pub customer: Option<Customer>,
@@ -51,6 +51,30 @@ pub struct State {
     pub throttles: BTreeMap<Bucket, Throttle>,
     /// The flow that the command at hand names, or begins; lent likewise.
     pub flow: Option<Flow>,
+}
+
+/// Holds secrets and hashes of them: printed without.
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("customer", &self.customer)
+            .field("profile", &self.profile)
+            .field("preferences", &self.preferences)
+            .field("has_password", &self.password_hash.is_some())
+            .field("addresses", &self.addresses)
+            .field("sessions", &self.sessions)
+            .field("devices", &self.devices)
+            .field("tokens", &self.tokens.values())
+            .field("phone_confirmation", &self.phone_confirmation)
+            .field("passkeys", &self.passkeys)
+            .field("handles", &self.handles)
+            .field("totp", &self.totp)
+            .field("backup_codes", &self.backup_codes.len())
+            .field("identities", &self.identities)
+            .field("throttles", &self.throttles.values())
+            .field("flow", &self.flow)
+            .finish()
+    }
 }
 
 impl State {

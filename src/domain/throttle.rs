@@ -180,6 +180,11 @@ impl Throttle {
         Self { claims: self.claims.clone(), ..Self::default() }
     }
 
+    /// Until when there is no try, where that is so now.
+    pub fn locked_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.locked_until.filter(|until| now < *until)
+    }
+
     /// Whether nothing needs to be remembered.
     pub fn is_clear(&self) -> bool {
         *self == Self::default()

@@ -74,9 +74,16 @@ impl OneTimeToken {
 
 /// A token about to be issued. The clear token is never here: the mailer derives it from `nonce`
 /// and a key that the database does not hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FreshToken {
     pub nonce: [u8; 32],
     pub hash: SecretHash,
     pub expires_at: DateTime<Utc>,
+}
+
+/// Holds what its token is derived from: printed without it.
+impl std::fmt::Debug for FreshToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FreshToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
 }

@@ -147,12 +147,18 @@ struct LoginBody {
     device_name: Option<String>,
 }
 
-#[derive(Debug)]
 pub(super) struct Login {
     identifier: Identifier,
     password: Password,
     device_token: Option<Zeroizing<String>>,
     device_name: Option<Label>,
+}
+
+/// Holds secrets: printed without them.
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login(..)")
+    }
 }
 
 impl Login {

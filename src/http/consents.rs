@@ -30,7 +30,6 @@ use crate::domain::place::Locale;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, get, put};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, de};
 use shown::{ConsentView, EntryView};
 use std::collections::BTreeSet;
 use utoipa::{IntoParams, ToSchema};
@@ -110,14 +109,10 @@ impl ConsentChange {
     }
 }
 
-/// A purpose in a path. Whatever cannot be one names nothing: 404.
-pub struct PathPurpose(Purpose);
-
-impl<'de> Deserialize<'de> for PathPurpose {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PathPurpose, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Purpose::parse(&text).map(PathPurpose).map_err(|_| de::Error::custom("no purpose"))
-    }
+/// A purpose in a path; looked at after the body, whose faults are told first. Whatever cannot be one
+/// names nothing.
+fn named(purpose: &str) -> Result<Purpose, Problem> {
+    Purpose::parse(purpose).map_err(|_| Rejection::NotFound.into())
 }
 
 /// At which instant.
@@ -265,11 +260,11 @@ async fn list(
 #[get("/v1/me/consents/{purpose}")]
 async fn show(
     owner: Owner,
-    purpose: web::Path<PathPurpose>,
+    purpose: web::Path<String>,
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    one_of(&services, owner.customer_id, &purpose.0, &request).await
+    one_of(&services, owner.customer_id, &named(&purpose)?, &request).await
 }
 
 /// Grants or withdraws my consent. What holds already changes nothing.
@@ -287,15 +282,14 @@ async fn show(
 #[put("/v1/me/consents/{purpose}")]
 async fn declare(
     owner: Owner,
-    purpose: web::Path<PathPurpose>,
+    purpose: web::Path<String>,
     on: IfMatch,
     body: JsonBody,
     identity: RequestIdentity,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let change = body.read(ConsentChange::read)?;
-    let purpose = purpose.into_inner().0;
-    let command = change.into_command(purpose, &services.purposes, on.version()?);
+    let command = change.into_command(named(&purpose)?, &services.purposes, on.version()?);
     carry_out(&services, &owner, &identity, owner.customer_id, command).await
 }
 
@@ -309,11 +303,11 @@ async fn declare(
 #[get("/v1/me/consents/{purpose}/ledger")]
 async fn ledger(
     owner: Owner,
-    purpose: web::Path<PathPurpose>,
+    purpose: web::Path<String>,
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<web::Json<Page<EntryView>>, Problem> {
-    ledger_page(&services, owner.customer_id, purpose.into_inner().0, &request, false).await
+    ledger_page(&services, owner.customer_id, named(&purpose)?, &request, false).await
 }
 
 // --- by staff ---------------------------------------------------------------------------------
@@ -345,12 +339,12 @@ async fn list_of(
 #[get("/v1/admin/customers/{id}/consents/{purpose}")]
 async fn show_of(
     _staff: Staff<CustomersRead>,
-    path: web::Path<(PathId, PathPurpose)>,
+    path: web::Path<(PathId, String)>,
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (id, purpose) = path.into_inner();
-    one_of(&services, CustomerId(id.0), &purpose.0, &request).await
+    one_of(&services, CustomerId(id.0), &named(&purpose)?, &request).await
 }
 
 /// Grants or withdraws consent in a customer's name. What holds already changes nothing.
@@ -372,7 +366,7 @@ async fn show_of(
 #[put("/v1/admin/customers/{id}/consents/{purpose}")]
 async fn declare_for(
     staff: Staff<CustomersWrite>,
-    path: web::Path<(PathId, PathPurpose)>,
+    path: web::Path<(PathId, String)>,
     on: IfMatch,
     body: JsonBody,
     identity: RequestIdentity,
@@ -380,7 +374,7 @@ async fn declare_for(
 ) -> Result<HttpResponse, Problem> {
     let (id, purpose) = path.into_inner();
     let change = body.read(ConsentChange::read)?;
-    let command = change.into_command(purpose.0, &services.purposes, on.version()?);
+    let command = change.into_command(named(&purpose)?, &services.purposes, on.version()?);
     carry_out(&services, &staff, &identity, CustomerId(id.0), command).await
 }
 
@@ -394,12 +388,12 @@ async fn declare_for(
 #[get("/v1/admin/customers/{id}/consents/{purpose}/ledger")]
 async fn ledger_of(
     _staff: Staff<CustomersRead>,
-    path: web::Path<(PathId, PathPurpose)>,
+    path: web::Path<(PathId, String)>,
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<web::Json<Page<EntryView>>, Problem> {
     let (id, purpose) = path.into_inner();
-    ledger_page(&services, CustomerId(id.0), purpose.0, &request, true).await
+    ledger_page(&services, CustomerId(id.0), named(&purpose)?, &request, true).await
 }
 
 #[cfg(test)]

@@ -280,8 +280,9 @@ async fn show(owner: Owner, services: Data<Services>) -> Result<HttpResponse, Pr
     }))
 }
 
-/// Hands out the secret of an authenticator. Nothing changes at sign-in until its first code is
-/// confirmed; asking again replaces a secret that was not.
+/// Hands out the secret of an authenticator. Asks for the password or a code, or without either for
+/// a session that began just now. Nothing changes at sign-in until its first code is confirmed;
+/// asking again replaces a secret that was not.
 #[utoipa::path(
     tag = "second factors",
     security(("customer" = [])),
@@ -301,7 +302,7 @@ async fn start_totp(
     MaybeJsonBody(body): MaybeJsonBody,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let evidence = evidence(body.as_ref())?;
+    let evidence = evidence(body.as_ref())?.unwrap_or(Evidence::RecentSession);
     let origin = origin(&identity, address);
     let started = services.second_factors.start_totp(owner.into(), evidence, &origin).await;
     let (provisioning, mut response) = passed_gate(started)?;

@@ -17,13 +17,12 @@ use super::values::parsed;
 use crate::actors::gate::{
     Begun, Brought, Entered, Evidence, Linking, SocialAttempt, SocialRefusal,
 };
-use crate::actors::origin::Origin;
 use crate::db;
+use crate::domain::MailId;
 use crate::domain::command::Command;
 use crate::domain::email::EmailAddress;
 use crate::domain::identity::Identity;
 use crate::domain::text::{Label, PersonName};
-use crate::domain::{CustomerId, MailId};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post};
 use chrono::{DateTime, Utc};
@@ -96,24 +95,65 @@ impl Bringing {
     }
 }
 
-/// What a provider says, to link its account: `code` and `state`, or `id_token` and `nonce`.
+/// What shows that it is still the owner who asks, and where the provider sends it back to.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body, which is read into a `LinkWish`")]
+struct LinkBody {
+    /// One of those that are configured for the provider, exactly. Left out by a native app, which
+    /// asks the provider's own library.
+    #[schema(example = "https://shop.example/sign-in/google")]
+    redirect_uri: Option<String>,
+    #[schema(format = "password")]
+    password: Option<String>,
+    /// Of the authenticator, or a backup code.
+    #[schema(example = "287082")]
+    code: Option<String>,
+}
+
+#[derive(Default)]
+pub(super) struct LinkWish {
+    redirect_uri: Option<String>,
+    evidence: Option<Evidence>,
+}
+
+impl LinkWish {
+    pub(super) fn read(form: &mut Form<'_>) -> Option<LinkWish> {
+        let redirect_uri = form.optional("redirect_uri", |raw| raw.bounded_text(1, 2_000));
+        let evidence = read_evidence(form);
+        Some(LinkWish { redirect_uri, evidence: evidence? })
+    }
+}
+
+/// What a provider says, to link its account: `code`, or `id_token` and `nonce`; and the state.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which is read into a `Brought`")]
 struct SocialLink {
     code: Option<String>,
     /// As `/v1/me/identities/{provider}/authorize` answered it; works once.
-    state: Option<String>,
+    state: String,
     id_token: Option<String>,
     nonce: Option<String>,
 }
 
-pub(super) fn read_proof(form: &mut Form<'_>) -> Option<Brought> {
+pub(super) fn read_link(form: &mut Form<'_>) -> Option<Brought> {
+    read_brought(form, true)
+}
+
+fn read_proof(form: &mut Form<'_>) -> Option<Brought> {
+    read_brought(form, false)
+}
+
+/// A linking always comes with the state of its beginning; a sign-in only where it has a code.
+fn read_brought(form: &mut Form<'_>, linking: bool) -> Option<Brought> {
     let (mut by_code, mut by_token) = (false, false);
     let code = form.optional("code", |raw| {
         by_code = true;
         secret(raw)
     });
-    let state = form.optional("state", secret);
+    let state = match linking {
+        true => form.required("state", secret),
+        false => form.optional("state", secret),
+    };
     let id_token = form.optional("id_token", |raw| {
         by_token = true;
         secret(raw)
@@ -125,16 +165,18 @@ pub(super) fn read_proof(form: &mut Form<'_>) -> Option<Brought> {
     };
     match (by_code, by_token) {
         (true, true) => refuse("id_token", "not_both", "Give code or id_token, not both."),
-        (false, false) => refuse("code", "required", "Give code and state, or id_token and nonce."),
+        (false, false) => refuse("code", "required", "Give code, or id_token and nonce."),
         (true, false) => match (code, state) {
             (Some(code), Some(state)) => Some(Brought::Code { code, state }),
-            (_, None) => refuse("state", "required", "Must be given with code."),
-            (None, _) => None,
+            (_, None) if !linking => refuse("state", "required", "Must be given with code."),
+            _ => None,
         },
         (false, true) => match (id_token, nonce) {
-            (Some(id_token), Some(nonce)) => Some(Brought::IdToken { id_token, nonce }),
+            (Some(id_token), Some(nonce)) if state.is_some() || !linking => {
+                Some(Brought::IdToken { id_token, nonce, state })
+            }
             (_, None) => refuse("nonce", "required", "Must be given with id_token."),
-            (None, _) => None,
+            _ => None,
         },
     }
 }
@@ -148,15 +190,17 @@ fn secret(raw: Raw<'_>) -> Result<Zeroizing<String>, FieldFault> {
 /// The way to a provider.
 #[derive(Serialize, ToSchema)]
 struct Authorize {
-    /// To send the user to.
-    authorization_url: String,
+    /// To send the user to; not without a `redirect_uri`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization_url: Option<String>,
     /// Comes back with the code; keep it to compare, and send both.
     state: String,
 }
 
 impl From<Begun> for Authorize {
     fn from(begun: Begun) -> Authorize {
-        Authorize { authorization_url: begun.url.into(), state: begun.state.as_str().to_owned() }
+        let authorization_url = begun.url.map(Into::into);
+        Authorize { authorization_url, state: begun.state.as_str().to_owned() }
     }
 }
 
@@ -232,20 +276,11 @@ async fn authorize(
     identity: RequestIdentity,
     address: ClientAddress,
 ) -> Result<HttpResponse, Problem> {
-    begin(&services, &request, &provider, None, &origin(&identity, address)).await
-}
-
-async fn begin(
-    services: &Services,
-    request: &HttpRequest,
-    provider: &str,
-    owner: Option<CustomerId>,
-    origin: &Origin,
-) -> Result<HttpResponse, Problem> {
     let uri = Query::read(request.query_string(), |query| {
         query.required("redirect_uri", |raw| raw.bounded_text(1, 2_000))
     })?;
-    let begun = services.gate.social_authorization(provider, &uri, owner, origin).await;
+    let origin = origin(&identity, address);
+    let begun = services.gate.social_authorization(&provider, &uri, &origin).await;
     let (begun, mut response) = passed_gate(begun)?;
     Ok(response.json(Authorize::from(begun)))
 }
@@ -318,30 +353,39 @@ async fn list(owner: Owner, services: Data<Services>) -> Result<web::Json<Identi
     Ok(web::Json(Identities { items }))
 }
 
-/// Begins the linking of an account: as for a sign-in, but only I can finish it.
+/// Begins the linking of an account: as for a sign-in, but only I can finish it. Asks for the
+/// password or a code, or without either for a session that began just now.
 #[utoipa::path(
     tag = "identities",
     security(("customer" = [])),
-    params(("provider" = String, Path, example = "google"), AuthorizeParams),
+    params(("provider" = String, Path, example = "google")),
+    request_body = LinkBody,
     responses(
         (status = 200, body = Authorize),
+        (status = 403, body = ProblemDocument, description = "`proof_needed`, `proof_invalid`"),
         (status = 404, body = ProblemDocument, description = "no such provider"),
         (status = 422, body = ProblemDocument, description = "`redirect_uri_not_allowed`"),
-        (status = 429, body = ProblemDocument),
+        (status = 429, body = ProblemDocument, description = "`login_locked`, `rate_limited`"),
         (status = 503, body = ProblemDocument, description = "`provider_unavailable`")
     )
 )]
-#[get("/v1/me/identities/{provider}/authorize")]
+#[post("/v1/me/identities/{provider}/authorize")]
 async fn authorize_link(
     owner: Owner,
     services: Data<Services>,
-    request: HttpRequest,
     provider: web::Path<String>,
     identity: RequestIdentity,
     address: ClientAddress,
+    MaybeJsonBody(body): MaybeJsonBody,
 ) -> Result<HttpResponse, Problem> {
-    let me = Some(owner.customer_id);
-    begin(&services, &request, &provider, me, &origin(&identity, address)).await
+    let body = body.as_ref();
+    let LinkWish { redirect_uri, evidence } =
+        body.map_or_else(|| Ok(LinkWish::default()), |body| body.read(LinkWish::read))?;
+    let (evidence, uri) = (evidence.unwrap_or(Evidence::RecentSession), redirect_uri.as_deref());
+    let origin = origin(&identity, address);
+    let begun = services.gate.begin_linking(owner.into(), evidence, &provider, uri, &origin).await;
+    let (begun, mut response) = passed_gate(begun)?;
+    Ok(response.json(Authorize::from(begun)))
 }
 
 /// Links an account at an identity provider, by which I can sign in from now on. The same one
@@ -374,7 +418,7 @@ async fn link(
     let linking = Linking {
         who: owner.into(),
         provider: provider.into_inner(),
-        proof: body.read(read_proof)?,
+        proof: body.read(read_link)?,
         origin: origin(&identity, address),
     };
     let (linked, mut response) = passed_gate(services.gate.link(linking).await)?;

@@ -362,7 +362,8 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "TotpCodeBody" mfa::read_totp_code
         "SecondStepBody" mfa::Answer::read
         "SocialSignIn" social::Bringing::read
-        "SocialLink" social::read_proof
+        "LinkBody" social::LinkWish::read
+        "SocialLink" social::read_link
         "PhoneBody" phone::read_phone
         "PhoneCodeBody" phone::read_code
         "ForgotBody" auth::read_email
@@ -509,6 +510,7 @@ const KEYLESS: &[&str] = &[
     "/v1/me/email",
     "/v1/me/phone/confirm",
     "/v1/me/identities/{provider}",
+    "/v1/me/identities/{provider}/authorize",
     "/v1/me/mfa/totp",
     "/v1/me/mfa/totp/confirm",
     "/v1/me/mfa/backup_codes",

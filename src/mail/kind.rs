@@ -71,6 +71,8 @@ kinds! {
     TotpRemoved = "totp_removed",
     /// A new set of backup codes.
     BackupCodesRenewed = "backup_codes_renewed",
+    /// A backup code was used. Needs `codes_left` as well.
+    BackupCodeUsed = "backup_code_used",
     /// Staff took all second factors away.
     FactorsReset = "factors_reset",
     /// Too many wrong codes.
@@ -97,6 +99,8 @@ kinds! {
     EmailChanged = "email_changed",
     /// The same where an older address can be. Needs `link` (to sign in).
     EmailChangedAgain = "email_changed_again",
+    /// To the old address, which was taken back. Needs `link` (to a new password), `valid_minutes`.
+    EmailChangeUndone = "email_change_undone",
     /// The owner has a new passkey. Needs `link` (to sign in), as all about passkeys.
     PasskeyAdded = "passkey_added",
     /// It has one less.

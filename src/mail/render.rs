@@ -107,6 +107,7 @@ mod tests {
             "link": "https://shop.example/verify-email?token=abc&x=1",
             "valid_hours": 24,
             "valid_minutes": 60,
+            "codes_left": 3,
         });
         json.as_object().unwrap().clone()
     }
@@ -135,6 +136,32 @@ mod tests {
         for &kind in MailKind::ALL {
             let mail = render(kind, "en-GB", &values).unwrap();
             assert!(mail.text.is_ascii() && mail.html.is_ascii(), "{}", kind.as_str());
+        }
+    }
+
+    #[test]
+    fn a9_few_backup_codes_left_are_warned_of() {
+        for (left, said, warned) in [
+            (9, "9 backup codes are left", false),
+            (4, "4 backup codes are left", false),
+            (3, "3 backup codes are left", true),
+            (1, "1 backup code is left", true),
+            (0, "no backup code is left", true),
+        ] {
+            let mut values = values();
+            values.insert("codes_left".into(), json!(left));
+            let english = render(MailKind::BackupCodeUsed, "en", &values).unwrap();
+            let vietnamese = render(MailKind::BackupCodeUsed, "vi", &values).unwrap();
+            for text in [&english.text, &english.html] {
+                let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert!(text.contains(said), "{left}: {text}");
+                assert_eq!(text.contains("Make new ones now"), warned, "{left}: {text}");
+            }
+            for text in [&vietnamese.text, &vietnamese.html] {
+                let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert_eq!(text.contains("Hãy tạo mã mới ngay"), warned, "{left}: {text}");
+                assert!(left == 0 || text.contains(&format!("còn {left} mã dự phòng")), "{text}");
+            }
         }
     }
 

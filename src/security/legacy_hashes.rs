@@ -57,12 +57,23 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// A hash of another system, complete and of an affordable cost.
-#[derive(Debug)]
 pub(super) enum LegacyHash {
     Bcrypt(String),
     Pbkdf2 { digest: Digest, iterations: u32, salt: Vec<u8>, hash: Vec<u8> },
     Scrypt { cost: scrypt::Params, salt: Vec<u8>, hash: Vec<u8> },
     FirebaseScrypt { cost: scrypt::Params, salt: Vec<u8>, signer_key: Vec<u8>, hash: Vec<u8> },
+}
+
+/// Printed by its kind alone.
+impl std::fmt::Debug for LegacyHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bcrypt(_) => "Bcrypt(..)",
+            Self::Pbkdf2 { .. } => "Pbkdf2(..)",
+            Self::Scrypt { .. } => "Scrypt(..)",
+            Self::FirebaseScrypt { .. } => "FirebaseScrypt(..)",
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -37,10 +37,15 @@ const CREDENTIAL_ID_BYTES_MAX: usize = 1_023;
 /// The only kind of credential that there is.
 const PUBLIC_KEY: &str = "public-key";
 
+/// The member of a kept credential that tells the domain it was made for: with another one, or
+/// none, no browser offers it, and operators are told whom that leaves out.
+pub const MADE_FOR: &str = "rp_id";
+
 /// The shop as authenticators know it.
 #[derive(Clone, Debug)]
 pub struct RelyingParty {
     webauthn: Webauthn,
+    rp_id: String,
 }
 
 /// Whom a passkey is made for.
@@ -160,7 +165,7 @@ impl RelyingParty {
             .iter()
             .fold(builder, |builder, origin| builder.append_allowed_origin(origin.url()));
         let webauthn = builder.build().expect("the builder has checked all there is");
-        Some(Self { webauthn })
+        Some(Self { webauthn, rp_id: rp_id.to_owned() })
     }
 
     /// Asks for a new passkey on an authenticator that holds none of `known` (credential ids).
@@ -221,8 +226,10 @@ impl RelyingParty {
             }),
             ..made.clone()
         };
+        let mut credential = json(&kept)?;
+        credential[MADE_FOR] = json!(self.rp_id);
         Ok(NewPasskey {
-            credential: json(&kept)?,
+            credential,
             credential_id: made.cred_id,
             counter: made.counter,
             backup_eligible: made.backup_eligible,

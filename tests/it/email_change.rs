@@ -24,6 +24,13 @@ pub async fn undo(node: &Api, token: &str) -> Answer {
     node.post("/v1/auth/email/change/undo", json!({ "token": token })).send().await
 }
 
+const NEW_PASSWORD: &str = "another horse battery staple 8";
+
+async fn reset(node: &Api, token: &str) {
+    let body = json!({ "token": token, "new_password": NEW_PASSWORD });
+    node.post("/v1/auth/password/reset", body).send().await.expect(204);
+}
+
 /// The newest mail of this kind.
 pub async fn mail(shop: &Shop, to: &str, kind: &str) -> Mail {
     let what = format!("a mail {kind} to {to}");
@@ -186,17 +193,60 @@ async fn a7_the_old_mailbox_takes_the_change_back() {
         }
     }
     sign_in(&nodes[0], &new, PASSWORD).await.problem(401, "invalid_credentials");
-    let again = Shopper::of(&shopper.email, &sign_in(&nodes[0], &shopper.email, PASSWORD).await);
-    assert_eq!(shown(&nodes[0], &again).await, shopper.email);
+    // the thief knows it
+    sign_in(&nodes[0], &shopper.email, PASSWORD).await.problem(401, "invalid_credentials");
+    assert_eq!(shop.database.count("SELECT count(*) FROM passwords").await, 0);
     let open = "SELECT purpose FROM one_time_tokens WHERE used_at IS NULL AND voided_at IS NULL";
     assert_eq!(shop.database.column(open).await, ["reset_password"]);
-    let reset = mail(&shop, &shopper.email, "reset_password").await.token();
-    let body = json!({ "token": reset, "new_password": "another horse battery staple 8" });
-    nodes[1].post("/v1/auth/password/reset", body).send().await.expect(204);
+    let told = mail(&shop, &shopper.email, "email_change_undone").await;
+    assert!(told.text().contains("60 minutes"), "{}", told.text());
+    reset(&nodes[1], &told.token()).await;
     sign_in(&nodes[0], &shopper.email, PASSWORD).await.problem(401, "invalid_credentials");
+    let again = sign_in(&nodes[0], &shopper.email, NEW_PASSWORD).await;
+    let again = Shopper::of(&shopper.email, &again);
+    assert_eq!(shown(&nodes[0], &again).await, shopper.email);
     // the thief's address is free for whoever reads that mailbox
     register(&nodes[0], &new).await.expect(202);
     mail(&shop, &new, "verify_email").await;
+}
+
+/// What a thief adds would else keep the owner out, or let the thief in again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a7_what_was_added_with_the_change_goes_with_it() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    let shopper = Shopper::new(&shop, &node).await;
+    let new = address();
+    let way_back = change(&shop, &node, &shopper, &new).await;
+    let thief = Shopper::of(&new, &sign_in(&node, &new, PASSWORD).await.expect(200));
+    let guarded = crate::second_factors::Guarded::of(thief, &node).await;
+    assert_eq!(shop.database.count("SELECT count(*) FROM backup_codes").await, 10);
+    let planted = format!(
+        "INSERT INTO identities (customer_id, provider, subject, linked_at) \
+         VALUES ('{0}', 'google', 'thief', now()), ('{0}', 'old', 'owner', now() - interval '2 days'); \
+         INSERT INTO customer_identifiers (kind, value, customer_id) \
+         VALUES ('social:google', 'thief', '{0}'), ('social:old', 'owner', '{0}')",
+        guarded.shopper.id
+    );
+    shop.database.execute(&planted).await;
+    undo(&node, &way_back).await.expect(204);
+    for table in ["customer_totp", "backup_codes", "passwords"] {
+        let rows = format!("SELECT count(*) FROM {table}");
+        assert_eq!(shop.database.count(&rows).await, 0, "{table}");
+    }
+    let left = "SELECT provider FROM identities";
+    assert_eq!(shop.database.column(left).await, ["old"], "older ones are the owner's");
+    let left = "SELECT kind FROM customer_identifiers WHERE kind LIKE 'social:%'";
+    assert_eq!(shop.database.column(left).await, ["social:old"]);
+    let token = mail(&shop, &shopper.email, "email_change_undone").await.token();
+    reset(&node, &token).await;
+    let again = sign_in(&node, &shopper.email, NEW_PASSWORD).await.expect(200);
+    assert!(again.json()["access_token"].is_string(), "no second factor is asked for");
+    let messages = shop.messages(&shopper.id).await;
+    for kind in ["customer.identity_unlinked", "customer.mfa_changed", "customer.password_changed"]
+    {
+        assert!(messages.contains(&kind.to_owned()), "{kind}: {messages:?}");
+    }
 }
 
 /// Changing twice does not get rid of the first way back.
@@ -212,7 +262,9 @@ async fn a8_the_first_way_back_outlives_a_second_change() {
     confirm(&node, &token).await.expect(204);
     mail(&shop, &second, "email_changed_again").await;
     undo(&node, &way_back).await.expect(204);
-    let again = Shopper::of(&shopper.email, &sign_in(&node, &shopper.email, PASSWORD).await);
+    let token = mail(&shop, &shopper.email, "email_change_undone").await.token();
+    reset(&node, &token).await;
+    let again = Shopper::of(&shopper.email, &sign_in(&node, &shopper.email, NEW_PASSWORD).await);
     assert_eq!(shown(&node, &again).await, shopper.email);
 }
 

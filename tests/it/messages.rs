@@ -53,20 +53,23 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     shopper.put(&node, analytics, json!({ "granted": false })).send().await.expect(200);
     let person = Person { given_name: Some("Hawthorne".to_owned()), ..Person::new() };
     let token = provider.id_token(&person, CLIENT_ID, "0123456789");
-    let body = json!({ "id_token": token, "nonce": "0123456789" });
     let identity = "/v1/me/identities/google";
+    let proof = json!({ "password": PASSWORD });
+    let begun = shopper.post(&node, &format!("{identity}/authorize"), proof).send().await;
+    let state = begun.expect(200).json()["state"].clone();
+    let body = json!({ "id_token": token, "nonce": "0123456789", "state": state });
     shopper.post(&node, identity, body).send().await.expect(200);
     let proof = json!({ "password": PASSWORD });
     shopper.delete(&node, identity).json(proof).send().await.expect(204);
     Guarded::new(&shop, &node).await;
     let mover = Shopper::new(&shop, &node).await;
     email_change::change(&shop, &node, &mover, &address()).await;
+    Guarded::of(shopper.clone(), &node).await;
     let body = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
     shopper.post(&node, "/v1/me/password", body).send().await.expect(204);
     for _ in 0..5 {
         sign_in(&node, &shopper.email, "wrong password 12").await.expect(401);
     }
-    Guarded::of(shopper.clone(), &node).await;
     let (path, body) = staff("", json!({ "group": "business", "phone": "+84987654321" }));
     node.patch(&path, body).bearer(&shop.staff_key).send().await.expect(200);
     let (path, body) = staff("/status", json!({ "to": "suspended", "reason": "fraud_suspected" }));

@@ -154,10 +154,7 @@ fn of_the_owner() -> Vec<(&'static str, Way)> {
         ),
         ("DELETE /v1/me/mfa/totp", again(json!({}))),
         ("POST /v1/me/mfa/backup_codes", again(json!({}))),
-        (
-            "GET /v1/me/identities/{provider}/authorize",
-            Gate(Path::SocialAuthorization, Value::Null, 422, "redirect_uri_not_allowed"),
-        ),
+        ("POST /v1/me/identities/{provider}/authorize", again(json!({}))),
         ("POST /v1/me/identities/{provider}", Gate(Path::Social, code(), 401, "identity_invalid")),
         ("DELETE /v1/me/identities/{provider}", again(json!({}))),
         ("POST /v1/me/passkeys/challenge", again(json!({}))),

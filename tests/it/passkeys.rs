@@ -1,12 +1,14 @@
 //! Passkeys over two nodes: registration, signing in with nothing else, and everything that an
 //! authenticator or a thief may try.
 
+use std::time::Duration;
+
 use customer_service::clock::{Clock, SystemClock};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::shopper::{PASSWORD, sign_in};
-use crate::harness::{Answer, Api, Authenticator, Lie, Node, Shop, Shopper};
+use crate::harness::{Answer, Api, Authenticator, Lie, Node, Shop, Shopper, eventually};
 
 const ORIGIN: &str = "http://localhost:3000";
 pub const SETTINGS: [(&str, &str); 2] =
@@ -170,14 +172,44 @@ async fn passkeys_every_lie_is_answered_alike_and_lets_nobody_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn passkeys_failures_lock_passkeys_on_every_node_and_nothing_else() {
+async fn passkeys_untrue_answers_of_strangers_lock_nobody_out() {
+    let (shop, [one, two]) = shop_with(&[]).await;
+    let shopper = Shopper::new(&shop, &one).await;
+    let mut device = device();
+    let id = enrol(&shopper, &one, &mut device).await;
+    for node in [&one, &two].into_iter().cycle().take(20) {
+        let refused = enter(node, &mut device, Some(Lie::Signature)).await;
+        refused.problem(401, "invalid_credentials");
+    }
+    enter(&two, &mut device, None).await.expect(200);
+    // each is an entry all the same
+    let entries = shop.entries(&shopper.id).await;
+    assert_eq!(entries.iter().filter(|action| *action == "sign_in.failed").count(), 20);
+    // nor as second factor, for who knows the password
+    switch(&shopper, &one, &id, true).await.expect(200);
+    for _ in 0..3 {
+        let asked = sign_in(&one, &shopper.email, PASSWORD).await.expect(200).json();
+        for _ in 0..5 {
+            let lie = device.get(&asked["public_key"], Some(Lie::Signature));
+            second_step(&two, &asked, &lie).await.problem(401, "invalid_credentials");
+        }
+        let truth = device.get(&asked["public_key"], None);
+        second_step(&two, &asked, &truth).await.problem(401, "flow_invalid");
+    }
+    enter(&one, &mut device, None).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passkeys_copies_lock_passkeys_on_every_node_and_nothing_else() {
     let (shop, [one, two]) = shop_with(&[]).await;
     let shopper = Shopper::new(&shop, &one).await;
     let mut device = device();
     enrol(&shopper, &one, &mut device).await;
+    enter(&one, &mut device, None).await.expect(200);
+    let mut copy = Authenticator { counter: 0, ..device.clone() };
     for _ in 0..5 {
-        let refused = enter(&one, &mut device, Some(Lie::Signature)).await;
-        refused.problem(401, "invalid_credentials");
+        copy.counter = 0;
+        enter(&one, &mut copy, None).await.problem(401, "invalid_credentials");
     }
     for lie in [None, Some(Lie::Signature)] {
         enter(&two, &mut device, lie).await.problem(429, "login_locked");
@@ -333,6 +365,60 @@ async fn passkeys_a_repeated_registration_is_answered_as_the_first_time() {
     let second = call(&two).await.expect(201);
     assert_eq!(second.header("idempotency-replayed"), "true");
     assert_eq!(first.json(), second.json());
+}
+
+/// Its passkey lost, or passkeys switched off: the mailbox is the way to a password.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passkeys_whose_owner_has_nothing_else_are_not_the_only_way_back() {
+    let (shop, [one, _two]) = shop_with(&[]).await;
+    let shopper = Shopper::new(&shop, &one).await;
+    let mut device = device();
+    enrol(&shopper, &one, &mut device).await;
+    let forget = format!("DELETE FROM passwords WHERE customer_id = '{}'", shopper.id);
+    shop.database.execute(&forget).await;
+    sign_in(&one, &shopper.email, PASSWORD).await.problem(401, "invalid_credentials");
+    let forgot = json!({ "email": shopper.email });
+    one.post("/v1/auth/password/forgot", forgot).send().await.expect(202);
+    let mail = shop.mail_to(&shopper.email, 3).await;
+    assert_eq!(mail.kind, "reset_password");
+    let body = json!({ "token": mail.token(), "new_password": PASSWORD });
+    one.post("/v1/auth/password/reset", body).send().await.expect(204);
+    sign_in(&one, &shopper.email, PASSWORD).await.expect(200);
+    enter(&one, &mut device, None).await.expect(200);
+}
+
+/// Another domain, or none, and no browser offers the passkeys any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passkeys_of_another_domain_are_told_of_at_the_start() {
+    let (shop, [one, _two]) = shop_with(&[]).await;
+    let (mut enrolled, mut ids) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let shopper = Shopper::new(&shop, &one).await;
+        ids.push(enrol(&shopper, &one, &mut device()).await);
+        enrolled.push(shopper);
+    }
+    // one with nothing else, one who is asked for it after the password, one who is not concerned
+    let forget = format!("DELETE FROM passwords WHERE customer_id = '{}'", enrolled[0].id);
+    shop.database.execute(&forget).await;
+    switch(&enrolled[1], &one, &ids[1], true).await.expect(200);
+    let other = [("PASSKEYS__RP_ID", "example.org"), ("PASSKEYS__ORIGINS", "https://example.org")];
+    let off = [("PASSKEYS__RP_ID", ""), ("PASSKEYS__ORIGINS", "")];
+    for settings in [&other, &off] {
+        let node = shop.node_with(settings).await;
+        let warned = eventually("the warning", Duration::from_secs(10), async || {
+            let log = node.log();
+            log.lines().find(|line| line.contains("another passkeys.rp_id")).map(str::to_owned)
+        })
+        .await;
+        for figure in ["without_way_in=1", "without_second_factor=1"] {
+            assert!(warned.contains(figure), "{warned}");
+        }
+    }
+    let same = shop.node().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for node in [&one, &same] {
+        assert!(!node.log().contains("passkeys.rp_id"), "nobody is concerned");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

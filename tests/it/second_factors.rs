@@ -99,7 +99,7 @@ pub fn codes(answer: &Value) -> Vec<String> {
 }
 
 pub async fn start(api: &Api, shopper: &Shopper) -> Answer {
-    shopper.post(api, "/v1/me/mfa/totp", json!({})).send().await
+    shopper.post(api, "/v1/me/mfa/totp", json!({ "password": PASSWORD })).send().await
 }
 
 pub async fn confirm(api: &Api, shopper: &Shopper, code: &str) -> Answer {
@@ -165,6 +165,25 @@ async fn a9_an_authenticator_counts_from_its_first_valid_code() {
     mail.await;
     let row = "SELECT count(*) FROM customer_totp WHERE octet_length(secret) = 49";
     assert_eq!(shop.database.count(row).await, 1, "sealed, not the bare 20 bytes");
+}
+
+/// Who stole a session could else have an authenticator that its owner has not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a4_the_first_authenticator_takes_a_proof() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    let shopper = Shopper::new(&shop, &node).await;
+    let begin = |body: Value| shopper.post(&node, "/v1/me/mfa/totp", body).send();
+    begin(json!({})).await.problem(403, "proof_needed");
+    begin(json!({ "password": "wrong password 12" })).await.problem(403, "proof_invalid");
+    begin(json!({ "code": "123456" })).await.problem(403, "proof_invalid");
+    assert_eq!(shop.database.count("SELECT count(*) FROM customer_totp").await, 0);
+    // who has nothing to show but the sign-in itself shows that, for a while
+    let forget = format!("DELETE FROM passwords WHERE customer_id = '{}'", shopper.id);
+    shop.database.execute(&forget).await;
+    begin(json!({})).await.expect(200);
+    shop.database.execute("UPDATE sessions SET created_at = created_at - interval '11 min'").await;
+    begin(json!({})).await.problem(403, "proof_needed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

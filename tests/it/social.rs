@@ -70,9 +70,24 @@ impl Stage {
     }
 
     async fn linking_way(&self, owner: &Shopper, name: &str, person: &Person) -> Value {
-        let path = format!("/v1/me/identities/{name}/authorize?redirect_uri={REDIRECT_URI}");
-        let (url, state) = begin(&owner.get(&self.node, &path).send().await);
+        self.proven_way(owner, name, person, Some(PASSWORD)).await
+    }
+
+    async fn proven_way(
+        &self,
+        owner: &Shopper,
+        name: &str,
+        person: &Person,
+        password: Option<&str>,
+    ) -> Value {
+        let body = json!({ "redirect_uri": REDIRECT_URI, "password": password });
+        let (url, state) = begin(&self.begin_linking(owner, name, body).await);
         json!({ "code": self.provider.agree(&url, person), "state": state })
+    }
+
+    async fn begin_linking(&self, owner: &Shopper, name: &str, body: Value) -> Answer {
+        let path = format!("/v1/me/identities/{name}/authorize");
+        owner.post(&self.node, &path, body).send().await
     }
 
     async fn customers(&self, person: &Person) -> i64 {
@@ -188,6 +203,9 @@ async fn a10_nothing_false_is_accepted() {
         claim("azp", json!("another-shop")),
         claim("exp", json!(now - 120)),
         claim("iat", json!(now + 600)),
+        claim("nbf", json!(now + 600)),
+        claim("nbf", json!((now + 600) as f64 + 0.5)),
+        claim("nbf", json!("soon")),
         claim("nonce", json!("another")),
         claim("nonce", Value::Null),
         claim("sub", Value::Null),
@@ -225,6 +243,10 @@ async fn a10_nothing_false_is_accepted() {
     stage.sign_in(&person).await.problem(422, "email_not_verified_by_provider");
     stage.provider.lie(Lie::default());
     assert_eq!(stage.customers(&person).await, 0);
+    // a clock that is a little ahead is no lie
+    stage.provider.lie(claim("nbf", json!(now + 20)));
+    stage.sign_in(&Person::new()).await.expect(200);
+    stage.provider.lie(Lie::default());
     let mut body = stage.way("google", &person).await;
     body["email"] = json!(address());
     post(&stage.node, "google", body).await.problem(422, "email_mismatch");
@@ -416,8 +438,57 @@ async fn a10_linking_is_by_the_owner_alone_and_the_last_way_in_stays() {
 
     let only = Shopper::of("", &stage.sign_in(&Person::new()).await.expect(200));
     only.delete(&stage.node, path).send().await.problem(409, "last_sign_in_method");
-    stage.link(&only, "other", &Person::new()).await.expect(200);
+    let body = stage.proven_way(&only, "other", &Person::new(), None).await;
+    only.post(&stage.node, "/v1/me/identities/other", body).send().await.expect(200);
     only.delete(&stage.node, path).send().await.expect(204);
+}
+
+/// Who stole a session could else sign in by an account of his own for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a4_linking_begins_with_a_fresh_proof() {
+    let stage = stage().await;
+    let shopper = Shopper::new(&stage.shop, &stage.node).await;
+    for (proof, code) in [
+        (json!({}), "proof_needed"),
+        (json!({ "password": "wrong password 12" }), "proof_invalid"),
+        (json!({ "code": "123456" }), "proof_invalid"),
+    ] {
+        for uri in [json!(REDIRECT_URI), Value::Null] {
+            let mut body = proof.clone();
+            body["redirect_uri"] = uri;
+            stage.begin_linking(&shopper, "google", body).await.problem(403, code);
+        }
+    }
+    let flows = "SELECT count(*) FROM sign_in_flows";
+    assert_eq!(stage.shop.database.count(flows).await, 0, "nothing was begun");
+    let link = |body: Value| shopper.post(&stage.node, "/v1/me/identities/google", body).send();
+    // an app's token is no way round: it comes with the state of a proof, once
+    let app = |state: Option<&str>| {
+        let mut body = stage.id_token(&Person::new());
+        body["state"] = json!(state);
+        link(body)
+    };
+    assert_eq!(app(None).await.faults(), ["#/state required"]);
+    app(Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")).await.problem(401, "identity_invalid");
+    let begun = |proof: Value| stage.begin_linking(&shopper, "google", proof);
+    let answer = begun(json!({ "password": PASSWORD })).await.expect(200);
+    assert!(answer.json().get("authorization_url").is_none(), "{}", answer.text());
+    let state = answer.json()["state"].as_str().unwrap().to_owned();
+    app(Some(&state)).await.expect(200);
+    app(Some(&state)).await.problem(401, "identity_invalid");
+    let answer = begun(json!({ "password": PASSWORD })).await.expect(200).json();
+    let code = json!({ "code": "x", "state": answer["state"] });
+    link(code).await.problem(401, "identity_invalid");
+    let nobody = stage.begin_linking(&shopper, "nobody", json!({ "password": PASSWORD })).await;
+    nobody.problem(404, "not_found");
+    let elsewhere = json!({ "password": PASSWORD, "redirect_uri": "https://evil.example/cb" });
+    begun(elsewhere).await.problem(422, "redirect_uri_not_allowed");
+    // who has nothing to show but the sign-in itself shows that, for a while
+    let only = Shopper::of("", &stage.sign_in(&Person::new()).await.expect(200));
+    stage.begin_linking(&only, "other", json!({})).await.expect(200);
+    let older = "UPDATE sessions SET created_at = created_at - interval '11 min'";
+    stage.shop.database.execute(older).await;
+    stage.begin_linking(&only, "other", json!({})).await.problem(403, "proof_needed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

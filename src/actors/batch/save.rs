@@ -36,6 +36,7 @@ struct Plan {
     profiles: UpdateProfiles,
     new_preferences: InsertPreferences,
     preferences: UpdatePreferences,
+    deleted_passwords: DeletePasswords,
     passwords: SavePasswords,
     deleted_addresses: DeleteAddresses,
     addresses: SaveAddresses,
@@ -130,10 +131,10 @@ impl Plan {
 
     /// A password changes without its customer: it is no field of the record.
     fn password(&mut self, id: CustomerId, before: &State, after: &State, now: DateTime<Utc>) {
-        if let Some(hash) = after.password_hash.as_ref()
-            && before.password_hash.as_ref() != Some(hash)
-        {
-            self.passwords.push(id, hash, now);
+        match (&before.password_hash, &after.password_hash) {
+            (Some(_), None) => self.deleted_passwords.push(id),
+            (old, Some(new)) if old.as_ref() != Some(new) => self.passwords.push(id, new, now),
+            _ => {}
         }
     }
 
@@ -297,6 +298,7 @@ impl Plan {
             self.totp.execute(connection).boxed(),
             self.deleted_backup_codes.execute(connection).boxed(),
             self.deleted_phones.execute(connection).boxed(),
+            self.deleted_passwords.execute(connection).boxed(),
             self.consents.execute(connection).boxed(),
             self.consent_entries.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
@@ -334,6 +336,7 @@ impl Plan {
             self.totp.len(),
             self.deleted_backup_codes.len(),
             self.deleted_phones.len(),
+            self.deleted_passwords.len(),
             self.consents.len(),
             self.consent_entries.len(),
         ];

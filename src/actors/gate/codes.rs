@@ -4,11 +4,11 @@
 use super::super::origin::Trouble;
 use super::{Gate, GateError};
 use crate::db;
-use crate::domain::CustomerId;
 use crate::domain::proof::Proof;
 use crate::domain::second_factor::ShownCode;
 use crate::domain::session::SecondFactor;
 use crate::domain::throttle::Factor;
+use crate::domain::{CustomerId, MailId};
 use crate::security::backup_codes::BackupCode;
 use crate::security::totp::{TotpCode, TotpSecret};
 use futures_util::FutureExt;
@@ -54,6 +54,7 @@ impl Gate {
             Code::Backup(code) => Proof::BackupCode {
                 guard: self.guard(Factor::BackupCode, customer),
                 hash: self.0.parts.backup_codes.hash(customer.0, code),
+                mail_id: MailId(self.0.parts.clock.new_id()),
             },
         })
     }

@@ -1,5 +1,5 @@
 //! Proofs asked again of somebody who is signed in, before what a thief of the session must not do:
-//! changing the password or the address, removing a factor.
+//! changing the password or the address, adding or removing a way in or a factor.
 
 use super::super::allowance::Counted;
 use super::super::origin::{Origin, Trouble};
@@ -86,16 +86,6 @@ impl Gate {
             }
         })
         .await
-    }
-
-    /// Carries out a command that may do without a proof; the domain decides whether it may.
-    pub async fn without_proof(
-        &self,
-        who: SignedIn,
-        origin: &Origin,
-        command: Command,
-    ) -> Counted<Result<Outcome, GateError>> {
-        self.pass(Path::Reauthentication, origin, self.act(who.customer, command, origin)).await
     }
 
     /// The session alone stands for its owner only where there is nothing else to show: neither a

@@ -8,7 +8,7 @@ use super::super::customers::SubmitError;
 use super::super::origin::{Origin, Trouble, unexpected};
 use super::super::sessions::KnownDevice;
 use super::sign_in::known_device;
-use super::{Entered, Gate, GateError, Inner, Path, SignedIn};
+use super::{Entered, Evidence, Gate, GateError, Inner, Path, SignedIn};
 use crate::config::Config;
 use crate::db;
 use crate::domain::command::{RegisterByIdentity, SignInByIdentity, Subject};
@@ -23,7 +23,7 @@ use crate::domain::session::{Client, Device, SecretHash, SignInMethod};
 use crate::domain::text::PersonName;
 use crate::domain::{Actor, Command, CustomerId, DeviceId, MailId};
 use crate::security::social::{Ceremony, SocialError, VerifiedIdentity};
-use crate::security::tokens::{OneTimeTokens, Token, flow_token, parse_device_token};
+use crate::security::tokens::{Issued, OneTimeTokens, Token, flow_token, parse_device_token};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -113,9 +113,9 @@ impl From<SocialError> for GateError {
 }
 
 /// A way to a provider.
-#[derive(Debug)]
 pub struct Begun {
-    pub url: Url,
+    /// The provider's page; `None` for an app, which asks the provider's own library.
+    pub url: Option<Url>,
     pub state: Token,
 }
 
@@ -123,8 +123,13 @@ pub struct Begun {
 pub enum Brought {
     /// From the provider's page, by way of the redirect.
     Code { code: Zeroizing<String>, state: Zeroizing<String> },
-    /// From the provider's library in a native app, which chose the nonce.
-    IdToken { id_token: Zeroizing<String>, nonce: Zeroizing<String> },
+    /// From the provider's library in a native app, which chose the nonce. With the state of a
+    /// linking; signing in by an app begins nowhere here.
+    IdToken {
+        id_token: Zeroizing<String>,
+        nonce: Zeroizing<String>,
+        state: Option<Zeroizing<String>>,
+    },
 }
 
 /// One attempt to sign in by a provider.
@@ -171,30 +176,46 @@ struct Met {
 }
 
 impl Gate {
-    /// Begins the way to a provider: to sign in, or for `owner` to link an account.
+    /// Begins the way to a provider to sign in.
     pub async fn social_authorization(
         &self,
         provider: &str,
         redirect_uri: &str,
-        owner: Option<CustomerId>,
         origin: &Origin,
     ) -> Counted<Result<Begun, GateError>> {
         self.pass(Path::SocialAuthorization, origin, async {
-            let parts = &self.0.parts;
-            let mut random = [0; 32];
-            parts.clock.random(&mut random);
-            let issued = flow_token(random);
-            let begun =
-                parts.social.authorize(provider, redirect_uri, issued.token.as_str()).await?;
-            let payload = self.0.sealed(&issued.hash, &begun.ceremony)?;
-            let life = self.0.settings.social.state_life;
-            let flow = self.0.flow(issued.hash, FlowKind::Social, owner, payload, life);
+            let (begun, flow) = self.0.way(provider, Some(redirect_uri), None).await?;
+            let subject = Subject::Nobody(flow.hash);
             let command = Command::OpenFlow { flow: Box::new(flow) };
-            let actor = owner.map_or(Actor::Anonymous, Actor::Customer);
-            self.judge(Subject::Nobody(issued.hash), actor, command, origin).await?;
-            Ok(Begun { url: begun.url, state: issued.token })
+            self.judge(subject, Actor::Anonymous, command, origin).await?;
+            Ok(begun)
         })
         .await
+    }
+
+    /// Begins the linking of an account, for somebody who shows again who it is.
+    pub async fn begin_linking(
+        &self,
+        who: SignedIn,
+        evidence: Evidence,
+        provider: &str,
+        redirect_uri: Option<&str>,
+        origin: &Origin,
+    ) -> Counted<Result<Begun, GateError>> {
+        let mut way = None;
+        let prepare = async {
+            let (begun, flow) = self.0.way(provider, redirect_uri, Some(who.customer)).await?;
+            way = Some(begun);
+            let flow = Box::new(flow);
+            Ok(move |proof| Command::BeginLinking { proof, flow: flow.clone() })
+        };
+        let Counted { standing, result } =
+            self.prove_prepared(who, evidence, origin, prepare).await;
+        let result = result.and_then(|outcome| match (outcome, way) {
+            (Outcome::Done, Some(begun)) => Ok(begun),
+            _ => Err(unexpected("begin_linking").into()),
+        });
+        Counted { standing, result }
     }
 
     /// Lets one attempt to sign in by a provider through, or says why not.
@@ -316,35 +337,39 @@ impl Inner {
         }
         match proof {
             Brought::Code { code, state } => {
-                let (begun_by, ceremony) = self.finished(state, origin).await?;
-                if begun_by != owner {
-                    return Err(SocialRefusal::Invalid.into());
-                }
+                let (hash, payload) = self.finished(state, owner, origin).await?;
+                let opened = self.parts.sealer.open(&place(&hash), &payload);
+                let ceremony = opened.ok().and_then(|json| serde_json::from_slice(&json).ok());
+                let ceremony = ceremony.ok_or(SocialRefusal::Invalid)?;
                 let identity = social.exchange(provider, ceremony, code).await?;
                 Ok(Vouched { identity, spent: None })
             }
-            Brought::IdToken { id_token, nonce } => {
+            Brought::IdToken { id_token, nonce, state } => {
+                if owner.is_some() {
+                    let state = state.as_ref().ok_or(SocialRefusal::Invalid)?;
+                    self.finished(state, owner, origin).await?;
+                }
                 let identity = social.verify(provider, id_token, nonce).await?;
                 Ok(Vouched { identity, spent: Some(signed_part(id_token)) })
             }
         }
     }
 
-    /// Consumes a state; by whom it was begun, and with what.
+    /// Consumes a state that must have been begun by `owner`; what it was begun with, sealed.
     async fn finished(
         &self,
         state: &str,
+        owner: Option<CustomerId>,
         origin: &Origin,
-    ) -> Result<(Option<CustomerId>, Ceremony), GateError> {
+    ) -> Result<(SecretHash, Vec<u8>), GateError> {
         let hash = OneTimeTokens::token_hash(state).ok_or(SocialRefusal::Invalid)?;
         let command = Command::TakeFlow { hash, kind: FlowKind::Social };
         let taken = self.submit(Subject::Nobody(hash), Actor::Anonymous, command, origin).await;
         match taken {
-            Ok(Outcome::FlowTaken { customer_id, payload }) => {
-                let opened = self.parts.sealer.open(&place(&hash), &payload);
-                let ceremony = opened.ok().and_then(|json| serde_json::from_slice(&json).ok());
-                Ok((customer_id, ceremony.ok_or(SocialRefusal::Invalid)?))
+            Ok(Outcome::FlowTaken { customer_id, payload }) if customer_id == owner => {
+                Ok((hash, payload))
             }
+            Ok(Outcome::FlowTaken { .. }) => Err(SocialRefusal::Invalid.into()),
             Ok(_) => Err(unexpected("take_flow").into()),
             Err(error) => Err(used(error)),
         }
@@ -404,6 +429,30 @@ impl Inner {
         let known = known_device(presented, met.device.clone(), met.owner);
         let known = known.zip(attempt.device_token.clone());
         known.map(|(id, token)| KnownDevice { id, token })
+    }
+
+    /// The way to a provider and back, and the flow that its state stands for.
+    async fn way(
+        &self,
+        provider: &str,
+        redirect_uri: Option<&str>,
+        owner: Option<CustomerId>,
+    ) -> Result<(Begun, Flow), GateError> {
+        let social = &self.parts.social;
+        let mut random = [0; 32];
+        self.parts.clock.random(&mut random);
+        let Issued { token, hash } = flow_token(random);
+        let (url, payload) = match redirect_uri {
+            Some(uri) => {
+                let begun = social.authorize(provider, uri, token.as_str()).await?;
+                (Some(begun.url), self.sealed(&hash, &begun.ceremony)?)
+            }
+            None if social.knows(provider) => (None, Vec::new()),
+            None => return Err(SocialRefusal::UnknownProvider.into()),
+        };
+        let life = self.settings.social.state_life;
+        let flow = self.flow(hash, FlowKind::Social, owner, payload, life);
+        Ok((Begun { url, state: token }, flow))
     }
 
     fn new_id(&self) -> CustomerId {

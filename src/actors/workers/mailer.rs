@@ -100,7 +100,7 @@ impl Letters {
         let permanent = |cause: &str| MailFault::Permanent(cause.to_owned());
         let kind = MailKind::parse(&due.kind).ok_or_else(|| permanent("the kind is not known"))?;
         let to = due.to.clone().ok_or_else(|| permanent("the customer is gone"))?;
-        let values = match self.link(kind) {
+        let mut values = match self.link(kind) {
             Some((purpose, link)) => {
                 let left = time_left(link.life, due.created_at, now)
                     .ok_or_else(|| permanent("its link has expired"))?;
@@ -118,6 +118,9 @@ impl Letters {
             }
             None => Values::from_iter([("link".to_owned(), json!(self.settings.sign_in.as_str()))]),
         };
+        if let Some(left) = due.codes_left {
+            values.insert("codes_left".to_owned(), json!(left));
+        }
         let (locale, created_at) = (due.locale.clone(), due.created_at);
         Ok(Mail { id: due.id, to, kind, locale, values, created_at })
     }
@@ -144,7 +147,7 @@ impl Letters {
             MailKind::VerifyEmail | MailKind::AlreadyRegisteredPending => {
                 Some((Purpose::VerifyEmail, &self.settings.verify_email))
             }
-            MailKind::ResetPassword => {
+            MailKind::ResetPassword | MailKind::EmailChangeUndone => {
                 Some((Purpose::ResetPassword, &self.settings.reset_password))
             }
             MailKind::ChangeEmail => Some((Purpose::ChangeEmail, &self.settings.change_email)),
@@ -157,6 +160,7 @@ impl Letters {
             | MailKind::TotpEnabled
             | MailKind::TotpRemoved
             | MailKind::BackupCodesRenewed
+            | MailKind::BackupCodeUsed
             | MailKind::FactorsReset
             | MailKind::SecondFactorLocked
             | MailKind::PasskeyAdded

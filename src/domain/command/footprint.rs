@@ -100,10 +100,7 @@ impl Command {
                 let judging = Needs { password: true, factors: true, preferences: true, ..none };
                 opening.and(judging).and(answer.proof.needs())
             }
-            Self::StartTotp { proof, .. } => {
-                let proof = proof.as_ref().map_or(none, Proof::needs);
-                Needs { factors: true, ..none }.and(proof)
-            }
+            Self::StartTotp { proof, .. } => Needs { factors: true, ..none }.and(proof.needs()),
             Self::ConfirmTotp { .. } => Needs { factors: true, preferences: true, ..none },
             Self::RemoveTotp { proof, .. } | Self::RenewBackupCodes { proof, .. } => {
                 Needs { factors: true, preferences: true, ..none }.and(proof.needs())
@@ -117,6 +114,7 @@ impl Command {
                 let linking = Needs { handles: true, identities: true, preferences: true, ..none };
                 opening.and(linking)
             }
+            Self::BeginLinking { proof, .. } => proof.needs(),
             Self::LinkIdentity { .. } => {
                 Needs { handles: true, identities: true, preferences: true, ..none }
             }
@@ -166,10 +164,9 @@ impl Command {
             Self::ResetPassword(reset) => reset.buckets.clone(),
             Self::ChangePassword(change) => change.proof.bucket().into_iter().collect(),
             Self::AnswerChallenge(answer) => answer.proof.bucket().into_iter().collect(),
-            Self::StartTotp { proof, .. } => {
-                proof.as_ref().and_then(Proof::bucket).into_iter().collect()
-            }
-            Self::RemoveTotp { proof, .. }
+            Self::StartTotp { proof, .. }
+            | Self::RemoveTotp { proof, .. }
+            | Self::BeginLinking { proof, .. }
             | Self::RenewBackupCodes { proof, .. }
             | Self::UnlinkIdentity { proof, .. } => proof.bucket().into_iter().collect(),
             Self::RequestEmailChange(request) => request.proof.bucket().into_iter().collect(),
@@ -190,7 +187,7 @@ impl Command {
             Self::OpenFlow { flow } => Some(flow.hash),
             Self::TakeFlow { hash, .. } => Some(*hash),
             Self::AnswerChallenge(answer) => Some(answer.challenge),
-            Self::BeginPasskey { flow, .. } => Some(flow.hash),
+            Self::BeginPasskey { flow, .. } | Self::BeginLinking { flow, .. } => Some(flow.hash),
             Self::AddPasskey(add) => Some(add.flow),
             Self::SignInByPasskey(sign_in) => Some(sign_in.flow),
             _ => None,

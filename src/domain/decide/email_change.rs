@@ -7,6 +7,7 @@
 
 use super::proof::{self, Judgement};
 use super::registration::locale;
+use super::second_factor::codes_without_factor;
 use super::{Answer, Decision, decided, sessions, writable};
 use crate::domain::command::{
     ConfirmEmailChange, Context, Letter, RequestEmailChange, UndoEmailChange,
@@ -22,6 +23,7 @@ use crate::domain::session::{RevocationReason, SecretHash};
 use crate::domain::state::State;
 use crate::domain::status::Status;
 use crate::domain::token::{FreshToken, OneTimeToken, Purpose};
+use chrono::{DateTime, Utc};
 
 /// Mails a link to the new address and a notice to the present one. What is decided about the
 /// customer is the same whoever has the new address, so that nobody can tell: the letter differs.
@@ -86,8 +88,12 @@ pub fn confirm(state: &State, confirm: &ConfirmEmailChange, context: &Context) -
 }
 
 /// Consumes the link from the old mailbox: its address is the customer's again, and whoever else
-/// was in is out. Also of an account that is frozen, for freezing it may have been the thief's
-/// doing. Second factors stay as they are.
+/// was in is out, with all that one may know or have planted. Also of an account that is frozen,
+/// for freezing it may have been the thief's doing.
+///
+/// Nobody can tell a thief from an owner who mistyped. So the password is void in any case: who
+/// asked for the change knew it, or was able to set it since. Either chooses another by the link
+/// that is mailed here.
 pub fn undo(state: &State, undo: &UndoEmailChange, context: &Context) -> Decision {
     let (customer, old) = by_token(state, &undo.token_hash, Purpose::UndoEmailChange, context)?;
     let used = undo.token_hash;
@@ -100,14 +106,46 @@ pub fn undo(state: &State, undo: &UndoEmailChange, context: &Context) -> Decisio
     let (_, ended) = sessions::revocations(all, RevocationReason::EmailChanged, context);
     events.extend(ended);
     events.extend(state.devices.keys().map(|id| Event::DeviceForgotten { id: *id }));
+    events.extend(state.password_hash.as_ref().map(|_| Event::PasswordVoided));
+    if let Some(confirmed) = state.tokens.get(&used) {
+        events.extend(added_since(state, confirmed.created_at - undo.reach));
+    }
     // The reset of a frozen account's password is refused.
     if customer.status != Status::DeletionScheduled {
         let reset = token(&undo.reset, Purpose::ResetPassword, old, context);
         events.push(Event::TokenIssued(Box::new(reset)));
-        let body = MailBody::ResetPassword { nonce: undo.reset.nonce };
+        let body = MailBody::EmailChangeUndone { nonce: undo.reset.nonce };
         events.push(Post { state, customer }.mail(undo.mail_id, old, body));
     }
     decided(events, Answer::Now(Outcome::Done))
+}
+
+/// The end of all ways in that were added since then, and of the second factors that would keep the
+/// owner out. Older ones are the owner's own.
+fn added_since(state: &State, since: DateTime<Utc>) -> Vec<Event> {
+    let mut rest = state.clone();
+    let mut events = Vec::new();
+    let totp = state.totp.as_ref();
+    if let Some(totp) = totp.filter(|t| t.confirmed_at.unwrap_or(t.created_at) >= since) {
+        events.push(Event::TotpRemoved { enabled: totp.is_enabled() });
+        rest.totp = None;
+    }
+    for passkey in state.passkeys.values().filter(|passkey| passkey.created_at >= since) {
+        events.push(Event::PasskeyRemoved { id: passkey.id });
+        rest.passkeys.remove(&passkey.id);
+    }
+    let codes = state.backup_codes.values().any(|issued_at| *issued_at >= since);
+    match codes {
+        true => events.push(Event::BackupCodesRemoved),
+        false => events.extend(codes_without_factor(&rest)),
+    }
+    let linked = state.identities.values().filter(|identity| identity.linked_at >= since);
+    events.extend(
+        linked.map(|identity| Event::IdentityUnlinked {
+            provider: identity.account.provider.clone(),
+        }),
+    );
+    events
 }
 
 /// The customer and the address that a token is about.

@@ -10,6 +10,7 @@ use super::{Answer, Decision, decided, sign_in, writable};
 use crate::domain::command::{Context, SignInByIdentity, SignInMethod};
 use crate::domain::customer::Customer;
 use crate::domain::event::Event;
+use crate::domain::flow::Flow;
 use crate::domain::identity::{Account, Identity};
 use crate::domain::ids::MailId;
 use crate::domain::mail::{Mail, MailBody};
@@ -41,7 +42,22 @@ pub fn sign_in(state: &State, sign_in: &SignInByIdentity, context: &Context) -> 
     sign_in::complete(state, SignInMethod::Social, &sign_in.session, challenge, context, events)
 }
 
-/// Links an account to its signed-in owner. The same one again changes nothing.
+/// Begins the linking of an account: by it one signs in from then on, so its owner shows first who
+/// it is.
+pub fn begin(state: &State, proof: &Proof, flow: &Flow, context: &Context) -> Decision {
+    writable(state, context)?;
+    match proof::judge(state, proof, context)? {
+        Judgement::Proven(mut events) => {
+            events.push(Event::FlowOpened(Box::new(flow.clone())));
+            decided(events, Answer::Now(Outcome::Done))
+        }
+        Judgement::Refused(events, refusal) => {
+            decided(events, Answer::Now(Outcome::ProofRefused(refusal)))
+        }
+    }
+}
+
+/// Links an account to its signed-in owner, who began it. The same one again changes nothing.
 pub fn link(state: &State, account: &Account, mail_id: MailId, context: &Context) -> Decision {
     let customer = writable(state, context)?;
     if is_linked(state, account) {

@@ -143,7 +143,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::ReleaseAttempt { bucket, claim } => Ok(sign_in::release(state, *bucket, *claim)),
         Command::AnswerChallenge(answer) => second_factor::answer_challenge(state, answer, context),
         Command::StartTotp { proof, secret } => {
-            second_factor::start_totp(state, proof.as_ref(), secret, context)
+            second_factor::start_totp(state, proof, secret, context)
         }
         Command::ConfirmTotp { shown, codes, mail_id } => {
             second_factor::confirm_totp(state, shown, codes, *mail_id, context)
@@ -157,6 +157,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::ResetFactors { mail_id } => second_factor::reset(state, *mail_id, context),
         Command::RegisterByIdentity(new) => registration::register_by_identity(state, new, context),
         Command::SignInByIdentity(sign_in) => identities::sign_in(state, sign_in, context),
+        Command::BeginLinking { proof, flow } => identities::begin(state, proof, flow, context),
         Command::LinkIdentity { account, mail_id } => {
             identities::link(state, account, *mail_id, context)
         }

@@ -138,6 +138,11 @@ pub fn enter(state: &State, attempt: &SignInByPasskey, context: &Context) -> Dec
 
 /// Judges a signature together with its counter. `None`: it was found to be untrue.
 ///
+/// Whoever knows a passkey's name can send an untrue signature, and nobody can guess a true one:
+/// that counts against no owner, who could else be locked out by strangers. The challenge is used
+/// up all the same, and each address has its budget. What is counted is what only a holder of the
+/// key can make: a true signature out of its turn.
+///
 /// A counter that did not rise is refused and told, yet the passkey stays usable: whoever holds
 /// either copy made a true signature, so disabling it would turn the owner away with the thief,
 /// and authenticators that answer twice at once look the same (WebAuthn Level 3, 6.1.1). The stored
@@ -150,23 +155,23 @@ pub fn judge(
     context: &Context,
 ) -> Judgement {
     let shown = asserted.and_then(|shown| Some((shown, state.passkeys.get(&shown.passkey)?)));
-    let right = shown.is_some_and(|(shown, passkey)| passkey.may_follow(shown.counter));
-    let mut judgement = proof::counted(state, guard, right, context);
-    match (&mut judgement, shown) {
-        (Judgement::Proven(events), Some((shown, _))) => events.push(Event::PasskeyUsed {
+    let Some((shown, passkey)) = shown else { return proof::noted(state, guard, context) };
+    let mut judgement = proof::counted(state, guard, passkey.may_follow(shown.counter), context);
+    match &mut judgement {
+        Judgement::Proven(events) => events.push(Event::PasskeyUsed {
             id: shown.passkey,
             counter: shown.counter,
             backed_up: shown.backed_up,
             at: context.now,
         }),
         // Under a lock nothing is looked at, so nothing is told either.
-        (Judgement::Refused(events, ProofRefusal::Wrong), Some((shown, _))) => {
+        Judgement::Refused(events, ProofRefusal::Wrong) => {
             events.push(Event::PasskeySuspected { id: shown.passkey });
             if let Some(customer) = &state.customer {
                 events.push(mail(state, customer, mail_id, MailBody::PasskeySuspected));
             }
         }
-        _ => {}
+        Judgement::Refused(..) => {}
     }
     judgement
 }

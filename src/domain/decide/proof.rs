@@ -5,8 +5,10 @@ use super::passkeys;
 use super::sign_in::locked;
 use crate::domain::command::Context;
 use crate::domain::event::Event;
+use crate::domain::mail::MailBody;
 use crate::domain::outcome::Rejection;
 use crate::domain::proof::{Proof, ProofRefusal};
+use crate::domain::second_factor::notice;
 use crate::domain::session::SecretHash;
 use crate::domain::state::State;
 use crate::domain::throttle::{Guard, Tried};
@@ -21,10 +23,10 @@ pub enum Judgement {
 
 impl Judgement {
     /// With what else follows where the proof proves something.
-    fn followed_by(self, event: Option<Event>) -> Self {
+    fn followed_by(self, more: impl IntoIterator<Item = Event>) -> Self {
         match self {
             Self::Proven(mut events) => {
-                events.extend(event);
+                events.extend(more);
                 Self::Proven(events)
             }
             refused => refused,
@@ -37,7 +39,7 @@ impl Judgement {
 /// # Errors
 /// [`Rejection::NotFound`] where there is no such customer.
 pub fn judge(state: &State, proof: &Proof, context: &Context) -> Result<Judgement, Rejection> {
-    state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
     Ok(match proof {
         Proof::Password { guard, claim, verified_hash } => {
             let bucket = guard.bucket;
@@ -59,11 +61,13 @@ pub fn judge(state: &State, proof: &Proof, context: &Context) -> Result<Judgemen
             let used = step.map(|step| Event::TotpStepUsed { step });
             counted(state, guard, used.is_some(), context).followed_by(used)
         }
-        Proof::BackupCode { guard, hash } => {
+        Proof::BackupCode { guard, hash, mail_id } => {
             let known = state.backup_codes.contains_key(hash);
             let left = state.backup_codes.len().saturating_sub(1);
             let used = known.then_some(Event::BackupCodeUsed { hash: *hash, left });
-            counted(state, guard, known, context).followed_by(used)
+            let mail = notice(state, customer.id, *mail_id, MailBody::BackupCodeUsed { left });
+            let told = known.then(|| Event::MailQueued(Box::new(mail)));
+            counted(state, guard, known, context).followed_by(used.into_iter().chain(told))
         }
         Proof::Passkey { guard, shown, mail_id } => {
             passkeys::judge(state, guard, *shown, *mail_id, context)
@@ -114,6 +118,20 @@ pub fn counted(state: &State, guard: &Guard, right: bool, context: &Context) -> 
             let mut events = vec![Event::AttemptFailed { bucket, factor, throttle }];
             events.extend(locked(state, factor, newly_locked));
             Judgement::Refused(events, ProofRefusal::Wrong)
+        }
+    }
+}
+
+/// A wrong proof that says nothing of who guesses at it, for it cannot be guessed: it leaves its
+/// entry, and the counter as it is. Under a lock it is not looked at, as any other.
+pub fn noted(state: &State, guard: &Guard, context: &Context) -> Judgement {
+    let Guard { bucket, factor, .. } = *guard;
+    let throttle = state.throttle(&bucket);
+    match throttle.locked_at(context.now) {
+        Some(until) => Judgement::Refused(Vec::new(), ProofRefusal::Locked { until }),
+        None => {
+            let failed = Event::AttemptFailed { bucket, factor, throttle };
+            Judgement::Refused(vec![failed], ProofRefusal::Wrong)
         }
     }
 }

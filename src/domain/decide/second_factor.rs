@@ -3,7 +3,7 @@
 
 use super::proof::{self, Judgement};
 use super::{Answer, Decision, decided, flows, sign_in, writable};
-use crate::domain::command::{AnswerChallenge, Context};
+use crate::domain::command::{AnswerChallenge, Context, SealedSecret};
 use crate::domain::customer::Customer;
 use crate::domain::event::Event;
 use crate::domain::fault::Fault;
@@ -18,11 +18,11 @@ use crate::domain::state::State;
 use crate::domain::throttle::Factor;
 
 /// Keeps an authenticator that is being handed out. One that waits for its first code is replaced.
-/// Where there is a second factor of another kind, a proof is needed.
+/// The first one takes a proof too: a thief of the session could else lock its owner out by it.
 pub fn start_totp(
     state: &State,
-    proof: Option<&Proof>,
-    secret: &[u8],
+    proof: &Proof,
+    secret: &SealedSecret,
     context: &Context,
 ) -> Decision {
     writable(state, context)?;
@@ -30,19 +30,13 @@ pub fn start_totp(
         return Err(Rejection::FactorEnabled);
     }
     let totp = Totp {
-        secret: secret.to_vec(),
+        secret: secret.0.clone(),
         created_at: context.now,
         confirmed_at: None,
         last_step: None,
     };
     let started = Event::TotpStarted(Box::new(totp));
-    match proof {
-        Some(proof) => proven(state, proof, None, context, |events| events.push(started)),
-        None if offered(state, None).is_empty() => {
-            decided(vec![started], Answer::Now(Outcome::Done))
-        }
-        None => decided(Vec::new(), Answer::Now(Outcome::ProofRefused(ProofRefusal::TooOld))),
-    }
+    proven(state, proof, None, context, |events| events.push(started))
 }
 
 /// The first valid code: from now on signing in asks for one. Its step is used up.

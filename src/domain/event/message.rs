@@ -2,6 +2,7 @@
 
 use super::Event;
 use crate::domain::consent::Entry;
+use crate::domain::event::PasswordCause;
 use crate::domain::ids::{CustomerId, PasskeyId};
 use crate::domain::message::*;
 
@@ -47,6 +48,9 @@ impl Event {
             }
             Self::PasswordChanged { cause, .. } => {
                 PasswordChanged { customer_id, cause: *cause }.into()
+            }
+            Self::PasswordVoided => {
+                PasswordChanged { customer_id, cause: PasswordCause::Voided }.into()
             }
             Self::SessionRevoked { id, reason, .. } => {
                 SessionRevoked { customer_id, session_id: *id, reason: *reason }.into()

@@ -1,6 +1,6 @@
 //! What the audit trail keeps of each event: ids, kinds and names, never a value.
 
-use super::{Event, Trace};
+use super::{Event, PasswordCause, Trace};
 use serde_json::json;
 
 impl Event {
@@ -73,6 +73,9 @@ impl Event {
             Self::PasswordChosen { .. } => trace("password.chosen", json!({})),
             Self::PasswordChanged { cause, .. } => {
                 trace("customer.password_changed", json!({ "cause": cause }))
+            }
+            Self::PasswordVoided => {
+                trace("customer.password_changed", json!({ "cause": PasswordCause::Voided }))
             }
             Self::DeviceRemembered(device) => {
                 trace("device.remembered", json!({ "device_id": device.id }))

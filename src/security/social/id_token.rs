@@ -3,6 +3,8 @@
 
 use std::ops::Deref;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use openidconnect::core::{
     CoreIdToken, CoreIdTokenClaims, CoreIdTokenVerifier, CoreJsonWebKeySet,
@@ -12,6 +14,7 @@ use openidconnect::{
     AccessToken, AccessTokenHash, ClaimsVerificationError, ClientId, IssuerUrl, LocalizedClaim,
     Nonce, SignatureVerificationError,
 };
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -63,7 +66,8 @@ pub(super) fn judge(
     keys: &CoreJsonWebKeySet,
     expected: &Expected<'_>,
 ) -> Result<VerifiedIdentity, Refusal> {
-    let token: CoreIdToken = token.parse().map_err(|_| Refusal::Malformed)?;
+    let text = token;
+    let token: CoreIdToken = text.parse().map_err(|_| Refusal::Malformed)?;
     // before the claims: a token is looked at for whether its key is known first of all
     token.signing_alg().map_err(|_| Refusal::Algorithm)?;
     let mut last = Refusal::Audience;
@@ -71,6 +75,7 @@ pub(super) fn judge(
         let verifier = verifier(client, keys, expected);
         match token.claims(&verifier, |nonce: Option<&Nonce>| expected.nonce.check(nonce)) {
             Ok(claims) => {
+                check_begun(text, expected)?;
                 check_party(claims, expected)?;
                 check_access_token(&token, claims, &verifier, expected)?;
                 return identity(provider, claims, expected);
@@ -123,6 +128,23 @@ fn refusal(error: &ClaimsVerificationError) -> Refusal {
             _ => Refusal::Signature,
         },
         _ => Refusal::Malformed,
+    }
+}
+
+/// `nbf`: from when on it counts (RFC 7519, 4.1.5). OpenID Connect does not know it, so the library
+/// does not look; of a token that has been verified, its middle part is what was signed.
+fn check_begun(token: &str, expected: &Expected<'_>) -> Result<(), Refusal> {
+    #[derive(Deserialize)]
+    struct Claims {
+        nbf: Option<f64>,
+    }
+    let payload = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let claims = payload.and_then(|json| serde_json::from_slice::<Claims>(&json).ok());
+    let not_before = claims.ok_or(Refusal::Malformed)?.nbf;
+    let latest = (expected.now + expected.skew).timestamp() as f64;
+    match not_before {
+        Some(begins) if begins > latest => Err(Refusal::NotBefore),
+        _ => Ok(()),
     }
 }
 

@@ -124,6 +124,8 @@ pub enum Refusal {
     Expired,
     #[error("issued in the future")]
     IssuedAt,
+    #[error("does not count yet")]
+    NotBefore,
     #[error("another nonce")]
     Nonce,
     #[error("no usable subject")]

@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::domain::handle::{ADDRESS_HELD, Handle};
+use crate::domain::identity::Identity;
 use crate::domain::mail::MailBody;
+use crate::domain::passkey::Passkey;
 use crate::domain::proof::ProofRefusal;
+use crate::domain::second_factor::Totp;
 use crate::domain::session::RevocationReason;
 use crate::domain::token::Purpose;
 use serde_json::json;
@@ -178,7 +181,7 @@ fn a7_taking_back_restores_the_address_and_shuts_everybody_out() {
     let state = given(state).by(Actor::Anonymous).at(120).when(reset).after;
     let then = given(state).by(Actor::Anonymous).at(130).when(undo(61, 130));
     assert_eq!(then.outcome(), Outcome::Done);
-    assert_eq!(mails(&then), [("reset_password", OLD.to_owned())]);
+    assert_eq!(mails(&then), [("email_change_undone", OLD.to_owned())]);
     let then = then
         .happens(&[
             "TokenUsed",
@@ -189,6 +192,7 @@ fn a7_taking_back_restores_the_address_and_shuts_everybody_out() {
             "TokenVoided",
             "SessionRevoked",
             "DeviceForgotten",
+            "PasswordVoided",
             "TokenIssued",
             "MailQueued",
         ])
@@ -197,13 +201,15 @@ fn a7_taking_back_restores_the_address_and_shuts_everybody_out() {
             "customer.email_changed",
             "customer.verified",
             "customer.session_revoked",
+            "customer.password_changed",
         ]);
     assert_eq!(then.messages()[1].1["cause"], "undone");
+    assert_eq!(then.messages()[4].1["cause"], "voided");
     assert_eq!(then.messages()[3].1["reason"], json!(RevocationReason::EmailChanged));
     assert_eq!(customer(&then.after).email.canonical(), OLD);
     assert_eq!(held(&then.after), [(OLD, None)], "the thief's address is free at once");
     assert!(then.after.sessions.values().all(|session| !session.is_live(at(131))));
-    assert_eq!(then.after.password_hash, then.before.password_hash);
+    assert_eq!(then.after.password_hash, None, "it may be the thief's");
     let reset = &then.after.tokens[&hash(62)];
     assert_eq!(reset.purpose, Purpose::ResetPassword);
     assert_eq!(reset.email.as_ref().map(EmailAddress::canonical), Some(OLD));
@@ -211,6 +217,77 @@ fn a7_taking_back_restores_the_address_and_shuts_everybody_out() {
         let then = given(then.after.clone()).by(Actor::Anonymous).at(140).when(command);
         assert_eq!(then.decision, Err(Rejection::TokenInvalid), "{n}");
     }
+}
+
+/// Ways in and second factors as of the given second: by it, confirmed at second 100 and taken back,
+/// the change began a day before at the earliest.
+fn planted(seconds: i64) -> State {
+    let mut state = changed("thief@example.org");
+    let passkey = Passkey {
+        id: PasskeyId(Uuid::from_u128(6_001)),
+        credential_id: vec![1; 16],
+        user_handle: customer_id().0,
+        credential: Value::Null,
+        counter: 0,
+        name: Label::parse("Zlabel").unwrap(),
+        second_factor: true,
+        backup_eligible: false,
+        backed_up: false,
+        created_at: at(seconds),
+        last_used_at: None,
+        version: 1,
+    };
+    state.passkeys.insert(passkey.id, passkey);
+    state.totp = Some(Totp {
+        secret: vec![1],
+        created_at: at(seconds - 60),
+        confirmed_at: Some(at(seconds)),
+        last_step: Some(1),
+    });
+    state.backup_codes.insert(hash(201), at(seconds));
+    let identity = Identity { account: account("google", "1"), linked_at: at(seconds) };
+    state.handles.insert(identity.account.handle(), None);
+    state.identities.insert("google".into(), identity);
+    state
+}
+
+#[test]
+fn a7_what_was_added_since_the_change_began_goes_with_it() {
+    let began = 100 - DAY;
+    for (added, goes) in [(began - 1, false), (began, true), (60, true), (110, true)] {
+        let then = given(planted(added)).by(Actor::Anonymous).at(120).when(undo(61, 120));
+        let after = &then.after;
+        assert_eq!(after.passkeys.is_empty(), goes, "{added}");
+        assert_eq!(after.totp.is_none(), goes, "{added}");
+        assert_eq!(after.backup_codes.is_empty(), goes, "{added}");
+        assert_eq!(after.identities.is_empty(), goes, "{added}");
+        assert_eq!(after.handles.contains_key(&account("google", "1").handle()), !goes, "{added}");
+        assert_eq!(after.password_hash, None);
+        let told = then.messages().into_iter().map(|(kind, _)| kind);
+        let told: Vec<_> = told.skip_while(|kind| *kind != "customer.password_changed").collect();
+        let gone = [
+            "customer.mfa_changed",
+            "customer.mfa_changed",
+            "customer.mfa_changed",
+            "customer.identity_unlinked",
+        ];
+        assert_eq!(told[1..], gone[..if goes { 4 } else { 0 }], "{added}");
+    }
+    // an authenticator that nobody has confirmed yet, and new codes to an old one
+    let mut state = planted(began - 1);
+    state.backup_codes = [(hash(202), at(110))].into();
+    let then = given(state.clone()).by(Actor::Anonymous).at(120).when(undo(61, 120));
+    assert!(then.after.backup_codes.is_empty() && then.after.totp.is_some());
+    state.totp =
+        Some(Totp { secret: vec![2], created_at: at(110), confirmed_at: None, last_step: None });
+    let then = given(state).by(Actor::Anonymous).at(120).when(undo(61, 120));
+    assert_eq!(then.after.totp, None);
+    // the codes go with the last factor that they stand in for
+    let mut state = planted(began - 1);
+    state.passkeys.clear();
+    state.totp = state.totp.map(|totp| Totp { confirmed_at: Some(at(110)), ..totp });
+    let then = given(state).by(Actor::Anonymous).at(120).when(undo(61, 120));
+    assert!(then.after.backup_codes.is_empty());
 }
 
 /// Who changes the address twice does not get rid of the first way back.
@@ -246,6 +323,7 @@ fn a8_the_way_back_leads_out_of_a_frozen_account_too() {
     assert_eq!(customer(&then.after).email.canonical(), OLD);
     assert_eq!(mails(&then), [], "a frozen account's password cannot be reset");
     assert_eq!(customer(&then.after).status, Status::DeletionScheduled);
+    assert_eq!(then.after.password_hash, None, "void all the same");
 }
 
 #[test]
@@ -254,6 +332,7 @@ fn mails_about_a_change_have_a_link_where_they_need_one() {
     for (body, linked) in [
         (MailBody::ChangeEmail { nonce }, true),
         (MailBody::EmailChanged { nonce }, true),
+        (MailBody::EmailChangeUndone { nonce }, true),
         (MailBody::ChangeEmailTaken, false),
         (MailBody::ChangeEmailRequested, false),
         (MailBody::EmailChangedAgain, false),

@@ -1,6 +1,7 @@
 //! Accounts at identity providers (rules A10, L1).
 
 use super::*;
+use crate::domain::flow::{Flow, FlowKind};
 use crate::domain::outcome::SignInRefusal;
 use crate::domain::proof::ProofRefusal;
 
@@ -118,6 +119,46 @@ fn a10_linking_again_changes_nothing_and_a_second_of_one_provider_is_refused() {
     then.happens(&["IdentityLinked", "MailQueued"]).tells(&["customer.identity_linked"]);
     let suspended = given(active()).by(staff()).when(move_status(Status::Suspended)).after;
     let then = given(suspended).when(link_identity("google", "1"));
+    then.refused(Rejection::NotActive(Status::Suspended));
+}
+
+#[test]
+fn a4_linking_begins_with_a_proof() {
+    let flow = Flow {
+        hash: hash(50),
+        kind: FlowKind::Social,
+        customer_id: Some(customer_id()),
+        payload: vec![1],
+        created_at: at(900),
+        expires_at: at(1_500),
+        failures: 0,
+        used_at: None,
+    };
+    let begin = |proof| Command::BeginLinking { proof, flow: Box::new(flow.clone()) };
+    let password = |hash| Proof::Password {
+        guard: GUARD,
+        claim: claim_id(1),
+        verified_hash: PasswordHash::new(hash),
+    };
+    let recent = |minutes| Proof::RecentSession {
+        session: session_id(1),
+        max_age: TimeDelta::minutes(minutes),
+    };
+    for (proof, refusal) in [
+        (password(PASSWORD_HASH), None),
+        (password("another"), Some(ProofRefusal::Changed)),
+        (recent(20), None),
+        (recent(10), Some(ProofRefusal::TooOld)),
+    ] {
+        // signed in at second 10, asked at 1,000
+        let then = given(signed_in()).when(begin(proof));
+        let expected = refusal.map_or(Outcome::Done, Outcome::ProofRefused);
+        assert_eq!(then.outcome(), expected);
+        assert_eq!(then.after.flow.is_some(), refusal.is_none(), "{refusal:?}");
+        then.tells(&[]);
+    }
+    let suspended = given(signed_in()).by(staff()).when(move_status(Status::Suspended)).after;
+    let then = given(suspended).when(begin(password(PASSWORD_HASH)));
     then.refused(Rejection::NotActive(Status::Suspended));
 }
 

@@ -150,6 +150,7 @@ samples! {
         [Event::PasswordChosen { hash: PasswordHash::new(PASSWORD_HASH) }],
     Event::PasswordChanged { .. } => [PasswordCause::Reset, PasswordCause::Change]
         .map(|cause| Event::PasswordChanged { hash: PasswordHash::new(PASSWORD_HASH), cause }),
+    Event::PasswordVoided => [Event::PasswordVoided],
     Event::DeviceRemembered(_) => signed_in().devices.into_values().map(remembered),
     Event::DeviceForgotten { .. } => [Event::DeviceForgotten { id: device_id(1) }],
     Event::SignedIn { .. } => sessions().map(|session| Event::SignedIn { session }),

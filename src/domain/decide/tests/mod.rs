@@ -15,6 +15,7 @@ mod phones;
 mod random;
 mod record;
 mod second_factor;
+mod secrets;
 mod sessions;
 mod sign_in;
 
@@ -462,7 +463,8 @@ fn confirm_email(token_hash: SecretHash, undo: FreshToken) -> Command {
 
 fn undo_email(token_hash: SecretHash, reset: FreshToken) -> Command {
     let mail_id = mail_id(75);
-    Command::UndoEmailChange(Box::new(UndoEmailChange { token_hash, mail_id, reset }))
+    let reach = TimeDelta::seconds(DAY);
+    Command::UndoEmailChange(Box::new(UndoEmailChange { token_hash, mail_id, reset, reach }))
 }
 
 fn claim(n: u128) -> Command {

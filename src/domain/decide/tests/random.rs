@@ -293,6 +293,7 @@ fn play(steps: &[Step]) -> (State, BTreeSet<&'static str>) {
         let again = given(then.before.clone()).by(actor).at(seconds).when(command);
         assert_eq!(then.decision, again.decision, "deciding is a function");
         if let Ok(decided) = &then.decision {
+            impersonal(&format!("{:?}", decided.events), "Debug");
             if decided.events.is_empty() {
                 assert_eq!(then.before, then.after);
             }
@@ -302,8 +303,7 @@ fn play(steps: &[Step]) -> (State, BTreeSet<&'static str>) {
         sound(&then.after, at(seconds));
         state = then.after;
     }
-    let shown = State { password_hash: None, ..state.clone() };
-    impersonal(&format!("{shown:?}"), "Debug");
+    impersonal(&format!("{state:?}"), "Debug");
     (state, kinds)
 }
 

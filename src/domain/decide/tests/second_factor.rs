@@ -22,11 +22,17 @@ fn totp(step: Option<i64>) -> Proof {
 }
 
 fn backup(code: u8) -> Proof {
-    Proof::BackupCode { guard: BACKUP, hash: hash(code) }
+    Proof::BackupCode { guard: BACKUP, hash: hash(code), mail_id: mail_id(6) }
 }
 
-fn start(proof: Option<Proof>) -> Command {
-    Command::StartTotp { proof, secret: SECRET.to_vec() }
+/// The password, shown again.
+fn password() -> Proof {
+    let verified_hash = PasswordHash::new(PASSWORD_HASH);
+    Proof::Password { guard: GUARD, claim: claim_id(1), verified_hash }
+}
+
+fn start(proof: Proof) -> Command {
+    Command::StartTotp { proof, secret: SealedSecret(SECRET.to_vec()) }
 }
 
 fn confirm(shown: ShownCode) -> Command {
@@ -65,12 +71,12 @@ fn answer_after(password: Option<&str>, factor: SecondFactor, proof: Proof) -> C
 
 /// An authenticator, handed out and confirmed.
 pub fn set_up() -> [Command; 2] {
-    [start(None), confirm(shown(Some(100)))]
+    [start(password()), confirm(shown(Some(100)))]
 }
 
 /// Step 100 confirmed an authenticator at second 500; backup codes 201 and 202.
 fn guarded() -> State {
-    let started = given(signed_in()).at(400).when(start(None)).after;
+    let started = given(signed_in()).at(400).when(start(password())).after;
     given(started).at(500).when(confirm(shown(Some(100)))).after
 }
 
@@ -90,8 +96,8 @@ fn mails(then: &Then) -> Vec<MailBody> {
 
 #[test]
 fn a9_an_authenticator_counts_from_its_first_valid_code() {
-    let then = given(signed_in()).at(400).when(start(None));
-    let started = then.happens(&["TotpStarted"]).tells(&[]).after;
+    let then = given(signed_in()).at(400).when(start(password()));
+    let started = then.happens(&["AttemptSucceeded", "TotpStarted"]).tells(&[]).after;
     let then = given(started.clone()).at(500).when(confirm(shown(None)));
     let wrong = |then: Then| match then.decision {
         Err(Rejection::Invalid { pointer, fault }) => {
@@ -115,14 +121,38 @@ fn a9_an_authenticator_counts_from_its_first_valid_code() {
         .at(600)
         .when(confirm(shown(Some(101))))
         .refused(Rejection::FactorEnabled);
-    given(enabled).at(600).when(start(None)).refused(Rejection::FactorEnabled);
+    given(enabled).at(600).when(start(password())).refused(Rejection::FactorEnabled);
     let nothing = Rejection::FactorNotStarted;
     given(signed_in()).when(confirm(shown(Some(1)))).refused(nothing.clone());
     given(started.clone()).at(4_000).when(confirm(shown(Some(1)))).refused(nothing);
     // Asked for again, the secret is another one.
-    let again = Command::StartTotp { proof: None, secret: b"newer".to_vec() };
-    let then = given(started).at(450).when(again).happens(&["TotpStarted"]);
+    let again = Command::StartTotp { proof: password(), secret: SealedSecret(b"newer".to_vec()) };
+    let then = given(started).at(450).when(again).happens(&["AttemptSucceeded", "TotpStarted"]);
     assert_eq!(then.after.totp.unwrap().secret, b"newer");
+}
+
+/// A thief of a session would else have an authenticator that its owner has not.
+#[test]
+fn a4_the_first_authenticator_takes_a_proof_as_any_other() {
+    let recent = |seconds| Proof::RecentSession {
+        session: session_id(1),
+        max_age: TimeDelta::seconds(seconds),
+    };
+    let other =
+        Proof::Password { guard: GUARD, claim: claim_id(1), verified_hash: PasswordHash::new("x") };
+    for (proof, refusal) in [
+        (recent(390), Some(ProofRefusal::TooOld)),
+        (recent(391), None),
+        (other, Some(ProofRefusal::Changed)),
+        (totp(Some(99)), Some(ProofRefusal::Wrong)),
+        (backup(201), Some(ProofRefusal::Wrong)),
+    ] {
+        // signed in at second 10
+        let then = given(signed_in()).at(400).when(start(proof));
+        let expected = refusal.map_or(Outcome::Done, Outcome::ProofRefused);
+        assert_eq!(then.outcome(), expected);
+        assert_eq!(then.after.totp.is_some(), refusal.is_none(), "{refusal:?}");
+    }
 }
 
 #[test]
@@ -204,12 +234,28 @@ fn a9_a_backup_code_works_once() {
     let then = given(challenged()).by(Actor::Anonymous).at(1_010).when(command());
     let Outcome::SignedIn(signed_in) = then.outcome() else { panic!("signed in") };
     assert_eq!(signed_in.session.second_factor, Some(SecondFactor::BackupCode));
+    assert_eq!(mails(&then)[0], MailBody::BackupCodeUsed { left: 1 });
     let then = then.tells(&["customer.mfa_changed", "customer.signed_in"]);
     assert_eq!(then.messages()[0].1["change"], "used");
     let claimed = given(then.after).by(Actor::Anonymous).at(1_020).when(claim(2)).after;
     let challenged = given(claimed).by(Actor::Anonymous).at(1_021).when(sign_in(2, 6)).after;
     let then = given(challenged).by(Actor::Anonymous).at(1_022).when(command());
     assert_eq!(then.outcome(), Outcome::ProofRefused(ProofRefusal::Wrong));
+    assert_eq!(mails(&then), [], "nothing was used");
+}
+
+#[test]
+fn a9_its_owner_is_told_of_each_use_of_a_backup_code() {
+    let then = given(guarded()).at(1_010).when(remove(backup(202)));
+    let told = [MailBody::BackupCodeUsed { left: 1 }, MailBody::TotpRemoved];
+    assert_eq!(mails(&then), told);
+    let then = given(guarded()).at(1_010).when(start(backup(201)));
+    assert_eq!(then.decision, Err(Rejection::FactorEnabled), "nothing was used");
+    let mut last = guarded();
+    last.backup_codes.remove(&hash(202));
+    let then = given(last).at(1_010).when(renew(backup(201)));
+    let told = [MailBody::BackupCodeUsed { left: 0 }, MailBody::BackupCodesRenewed];
+    assert_eq!(mails(&then), told);
 }
 
 #[test]
@@ -265,7 +311,7 @@ fn a6_what_changed_since_the_first_step_voids_the_challenge() {
     let factors_gone = given(challenged()).by(staff()).at(1_005).when(reset()).after;
     refused(factors_gone.clone(), 1_010, right());
     // Set up anew: that proves nothing about who began before.
-    let started = given(factors_gone).at(1_006).when(start(None)).after;
+    let started = given(factors_gone).at(1_006).when(start(password())).after;
     let renewed = given(started).at(1_007).when(confirm(shown(Some(101)))).after;
     refused(renewed.clone(), 1_010, answer(SecondFactor::Totp, totp(Some(102))));
     refused(renewed, 1_010, answer(SecondFactor::BackupCode, backup(201)));
@@ -310,14 +356,9 @@ fn a9_the_authenticator_goes_with_a_proof_and_its_backup_codes_with_it() {
     assert!(then.after.totp.is_none() && then.after.backup_codes.is_empty());
     given(then.after).at(1_020).when(remove(totp(Some(102)))).refused(Rejection::FactorNotFound);
     // One that never counted is nothing to tell of.
-    let started = given(signed_in()).at(400).when(start(None)).after;
+    let started = given(signed_in()).at(400).when(start(password())).after;
     let claimed = given(started).at(409).when(claim(1)).after;
-    let password = Proof::Password {
-        guard: GUARD,
-        claim: claim_id(1),
-        verified_hash: PasswordHash::new(PASSWORD_HASH),
-    };
-    let then = given(claimed).at(410).when(remove(password));
+    let then = given(claimed).at(410).when(remove(password()));
     then.happens(&["AttemptSucceeded", "TotpRemoved"]).tells(&[]);
 }
 
