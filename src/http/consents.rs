@@ -126,12 +126,7 @@ struct AtParam {
 }
 
 fn read_at(query: &mut Query<'_>) -> Option<DateTime<Utc>> {
-    let instant = |raw: Parameter<'_>| {
-        DateTime::parse_from_rfc3339(raw.text())
-            .map(|instant| instant.with_timezone(&Utc))
-            .map_err(|_| FieldFault::new("malformed", "Must be an instant of RFC 3339."))
-    };
-    query.optional("at", instant)
+    query.optional("at", Parameter::instant)
 }
 
 async fn read(
