@@ -3,8 +3,8 @@
 use super::Connection;
 use super::schema::{customer_identifiers, customer_preferences, customer_profiles, customers};
 use super::statements::{
-    InsertCustomers, InsertPreferences, InsertProfiles, TouchCustomers, UpdateCustomers,
-    UpdatePreferences, UpdateProfiles,
+    DeleteCustomers, InsertCustomers, InsertPreferences, InsertProfiles, TouchCustomers,
+    UpdateCustomers, UpdatePreferences, UpdateProfiles,
 };
 use crate::domain::CustomerId;
 use crate::domain::customer::{Customer, CustomerType, GroupCode, Tags};
@@ -278,6 +278,16 @@ impl TouchCustomers {
     }
 }
 
+impl DeleteCustomers {
+    /// `customer` as it was deleted: its last change is that.
+    pub fn push(&mut self, customer: &Customer) {
+        self.id.push(customer.id.0);
+        self.deleted_at.push(customer.updated_at);
+        self.version.push(customer.version);
+        self.sequence.push(customer.sequence);
+    }
+}
+
 macro_rules! push_profile {
     ($($statement:ident),+) => {$(
         impl $statement {
@@ -332,6 +342,15 @@ pub async fn find(mut conn: &Connection, id: CustomerId) -> QueryResult<Option<C
         .await
         .optional()?;
     row.map(Customer::try_from).transpose()
+}
+
+/// Whether there is such a living customer: for reads of its parts, whose rows outlive it.
+///
+/// # Errors
+/// Those of the query.
+pub async fn lives(mut conn: &Connection, id: CustomerId) -> QueryResult<bool> {
+    let living = customers::table.find(id.0).filter(customers::deleted_at.is_null());
+    diesel::select(diesel::dsl::exists(living)).get_result(&mut conn).await
 }
 
 /// Who owns a canonical e-mail address, and how its owner wishes to be written to.

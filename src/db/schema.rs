@@ -144,6 +144,10 @@ diesel::table! {
         name -> Text,
         /// When it came to be.
         created_at -> Timestamptz,
+        /// When it was last renamed.
+        updated_at -> Timestamptz,
+        /// Rises by one with each change; the ETag.
+        version -> Int8,
     }
 }
 

@@ -75,6 +75,12 @@ mod consents;
 mod idempotency;
 mod passkeys;
 pub use consents::{InsertConsentEntries, SaveConsents};
+mod deletions;
+mod groups;
+mod idempotency;
+mod passkeys;
+pub use deletions::DeleteCustomers;
+pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
 pub use passkeys::{DeletePasskeys, SavePasskeys};
 
 bulk! {

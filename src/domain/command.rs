@@ -17,6 +17,7 @@ use super::email::EmailAddress;
 pub use super::email_change::{ConfirmEmailChange, Letter, RequestEmailChange, UndoEmailChange};
 use super::fault::Fault;
 use super::flow::{Flow, FlowKind};
+pub use super::group::GroupCommand;
 use super::identity::Account;
 use super::ids::*;
 use super::passkey::{AddPasskey, PasskeyChange, SignInByPasskey};
@@ -243,6 +244,7 @@ pub enum Command {
     RevokeOtherSessions {
         keep: SessionId,
     },
+    RevokeAllSessions,
     UpdateCustomer {
         change: Box<CustomerChange>,
         if_match: Option<i64>,
@@ -311,6 +313,12 @@ pub enum Command {
     },
     /// A consent is granted or withdrawn.
     Consent(Box<ConsentCommand>),
+    /// About a group of customers, and none of them.
+    Group(GroupCommand),
+    /// Soft: absent from then on for every read but audit, its ways in gone (rule L4).
+    DeleteCustomer {
+        if_match: Option<i64>,
+    },
     /// Lifts the locks on the customer's identifiers, devices and factors, given as their buckets.
     Unlock {
         buckets: Vec<Bucket>,

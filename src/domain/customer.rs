@@ -38,7 +38,9 @@ impl CustomerType {
 }
 
 /// The code of a row of `customer_groups` (rule L6).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 #[schemars(extend("pattern" = "^[a-z0-9_-]{1,64}$"))]
 pub struct GroupCode(String);

@@ -12,6 +12,7 @@ use super::credential::PasswordHash;
 use super::customer::{Customer, GroupCode};
 use super::email::EmailAddress;
 use super::flow::Flow;
+use super::group::GroupEvent;
 use super::identity::Identity;
 use super::ids::*;
 use super::mail::Mail;
@@ -85,6 +86,10 @@ pub enum Event {
         from: Status,
         to: Status,
         reason: ReasonCode,
+        at: DateTime<Utc>,
+    },
+    /// Absent from now on, its ways in gone. The last event of a customer.
+    CustomerDeleted {
         at: DateTime<Utc>,
     },
     EmailVerified {
@@ -237,6 +242,8 @@ pub enum Event {
     },
     /// One more entry of the ledger of consents, from which `accepts_marketing` follows.
     Consent(Box<consent::Entry>),
+    /// Of a group, and no customer.
+    Group(GroupEvent),
     Unlocked {
         buckets: Vec<Bucket>,
     },

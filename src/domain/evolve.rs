@@ -1,6 +1,7 @@
 //! The state after an event. Total: an event that was decided always applies.
 
 use super::event::Event;
+use super::group::{GroupEvent, Standing};
 use super::handle::{Handle, HandleKind};
 use super::ids::AddressId;
 use super::state::State;
@@ -27,6 +28,12 @@ pub fn evolve(state: &mut State, event: &Event) {
         }
         Event::PreferencesNoted { at, .. } => touch(state, *at),
         Event::StatusChanged { from, to, at, .. } => change_status(state, *from, *to, *at),
+        Event::Group(GroupEvent::Created(group) | GroupEvent::Renamed(group)) => {
+            let in_use = state.group.as_ref().is_some_and(|standing| standing.in_use);
+            state.group = Some(Standing { group: group.clone(), in_use });
+        }
+        Event::Group(GroupEvent::Deleted { .. }) => state.group = None,
+        Event::CustomerDeleted { at } => depart(state, *at),
         Event::EmailVerified { at } => {
             if let Some(customer) = &mut state.customer {
                 customer.email_verified_at = Some(*at);
@@ -220,6 +227,24 @@ fn touch(state: &mut State, at: DateTime<Utc>) {
     if let Some(customer) = &mut state.customer {
         customer.version += 1;
         customer.updated_at = at;
+    }
+}
+
+/// Who is deleted can be found by nothing and has no way in. What it was stays for the audit and
+/// for erasure.
+fn depart(state: &mut State, at: DateTime<Utc>) {
+    touch(state, at);
+    state.departed = state.customer.take();
+    state.handles.clear();
+    state.password_hash = None;
+    state.totp = None;
+    state.backup_codes.clear();
+    state.passkeys.clear();
+    state.identities.clear();
+    state.devices.clear();
+    state.phone_confirmation = None;
+    for token in state.tokens.values_mut().filter(|token| token.used_at.is_none()) {
+        token.voided_at.get_or_insert(at);
     }
 }
 

@@ -85,6 +85,8 @@ contract! {
     CustomerCreated = "customer.created",
     /// Fields of a customer, of its profile or of its preferences changed.
     CustomerUpdated = "customer.updated",
+    /// A customer was deleted by staff: the last that is told of it.
+    CustomerDeleted = "customer.deleted",
     /// A customer moved to another status.
     StatusChanged = "customer.status_changed",
     /// A customer moved to another group.
@@ -172,6 +174,13 @@ pub struct CustomerUpdated {
     /// The customer's version from then on.
     #[schemars(range(min = 1))]
     pub version: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct CustomerDeleted {
+    /// The customer.
+    pub customer_id: CustomerId,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]

@@ -18,6 +18,7 @@ pub mod event;
 pub mod evolve;
 pub mod fault;
 pub mod flow;
+pub mod group;
 pub mod handle;
 pub mod identity;
 pub mod ids;

@@ -4,6 +4,7 @@ use super::address::Address;
 use super::consent::{PurposeConsents, TextVersion};
 use super::customer::Customer;
 use super::fault::Fault;
+use super::group::Group;
 use super::identity::Identity;
 use super::ids::{CustomerId, SessionId};
 use super::passkey::Passkey;
@@ -28,6 +29,7 @@ pub enum Outcome {
     Identity(Box<Identity>),
     Passkey(Box<Passkey>),
     Consents(Box<PurposeConsents>),
+    Group(Box<Group>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
     AttemptFailed {
@@ -139,6 +141,11 @@ pub enum Rejection {
     /// A refresh token of no live session.
     RefreshInvalid,
     UnknownGroup,
+    GroupExists,
+    /// Customers belong to it.
+    GroupInUse,
+    /// New customers get it by configuration.
+    GroupIsDefault,
     /// Values that are each valid but not together, or not with the state.
     Invalid {
         pointer: &'static str,

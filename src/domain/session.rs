@@ -169,6 +169,7 @@ pub enum RevocationReason {
     PasswordChanged,
     EmailChanged,
     FactorsReset,
+    CustomerDeleted,
 }
 
 impl RevocationReason {
@@ -183,6 +184,7 @@ impl RevocationReason {
             Self::PasswordChanged => "password_changed",
             Self::EmailChanged => "email_changed",
             Self::FactorsReset => "factors_reset",
+            Self::CustomerDeleted => "customer_deleted",
         }
     }
 }

@@ -4,6 +4,7 @@ use super::address::Address;
 use super::consent::Consents;
 use super::customer::Customer;
 use super::flow::Flow;
+use super::group::Standing;
 use super::handle::Handle;
 use super::identity::Identity;
 use super::ids::{AddressId, DeviceId, PasskeyId, SessionId};
@@ -25,6 +26,9 @@ use std::collections::BTreeMap;
 pub struct State {
     /// `None`: there is no such customer, or it was deleted.
     pub customer: Option<Customer>,
+    /// The customer as it was deleted a moment ago, for its last row and message: it is gone for
+    /// whoever comes later in the batch.
+    pub departed: Option<Customer>,
     pub profile: Option<Profile>,
     pub preferences: Option<Preferences>,
     /// The password hash in PHC form; `None` for who never set one.
@@ -51,6 +55,8 @@ pub struct State {
     pub throttles: BTreeMap<Bucket, Throttle>,
     /// The flow that the command at hand names, or begins; lent likewise.
     pub flow: Option<Flow>,
+    /// The group that the command at hand names; lent likewise.
+    pub group: Option<Standing>,
 }
 
 /// Holds secrets and hashes of them: printed without.

@@ -163,6 +163,17 @@ impl NewAddress {
         })
     }
 
+    /// Adds it to a book of at most `limit`.
+    pub(super) fn into_command(self, id: AddressId, limit: u32) -> Command {
+        Command::AddAddress {
+            id,
+            defaults: self.defaults(),
+            fields: Box::new(self.into()),
+            // lossless: the range of the key ends at 1000
+            limit: limit as usize,
+        }
+    }
+
     /// The kinds it is to be the default of.
     fn defaults(&self) -> Vec<AddressKind> {
         let wishes = [
@@ -280,7 +291,7 @@ impl From<AddressPatch> for AddressChange {
 pub struct DefaultKind {
     /// `shipping` or `billing`.
     #[schema(value_type = String, example = "shipping")]
-    kind: AddressKind,
+    pub(super) kind: AddressKind,
 }
 
 impl DefaultKind {
@@ -334,13 +345,8 @@ async fn create(
 ) -> Result<HttpResponse, Problem> {
     let new = body.read(NewAddress::read)?;
     let key = IdempotencyHeader::of(&request, &body.sha256)?;
-    let command = Command::AddAddress {
-        id: AddressId(services.clock.new_id()),
-        defaults: new.defaults(),
-        fields: Box::new(new.into()),
-        // lossless: the range of the key ends at 1000
-        limit: services.config.customers.address_limit as usize,
-    };
+    let id = AddressId(services.clock.new_id());
+    let command = new.into_command(id, services.config.customers.address_limit);
     let answered = services.submit(&owner, &identity, owner.customer_id, command, key).await?;
     let mut response = HttpResponse::Created();
     if let Outcome::Address(address) = &answered.outcome {
@@ -442,7 +448,10 @@ async fn set_default(
     answer(HttpResponse::Ok(), answered)
 }
 
-fn answer(mut response: HttpResponseBuilder, answered: Answered) -> Result<HttpResponse, Problem> {
+pub(super) fn answer(
+    mut response: HttpResponseBuilder,
+    answered: Answered,
+) -> Result<HttpResponse, Problem> {
     note_replay(&mut response, &answered);
     match answered.outcome {
         Outcome::Address(address) => {

@@ -3,22 +3,19 @@
 use super::body::JsonBody;
 use super::conditional::IfMatch;
 use super::customer_view::{self, CustomerView};
-use super::field::{FieldFault, Patch};
+use super::field::Patch;
 use super::form::Form;
 use super::idempotency::{IdempotencyHeader, REPLAYED};
-use super::pages::{Page, PageRequest};
 use super::principal::{CustomersRead, CustomersStatus, CustomersWrite, Staff};
 use super::problem::{Problem, ProblemDocument};
-use super::query::{Parameter, Query};
 use super::request_id::RequestIdentity;
 use super::services::Services;
 use super::values::{
-    ExpandParam, IdempotencyParam, IfMatchParam, PageParams, PathId, change, given, parsed, word,
+    ExpandParam, IdempotencyParam, IfMatchParam, PathId, change, given, parsed, word,
 };
 use crate::actors::consents::Purposes;
 use crate::config::CustomersConfig;
 use crate::db;
-use crate::db::customer_search::{Filter, Word};
 use crate::domain::command::{Change, Command, CreateByStaff, CustomerChange};
 use crate::domain::customer::{CustomerType, GroupCode, Tags};
 use crate::domain::email::EmailAddress;
@@ -26,21 +23,18 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::phone::PhoneNumber;
 use crate::domain::place::{Currency, Locale, TimeZone};
 use crate::domain::status::{ReasonCode, Status};
-use crate::domain::text::{Label, PersonName, line};
+use crate::domain::text::PersonName;
 use crate::domain::throttle::{Bucket, Factor};
-use crate::domain::{CustomerId, Fault, MailId};
+use crate::domain::{CustomerId, MailId};
 use actix_web::http::header;
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse, get, patch, post};
-use chrono::{DateTime, Utc};
+use actix_web::{HttpRequest, HttpResponse, delete, get, patch, post};
 use sha2::{Digest, Sha256};
-use unicode_normalization::UnicodeNormalization;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
-use uuid::Uuid;
 
 pub fn routes(cfg: &mut ServiceConfig) {
-    cfg.service(create).service(list).service(show).service(change_customer);
+    cfg.service(create).service(show).service(change_customer).service(remove);
     cfg.service(move_status).service(unlock);
 }
 
@@ -226,98 +220,6 @@ impl StatusMove {
     }
 }
 
-/// What the list may be asked for; every condition must hold.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes parameters; `filter` reads them")]
-struct FilterParams {
-    /// Words, all of which must be found where a first name, a last name or the e-mail address
-    /// begins, whatever their accents and case: `nguyen` finds Nguyễn. A word after `*` is found
-    /// anywhere in them (`*guye`) and needs three characters. At most 5 words, 100 characters.
-    #[param(required = false, example = "nguyen anh")]
-    q: Option<String>,
-    /// The whole e-mail address, in any spelling.
-    #[param(required = false, example = "anh@example.org")]
-    email: Option<String>,
-    /// With country code; `+` is written `%2B`.
-    #[param(required = false, example = "+84912345678")]
-    phone: Option<String>,
-    /// `pending`, `active`, `inactive`, `suspended` or `deletion_scheduled`.
-    #[param(required = false)]
-    status: Option<String>,
-    /// The code of a group.
-    #[param(required = false)]
-    group: Option<String>,
-    #[param(required = false)]
-    tag: Option<String>,
-    /// Created at this instant or later (RFC 3339).
-    #[param(required = false, example = "2026-01-01T00:00:00Z")]
-    created_from: Option<DateTime<Utc>>,
-    /// Created before this instant.
-    #[param(required = false)]
-    created_to: Option<DateTime<Utc>>,
-}
-
-const STATUSES: [(&str, Status); 5] = [
-    ("pending", Status::Pending),
-    ("active", Status::Active),
-    ("inactive", Status::Inactive),
-    ("suspended", Status::Suspended),
-    ("deletion_scheduled", Status::DeletionScheduled),
-];
-
-fn filter(query: &mut Query<'_>) -> Filter {
-    Filter {
-        words: query.optional("q", words).unwrap_or_default(),
-        email: query.optional("email", |raw| {
-            text(raw, EmailAddress::parse).map(|email| email.canonical().to_owned())
-        }),
-        phone: query.optional("phone", |raw| {
-            text(raw, PhoneNumber::parse).map(|phone| phone.as_str().to_owned())
-        }),
-        status: query.optional("status", |raw| raw.one_of(&STATUSES)),
-        group: query.optional("group", |raw| {
-            text(raw, GroupCode::parse).map(|group| group.as_str().to_owned())
-        }),
-        tag: query.optional("tag", |raw| text(raw, |tag| line(tag, Label::MAX))),
-        created_from: query.optional("created_from", Parameter::instant),
-        created_to: query.optional("created_to", Parameter::instant),
-    }
-}
-
-/// The most that `q` may hold.
-const QUERY_MAX: usize = 100;
-const WORDS_MAX: usize = 5;
-/// What the index of trigrams needs to be of use.
-const ANYWHERE_MIN: usize = 3;
-
-/// The words of `q`. In its compatibility form, in which also the column is folded.
-fn words(raw: Parameter<'_>) -> Result<Vec<Word>, FieldFault> {
-    let text: String = line(raw.text(), QUERY_MAX)?.nfkc().collect();
-    let words: Vec<Word> = text
-        .split_whitespace()
-        .map(|word| match word.strip_prefix('*') {
-            Some(inner) => Word { text: inner.to_owned(), anywhere: true },
-            None => Word { text: word.to_owned(), anywhere: false },
-        })
-        .collect();
-    if words.len() > WORDS_MAX {
-        return Err(FieldFault::new("too_long", format!("At most {WORDS_MAX} words.")));
-    }
-    if words.iter().any(|word| word.anywhere && word.text.chars().count() < ANYWHERE_MIN) {
-        let detail = format!("At least {ANYWHERE_MIN} characters after *.");
-        return Err(FieldFault::new("too_short", detail));
-    }
-    Ok(words)
-}
-
-fn text<T>(
-    raw: Parameter<'_>,
-    parse: impl FnOnce(&str) -> Result<T, Fault>,
-) -> Result<T, FieldFault> {
-    parse(raw.text()).map_err(Into::into)
-}
-
 /// A new customer, with profile, preferences and group.
 #[utoipa::path(
     tag = "customers",
@@ -351,34 +253,6 @@ async fn create(
         response.insert_header((header::LOCATION, location));
     }
     customer_view::answer(response, answered)
-}
-
-/// Customers, newest first.
-#[utoipa::path(
-    tag = "customers",
-    security(("staff" = ["customers:read"])),
-    params(FilterParams, PageParams),
-    responses((status = 200, body = Page<CustomerView>))
-)]
-#[get("/v1/admin/customers")]
-async fn list(
-    _staff: Staff<CustomersRead>,
-    request: HttpRequest,
-    services: Data<Services>,
-) -> Result<web::Json<Page<CustomerView>>, Problem> {
-    let (page, filter) = Query::read(request.query_string(), |query| {
-        let page = PageRequest::<(DateTime<Utc>, Uuid)>::read(query, "customers");
-        let filter = filter(query);
-        Some((page?, filter))
-    })?;
-    let (after, limit) = (page.after, page.fetch());
-    let read = services.database.read(move |connection| {
-        let filter = filter.clone();
-        Box::pin(async move { db::customer_search::page(connection, &filter, after, limit).await })
-    });
-    let position =
-        |customer: &crate::domain::customer::Customer| (customer.created_at, customer.id.0);
-    Ok(web::Json(page.page(read.await?, position, CustomerView::from)))
 }
 
 /// One customer.
@@ -422,6 +296,31 @@ async fn change_customer(
     let command = Command::UpdateCustomer { change, if_match: on.version()? };
     let answered = services.submit(&staff, &identity, CustomerId(id.0), command, None).await?;
     customer_view::answer(HttpResponse::Ok(), answered)
+}
+
+/// Deletes a customer. Softly: it is absent from then on, its sessions end, its address is free.
+/// What has to be forgotten for good is asked for as a deletion (privacy).
+#[utoipa::path(
+    tag = "customers",
+    security(("staff" = ["customers:write"])),
+    params(("id" = Uuid, Path), IfMatchParam),
+    responses(
+        (status = 204, description = "Deleted"),
+        (status = 409, body = ProblemDocument, content_type = "application/problem+json",
+            description = "`account_frozen`")
+    )
+)]
+#[delete("/v1/admin/customers/{id}")]
+async fn remove(
+    staff: Staff<CustomersWrite>,
+    id: web::Path<PathId>,
+    on: IfMatch,
+    identity: RequestIdentity,
+    services: Data<Services>,
+) -> Result<HttpResponse, Problem> {
+    let command = Command::DeleteCustomer { if_match: on.version()? };
+    services.submit(&staff, &identity, CustomerId(id.0), command, None).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Moves a customer's status. Leaving `active` ends its sessions.
@@ -563,35 +462,5 @@ mod tests {
         }
         let faults = pairs(&[("#/to", "required"), ("#/reason", "invalid_reason")]);
         assert_eq!(told(read(json!({"reason": "He is rude"}))), faults);
-    }
-
-    #[test]
-    fn filters_are_parsed_as_the_values_they_look_for() {
-        let read = |query: &str| Query::read(query, |query| Some(filter(query)));
-        let filter = read(
-            "email=ANH%40Example.org&phone=%2B84%20912%20345%20678&status=active&group=vip\
-             &tag=a%20%20b&q=Nguy%E1%BB%85n%20*anh&created_from=2026-01-01T07:00:00%2B07:00",
-        )
-        .unwrap();
-        assert_eq!(filter.email.as_deref(), Some("anh@example.org"));
-        assert_eq!(filter.phone.as_deref(), Some("+84912345678"));
-        assert_eq!(filter.status, Some(Status::Active));
-        assert_eq!(filter.tag.as_deref(), Some("a b"));
-        let words: Vec<_> = filter.words.iter().map(|it| (it.text.as_str(), it.anywhere)).collect();
-        assert_eq!(words, [("Nguyễn", false), ("anh", true)]);
-        assert_eq!(filter.created_from.unwrap().to_rfc3339(), "2026-01-01T00:00:00+00:00");
-        assert_eq!(
-            told(read("email=x&phone=1&status=erased&group=A%20B&tag=&created_to=today&q=*ab&w=x")),
-            pairs(&[
-                ("q", "too_short"),
-                ("email", "invalid_email"),
-                ("phone", "invalid_phone"),
-                ("status", "unknown_value"),
-                ("group", "invalid_group"),
-                ("tag", "required"),
-                ("created_to", "malformed"),
-                ("w", "unknown_parameter"),
-            ])
-        );
     }
 }

@@ -13,6 +13,8 @@ pub mod catalogue;
 pub mod client_address;
 pub mod conditional;
 pub mod consents;
+pub mod customer_parts;
+pub mod customer_search;
 pub mod customer_view;
 pub mod customers;
 pub mod docs;
@@ -20,6 +22,7 @@ pub mod email_change;
 pub mod error;
 pub mod field;
 pub mod form;
+pub mod groups;
 pub mod health;
 pub mod idempotency;
 pub mod json;
@@ -153,6 +156,9 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(social::routes)
         .configure(passkeys::routes)
         .configure(customers::routes)
+        .configure(customer_search::routes)
+        .configure(customer_parts::routes)
+        .configure(groups::routes)
         .configure(well_known::routes);
 }
 

@@ -10,6 +10,7 @@ use super::rejections::unexpected;
 use super::request_id::RequestIdentity;
 use super::services::Services;
 use super::values::{IfMatchParam, IfNoneMatchParam, custom, given, parsed, word};
+use crate::actors::customers::Answered;
 use crate::db;
 use crate::domain::command::{Command, PreferencesChange};
 use crate::domain::outcome::{Outcome, Rejection};
@@ -194,6 +195,14 @@ async fn change_preferences(
     let change = Box::new(body.read(PreferencesPatch::read)?.into());
     let command = Command::UpdatePreferences { change, if_match: on.version()? };
     let answered = services.submit(&owner, &identity, owner.customer_id, command, None).await?;
+    answer(answered)
+}
+
+/// The answer to a change of preferences.
+///
+/// # Errors
+/// 500 when the command came to something else.
+pub(super) fn answer(answered: Answered) -> Result<HttpResponse, Problem> {
     match answered.outcome {
         Outcome::Preferences(preferences) => Ok(HttpResponse::Ok()
             .insert_header(etag(preferences.version))

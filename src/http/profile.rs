@@ -9,6 +9,7 @@ use super::rejections::unexpected;
 use super::request_id::RequestIdentity;
 use super::services::Services;
 use super::values::{IfMatchParam, IfNoneMatchParam, change, custom, parsed};
+use crate::actors::customers::Answered;
 use crate::db;
 use crate::domain::command::{Change, Command, ProfileChange};
 use crate::domain::outcome::{Outcome, Rejection};
@@ -148,6 +149,14 @@ async fn change_profile(
     let change = Box::new(body.read(ProfilePatch::read)?.into());
     let command = Command::UpdateProfile { change, if_match: on.version()? };
     let answered = services.submit(&owner, &identity, owner.customer_id, command, None).await?;
+    answer(answered)
+}
+
+/// The answer to a change of a profile.
+///
+/// # Errors
+/// 500 when the command came to something else.
+pub(super) fn answer(answered: Answered) -> Result<HttpResponse, Problem> {
     match answered.outcome {
         Outcome::Profile(profile) => Ok(HttpResponse::Ok()
             .insert_header(etag(profile.version))

@@ -96,13 +96,28 @@ impl Services {
         command: Command,
         key: Option<IdempotencyHeader>,
     ) -> Result<Answered, Problem> {
+        self.submit_about(Subject::Customer(customer), principal, identity, command, key).await
+    }
+
+    /// As [`Self::submit`], about whatever the command is about.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn submit_about(
+        &self,
+        subject: Subject,
+        principal: &impl Principal,
+        identity: &RequestIdentity,
+        command: Command,
+        key: Option<IdempotencyHeader>,
+    ) -> Result<Answered, Problem> {
         let idempotency = key.map(|header| IdempotencyKey {
             owner: principal.key_owner(),
             key: header.key,
             request_hash: header.request_hash,
         });
         let submission = Submission {
-            subject: Subject::Customer(customer),
+            subject,
             command,
             context: self.context(principal.actor(), identity),
             idempotency,

@@ -45,7 +45,8 @@ pub struct SessionView {
 }
 
 impl SessionView {
-    fn new(session: Session, current: SessionId) -> SessionView {
+    /// `current` is the one that asks; staff has none.
+    pub(super) fn new(session: Session, current: Option<SessionId>) -> SessionView {
         SessionView {
             id: session.id.0,
             created_at: session.created_at,
@@ -53,7 +54,7 @@ impl SessionView {
             device_name: session.client.device_name,
             user_agent: session.client.user_agent,
             client_address: session.client.address,
-            current: session.id == current,
+            current: current == Some(session.id),
         }
     }
 }
@@ -78,7 +79,7 @@ async fn list(
     let read = services.database.read(move |connection| {
         Box::pin(async move { db::sessions::list_live(connection, id, now, before, limit).await })
     });
-    let view = |session| SessionView::new(session, owner.session_id);
+    let view = |session| SessionView::new(session, Some(owner.session_id));
     Ok(web::Json(page.page(read.await?, |session| session.id.0, view)))
 }
 

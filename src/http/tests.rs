@@ -10,8 +10,8 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, auth, consents, customers, email_change, me, mfa, passkeys, passwords, phone,
-    preferences, profile, social,
+    addresses, auth, consents, customers, email_change, groups, me, mfa, passkeys, passwords,
+    phone, preferences, profile, social,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
@@ -382,6 +382,8 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "CustomerPatch" customers::CustomerPatch::read
         "StatusMove" customers::StatusMove::read
         "ConsentChange" consents::ConsentChange::read
+        "NewGroup" groups::NewGroup::read
+        "GroupPatch" groups::GroupPatch::read
         "NewPasskey" passkeys::read_finish
         "PasskeyPatch" passkeys::Change::read
         "PasskeySignIn" passkeys::Answer::read

@@ -74,6 +74,8 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     node.patch(&path, body).bearer(&shop.staff_key).send().await.expect(200);
     let (path, body) = staff("/status", json!({ "to": "suspended", "reason": "fraud_suspected" }));
     node.post(&path, body).bearer(&shop.staff_key).send().await.expect(200);
+    let gone = format!("/v1/admin/customers/{}", mover.id);
+    node.delete(&gone).bearer(&shop.staff_key).send().await.expect(204);
 
     checker::check(&shop.database, &consumer, &[], Duration::from_secs(20)).await;
     let received = consumer.received();

@@ -58,6 +58,15 @@ fn table() -> Vec<(&'static str, Way)> {
     let mut table = of_the_public();
     table.extend(of_the_owner());
     table.push(("GET /problems/{code}", Free("the name of a problem, and no secret")));
+    let of_a_group = "the name of a group, and no secret";
+    for route in [
+        "POST /v1/admin/groups",
+        "GET /v1/admin/groups/{code}",
+        "PATCH /v1/admin/groups/{code}",
+        "DELETE /v1/admin/groups/{code}",
+    ] {
+        table.push((route, Free(of_a_group)));
+    }
     table
 }
 

@@ -8,10 +8,12 @@ use crate::clock::Clock;
 use crate::db::idempotency::Remembered;
 use crate::domain::command::IdempotencyKey;
 use crate::domain::consent;
+use crate::domain::customer::GroupCode;
 use crate::domain::decide::decide;
 use crate::domain::event::Trace;
 use crate::domain::evolve::evolve;
 use crate::domain::flow::Flow;
+use crate::domain::group::Standing;
 use crate::domain::mail::Mail;
 use crate::domain::message::Message;
 use crate::domain::outcome::{Outcome, Rejection};
@@ -34,6 +36,8 @@ pub struct Folded<'a> {
     pub decided_at: HashMap<CustomerId, DateTime<Utc>>,
     pub throttles: Vec<(Bucket, Throttle, DateTime<Utc>)>,
     pub flows: Vec<Flow>,
+    /// Groups that came to be, were renamed or deleted: as they were found and as they are.
+    pub groups: Vec<(Option<Standing>, Option<Standing>)>,
     pub messages: Vec<Outgoing<'a>>,
     pub entries: Vec<Entry<'a>>,
     pub mails: Vec<(Mail, DateTime<Utc>)>,
@@ -75,6 +79,7 @@ pub fn fold<'a>(
             ..Default::default()
         },
         throttles: loaded.throttles.into_iter().map(|(bucket, t)| (bucket, (t, None))).collect(),
+        groups: loaded.groups.into_iter().map(|(c, g)| (c, (Some(g.clone()), Some(g)))).collect(),
         flows: loaded.flows.into_iter().map(|(hash, flow)| (hash, (flow, false))).collect(),
         remembered: loaded.remembered,
         welcome,
@@ -89,6 +94,8 @@ pub fn fold<'a>(
         changed.filter_map(|(bucket, (t, at))| at.map(|at| (bucket, t, at))).collect();
     let flows = fold.flows.into_values();
     fold.folded.flows = flows.filter_map(|(flow, changed)| changed.then_some(flow)).collect();
+    let groups = fold.groups.into_values();
+    fold.folded.groups = groups.filter(|(before, after)| before != after).collect();
     fold.folded
 }
 
@@ -98,6 +105,8 @@ struct Fold<'a, 'c> {
     throttles: HashMap<Bucket, (Throttle, Option<DateTime<Utc>>)>,
     /// Each flow, and whether this batch changed it.
     flows: HashMap<SecretHash, (Flow, bool)>,
+    /// Each group as it was found, and as it is by now.
+    groups: HashMap<GroupCode, (Option<Standing>, Option<Standing>)>,
     remembered: Vec<Remembered>,
     welcome: &'c Series,
     clock: &'c dyn Clock,
@@ -120,11 +129,14 @@ impl<'a> Fold<'a, '_> {
         }
         let flow = submission.command.flow().and_then(|hash| self.flows.get(&hash));
         state.flow = flow.map(|(flow, _)| flow.clone());
+        let group = submission.command.group();
+        state.group = group.and_then(|code| self.groups.get(code)?.1.clone());
         let decided = match decide(state, &submission.command, &submission.context) {
             Ok(decided) => decided,
             Err(rejection) => {
                 state.throttles.clear();
                 state.flow = None;
+                state.group = None;
                 return Err(SubmitError::Rejected(rejection));
             }
         };
@@ -160,6 +172,9 @@ impl<'a> Fold<'a, '_> {
             && self.flows.get(&flow.hash).is_none_or(|(kept, _)| *kept != flow)
         {
             self.flows.insert(flow.hash, (flow, true));
+        }
+        if let Some(code) = group {
+            self.groups.entry(code.clone()).or_default().1 = state.group.take();
         }
         if let Some(key) = &submission.idempotency {
             self.remember(key, customer_id, &outcome, submission.context.now);
@@ -214,7 +229,8 @@ impl<'a> Records<'a, '_> {
         event: &Event,
     ) {
         let shard = self.customer_id.map_or(0, shard::of_customer);
-        if let (Some(customer_id), Some(customer)) = (self.customer_id, &mut state.customer)
+        let customer = state.customer.as_mut().or(state.departed.as_mut());
+        if let (Some(customer_id), Some(customer)) = (self.customer_id, customer)
             && let Some(message) = event.message(customer_id)
         {
             customer.sequence += 1;

@@ -1,12 +1,14 @@
 //! Step one: the rows that the commands declare they need, locked.
 //!
-//! Customers are locked before buckets, those before flows, each in the order of their keys: batches of other nodes
-//! that want the same rows wait, they never deadlock.
+//! Customers are locked before buckets, those before flows, those before groups, each in the order of
+//! their keys: batches of other nodes that want the same rows wait, they never deadlock.
 
 use super::Failure;
 use crate::db::{self, idempotency::Remembered};
 use crate::domain::command::{Needs, Subject};
+use crate::domain::customer::GroupCode;
 use crate::domain::flow::Flow;
+use crate::domain::group::Standing;
 use crate::domain::identity::Identity;
 use crate::domain::passkey::Passkey;
 use crate::domain::second_factor::Totp;
@@ -23,6 +25,7 @@ pub struct Loaded {
     pub states: HashMap<CustomerId, State>,
     pub throttles: HashMap<Bucket, Throttle>,
     pub flows: HashMap<SecretHash, Flow>,
+    pub groups: HashMap<GroupCode, Standing>,
     pub remembered: Vec<Remembered>,
 }
 
@@ -45,6 +48,7 @@ struct Wanted {
     consents: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
+    groups: BTreeSet<String>,
 }
 
 impl Wanted {
@@ -61,6 +65,7 @@ impl Wanted {
             }
             wanted.buckets.extend(submission.command.buckets());
             wanted.flows.extend(submission.command.flow());
+            wanted.groups.extend(submission.command.group().map(|code| code.as_str().to_owned()));
         }
         for (id, need) in needs {
             wanted.customers.insert(id);
@@ -111,11 +116,13 @@ pub async fn load(
     let customers: Vec<Uuid> = wanted.customers.iter().copied().collect();
     let buckets: Vec<Vec<u8>> = wanted.buckets.iter().map(|bucket| bucket.to_vec()).collect();
     let flows: Vec<Vec<u8>> = wanted.flows.iter().map(|hash| hash.to_vec()).collect();
+    let groups: Vec<String> = wanted.groups.iter().cloned().collect();
     let keys: Vec<_> = submissions.iter().filter_map(|s| s.idempotency.as_ref()).collect();
     // First the locks, alone: what is read before them might be stale by the time they are had.
     let locked = unless_empty(&customers, db::customers::lock_many(connection, &customers)).await?;
     let throttles = db::throttles::lock_many(connection, &buckets, now).await?;
     let flows = unless_empty(&flows, db::flows::lock_many(connection, &flows)).await?;
+    let groups = unless_empty(&groups, db::groups::lock_many(connection, &groups)).await?;
     // Then the parts, sent without waiting in between.
     let (
         profiles,
@@ -190,6 +197,7 @@ pub async fn load(
         states,
         throttles: throttles.into_iter().collect(),
         flows: flows.into_iter().map(|flow| (flow.hash, flow)).collect(),
+        groups: groups.into_iter().map(|one| (one.group.code.clone(), one)).collect(),
         remembered,
     })
 }

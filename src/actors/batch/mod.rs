@@ -86,6 +86,7 @@ impl From<QueryError> for Failure {
 /// The rule that a constraint guards.
 fn rejection_of(constraint: Option<&str>) -> Rejection {
     match constraint {
+        Some("customer_groups_pkey") => Rejection::GroupExists,
         Some("customers_group_fkey") => Rejection::UnknownGroup,
         Some("passkeys_credential_id") => Rejection::PasskeyKnown,
         _ => Rejection::Conflict,

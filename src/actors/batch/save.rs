@@ -32,12 +32,13 @@ struct Plan {
     new_customers: InsertCustomers,
     customers: UpdateCustomers,
     touched: TouchCustomers,
+    deleted: DeleteCustomers,
     new_profiles: InsertProfiles,
     profiles: UpdateProfiles,
     new_preferences: InsertPreferences,
     preferences: UpdatePreferences,
-    deleted_passwords: DeletePasswords,
     passwords: SavePasswords,
+    deleted_passwords: DeletePasswords,
     deleted_addresses: DeleteAddresses,
     addresses: SaveAddresses,
     deleted_devices: DeleteDevices,
@@ -51,6 +52,9 @@ struct Plan {
     consents: SaveConsents,
     tokens: SaveTokens,
     flows: SaveFlows,
+    deleted_groups: DeleteGroups,
+    groups: UpdateGroups,
+    new_groups: InsertGroups,
     deleted_totp: DeleteTotp,
     totp: SaveTotp,
     deleted_backup_codes: DeleteBackupCodes,
@@ -106,6 +110,11 @@ impl Plan {
                     self.touched.push(new);
                 } else {
                     self.customers.push(new);
+                }
+            }
+            (Some(_), None) => {
+                if let Some(departed) = &after.departed {
+                    self.deleted.push(departed);
                 }
             }
             _ => {}
@@ -229,6 +238,14 @@ impl Plan {
         for flow in &folded.flows {
             self.flows.push(flow);
         }
+        for change in &folded.groups {
+            match change {
+                (None, Some(new)) => self.new_groups.push(&new.group),
+                (Some(_), Some(new)) => self.groups.push(&new.group),
+                (Some(old), None) => self.deleted_groups.push(&old.group.code),
+                (None, None) => {}
+            }
+        }
         for (mail, at) in &folded.mails {
             self.mails.push(mail, *at);
         }
@@ -287,6 +304,10 @@ impl Plan {
         let written = join_all([
             self.customers.execute(connection).boxed(),
             self.touched.execute(connection).boxed(),
+            self.deleted.execute(connection).boxed(),
+            self.deleted_groups.execute(connection).boxed(),
+            self.groups.execute(connection).boxed(),
+            self.deleted_passwords.execute(connection).boxed(),
             self.profiles.execute(connection).boxed(),
             self.preferences.execute(connection).boxed(),
             self.deleted_addresses.execute(connection).boxed(),
@@ -298,9 +319,9 @@ impl Plan {
             self.totp.execute(connection).boxed(),
             self.deleted_backup_codes.execute(connection).boxed(),
             self.deleted_phones.execute(connection).boxed(),
-            self.deleted_passwords.execute(connection).boxed(),
             self.consents.execute(connection).boxed(),
             self.consent_entries.execute(connection).boxed(),
+            self.new_groups.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
             self.new_preferences.execute(connection).boxed(),
@@ -325,6 +346,10 @@ impl Plan {
         let expected = [
             self.customers.len(),
             self.touched.len(),
+            self.deleted.len(),
+            self.deleted_groups.len(),
+            self.groups.len(),
+            self.deleted_passwords.len(),
             self.profiles.len(),
             self.preferences.len(),
             self.deleted_addresses.len(),
@@ -336,7 +361,6 @@ impl Plan {
             self.totp.len(),
             self.deleted_backup_codes.len(),
             self.deleted_phones.len(),
-            self.deleted_passwords.len(),
             self.consents.len(),
             self.consent_entries.len(),
         ];

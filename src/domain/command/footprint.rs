@@ -34,6 +34,22 @@ impl Needs {
         }
     }
 
+    /// All that lets somebody in, or finds the customer.
+    fn of_deletion() -> Self {
+        Self {
+            password: true,
+            sessions: true,
+            devices: true,
+            tokens: true,
+            handles: true,
+            phone_confirmation: true,
+            factors: true,
+            identities: true,
+            passkeys: true,
+            ..Self::default()
+        }
+    }
+
     /// What either needs.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -67,6 +83,7 @@ impl Command {
             | Self::ReleaseAttempt { .. }
             | Self::OpenFlow { .. }
             | Self::TakeFlow { .. }
+            | Self::Group(_)
             | Self::Unlock { .. } => none,
             Self::UpdateCustomer { change, .. } => {
                 let phone = change.phone != Change::Keep;
@@ -126,6 +143,7 @@ impl Command {
             | Self::SignOut { .. }
             | Self::RevokeSession { .. }
             | Self::RevokeOtherSessions { .. }
+            | Self::RevokeAllSessions
             | Self::MoveStatus { .. } => Needs { sessions: true, ..none },
             Self::BeginPasskey { proof, .. } => Needs { passkeys: true, ..none }.and(proof.needs()),
             Self::AddPasskey(_) => Needs { passkeys: true, preferences: true, ..none },
@@ -140,6 +158,7 @@ impl Command {
                 Needs { sessions: true, devices: true, ..none }.and(sign_in.proof.needs())
             }
             Self::Consent(_) => ConsentCommand::needs(),
+            Self::DeleteCustomer { .. } => Needs::of_deletion(),
             Self::UpdateProfile { .. } => Needs { profile: true, ..none },
             Self::UpdatePreferences { .. } => Needs { preferences: true, ..none },
             Self::AddAddress { .. }
@@ -190,6 +209,14 @@ impl Command {
             Self::BeginPasskey { flow, .. } | Self::BeginLinking { flow, .. } => Some(flow.hash),
             Self::AddPasskey(add) => Some(add.flow),
             Self::SignInByPasskey(sign_in) => Some(sign_in.flow),
+            _ => None,
+        }
+    }
+
+    /// The group whose row must be locked.
+    pub fn group(&self) -> Option<&GroupCode> {
+        match self {
+            Self::Group(command) => Some(command.code()),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Status moves by staff (rule L3) and the lifting of locks.
 
-use super::{Answer, Decision, decided, sessions};
+use super::{Answer, Decision, check_version, decided, sessions, writable};
 use crate::domain::command::Context;
 use crate::domain::event::Event;
 use crate::domain::outcome::{Outcome, Rejection};
@@ -24,6 +24,18 @@ pub fn move_status(state: &State, to: Status, reason: &ReasonCode, context: &Con
         events.extend(sessions::revocations(all, RevocationReason::StatusChanged, context).1);
     }
     decided(events, Answer::Customer)
+}
+
+/// Deletes the customer softly (rule L4): its sessions end, whatever found it or let it in goes, and
+/// its address is free. Its profile, preferences, addresses and lists stay as they are behind it,
+/// where no read comes.
+pub fn delete(state: &State, if_match: Option<i64>, context: &Context) -> Decision {
+    let customer = writable(state, context)?;
+    check_version(if_match, customer.version)?;
+    let all = state.sessions.values().collect();
+    let (_, mut events) = sessions::revocations(all, RevocationReason::CustomerDeleted, context);
+    events.push(Event::CustomerDeleted { at: context.now });
+    decided(events, Answer::Now(Outcome::Done))
 }
 
 /// Forgets the failures and the locks of the customer's buckets.

@@ -7,6 +7,7 @@ mod addresses;
 mod consents;
 mod email_change;
 mod flows;
+mod groups;
 mod identities;
 mod lifecycle;
 mod passkeys;
@@ -59,6 +60,8 @@ pub enum Answer {
     },
     Passkey(super::ids::PasskeyId),
     Consents(Purpose),
+    /// The one that the command names.
+    Group,
     Refreshed(super::ids::SessionId),
 }
 
@@ -89,6 +92,11 @@ impl Answer {
             }
             Self::Consents(purpose) => {
                 Outcome::Consents(Box::new(PurposeConsents::of(&state.consents, &purpose)))
+            }
+            Self::Group => {
+                let group =
+                    state.group.clone().map(|standing| Outcome::Group(Box::new(standing.group)));
+                group.unwrap_or(missing)
             }
             Self::SignedIn { session, evicted } => {
                 match (state.sessions.get(&session), &state.customer) {
@@ -172,6 +180,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         }
         Command::SignOut { session_id } => sessions::sign_out(state, *session_id, context),
         Command::RevokeSession { session_id } => sessions::revoke(state, *session_id, context),
+        Command::RevokeAllSessions => sessions::revoke_every(state, context),
         Command::RevokeOtherSessions { keep } => sessions::revoke_others(state, *keep, context),
         Command::UpdateCustomer { change, if_match } => {
             record::update_customer(state, change, *if_match, context)
@@ -208,6 +217,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::SignInByPasskey(sign_in) => passkeys::enter(state, sign_in, context),
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
         Command::Consent(command) => consents::declare(state, command, context),
+        Command::Group(command) => groups::decide(state, command, context),
+        Command::DeleteCustomer { if_match } => lifecycle::delete(state, *if_match, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }
 }

@@ -282,7 +282,11 @@ pub fn verify_email(
 
 fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
     // A customer under a fresh id would be a collision of random numbers.
-    if state.customer.is_none() { Ok(id) } else { Err(Rejection::Conflict) }
+    if state.customer.is_none() && state.departed.is_none() {
+        Ok(id)
+    } else {
+        Err(Rejection::Conflict)
+    }
 }
 
 pub(super) fn locale(state: &State) -> Locale {

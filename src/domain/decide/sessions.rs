@@ -83,6 +83,12 @@ pub fn revoke_others(state: &State, keep: SessionId, context: &Context) -> Decis
     Ok(revoke_all(others, by(&context.actor), context))
 }
 
+/// Ends every session.
+pub fn revoke_every(state: &State, context: &Context) -> Decision {
+    state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    Ok(revoke_all(state.sessions.values().collect(), by(&context.actor), context))
+}
+
 fn by(actor: &Actor) -> RevocationReason {
     match actor {
         Actor::Staff(_) => RevocationReason::RevokedByStaff,

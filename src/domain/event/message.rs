@@ -37,6 +37,7 @@ impl Event {
                 let reason = reason.clone();
                 StatusChanged { customer_id, from: *from, to: *to, reason }.into()
             }
+            Self::CustomerDeleted { .. } => CustomerDeleted { customer_id }.into(),
             Self::EmailVerified { .. } => Verified { customer_id, channel: Channel::Email }.into(),
             Self::PhoneVerified { .. } => Verified { customer_id, channel: Channel::Phone }.into(),
             Self::SignedIn { session } => {
@@ -122,6 +123,7 @@ impl Event {
             | Self::SessionRefreshed { .. }
             | Self::PasskeyChanged { switched: None, .. }
             | Self::PasskeyUsed { .. }
+            | Self::Group(_)
             | Self::Unlocked { .. } => return None,
         })
     }

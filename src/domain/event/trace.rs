@@ -1,6 +1,7 @@
 //! What the audit trail keeps of each event: ids, kinds and names, never a value.
 
 use super::{Event, PasswordCause, Trace};
+use crate::domain::group::GroupEvent;
 use serde_json::json;
 
 impl Event {
@@ -48,6 +49,16 @@ impl Event {
                 "customer.status_changed",
                 json!({ "from": from, "to": to, "reason": reason }),
             ),
+            Self::Group(GroupEvent::Created(group)) => {
+                trace("group.created", json!({ "group": group.code }))
+            }
+            Self::Group(GroupEvent::Renamed(group)) => {
+                trace("group.renamed", json!({ "group": group.code, "version": group.version }))
+            }
+            Self::Group(GroupEvent::Deleted { code }) => {
+                trace("group.deleted", json!({ "group": code }))
+            }
+            Self::CustomerDeleted { .. } => trace("customer.deleted", json!({})),
             Self::EmailVerified { .. } => trace("customer.verified", json!({ "channel": "email" })),
             Self::TokenIssued(token) => trace(
                 "token.issued",

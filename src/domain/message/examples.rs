@@ -34,6 +34,12 @@ impl Data for CustomerUpdated {
     }
 }
 
+impl Data for CustomerDeleted {
+    fn example() -> Self {
+        Self { customer_id: CUSTOMER }
+    }
+}
+
 impl Data for StatusChanged {
     fn example() -> Self {
         Self {

@@ -162,9 +162,9 @@ fn a2_only_so_many_are_let_in_as_will_be_served_in_time() {
             callers.push(caller);
         }
     };
-    // The last of them waits for 1 s: as long as 50 hashes of 20 ms take.
-    assert_eq!(admitted(1, 20), 51);
-    assert_eq!(admitted(2, 20), 102);
+    // The last of them waits for 750 ms at most: as long as 37 hashes of 20 ms take.
+    assert_eq!(admitted(1, 20), 38);
+    assert_eq!(admitted(2, 20), 76);
     // However slow hashing is, as many as there are threads.
     assert_eq!(admitted(2, 5_000), 2);
     let mut queue = Queue::new(8, LONG, 1);

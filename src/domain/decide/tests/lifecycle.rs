@@ -98,3 +98,37 @@ fn a3_unlocking_does_not_lose_attempts_that_are_being_verified() {
     let then = given(unlocked).by(Actor::Anonymous).at(4).when(fail(2));
     assert_eq!(then.after.throttle(&BUCKET).failures, [at(4)], "it is wrong, so it counts");
 }
+
+#[test]
+fn l4_deleting_ends_all_that_finds_the_customer_or_lets_it_in() {
+    let mut state = signed_in();
+    state.addresses = with_addresses(2).addresses;
+    state.backup_codes.insert(hash(9), at(0));
+    let then = given(state).by(staff()).when(Command::DeleteCustomer { if_match: None });
+    let then = then
+        .happens(&["SessionRevoked", "CustomerDeleted"])
+        .tells(&["customer.session_revoked", "customer.deleted"]);
+    assert_eq!(then.messages()[1].1, json!({ "customer_id": customer_id() }));
+    let (before, after) = (&then.before, &then.after);
+    assert!(after.customer.is_none());
+    let departed = after.departed.as_ref().unwrap();
+    assert_eq!((departed.version, departed.updated_at), (customer(before).version + 1, at(1_000)));
+    assert!(after.handles.is_empty() && after.password_hash.is_none() && after.devices.is_empty());
+    assert!(after.backup_codes.is_empty() && after.totp.is_none() && after.passkeys.is_empty());
+    assert!(
+        after.tokens.values().all(|token| token.used_at.is_some() || token.voided_at.is_some())
+    );
+    // What was bought where may still have to be looked up by who has the right to.
+    assert_eq!(after.addresses, before.addresses);
+}
+
+#[test]
+fn l4_who_is_deleted_is_there_for_nobody() {
+    let delete = || Command::DeleteCustomer { if_match: None };
+    let gone = given(signed_in()).by(staff()).when(delete()).after;
+    for command in [delete(), move_status(Status::Inactive), add_address(3, &[])] {
+        given(gone.clone()).by(staff()).when(command).refused(Rejection::NotFound);
+    }
+    let frozen = given(with_status(Status::DeletionScheduled)).by(staff());
+    frozen.when(delete()).refused(Rejection::NotActive(Status::DeletionScheduled));
+}

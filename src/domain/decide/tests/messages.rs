@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::event::{Created, EmailChangeCause, PasswordCause, Source};
 use crate::domain::flow::{Flow, FlowKind};
+use crate::domain::group::{Group, GroupEvent};
 use crate::domain::identity::Identity;
 use crate::domain::mail::{Mail, MailBody};
 use crate::domain::message::{Message, TYPES};
@@ -97,6 +98,12 @@ samples! {
         reason: reason(),
         at: at(1),
     }),
+    Event::Group(_) => [
+        Event::Group(GroupEvent::Created(a_group())),
+        Event::Group(GroupEvent::Renamed(a_group())),
+        Event::Group(GroupEvent::Deleted { code: group("vip") }),
+    ],
+    Event::CustomerDeleted { .. } => [Event::CustomerDeleted { at: at(1) }],
     Event::EmailVerified { .. } => [Event::EmailVerified { at: at(1) }],
     Event::TokenIssued(_) =>
         [Event::TokenIssued(Box::new(pending().tokens[&hash(1)].clone()))],
@@ -211,6 +218,11 @@ fn email_changed(cause: EmailChangeCause) -> Event {
     Event::EmailChanged { from: address.clone(), to: address, cause, held_until: None }
 }
 
+fn a_group() -> Group {
+    let (code, name) = (group("vip"), Label::parse("Very important").unwrap());
+    Group { code, name, created_at: at(1), updated_at: at(2), version: 2 }
+}
+
 fn waiting_number() -> PhoneConfirmation {
     PhoneConfirmation {
         text_id: TextMessageId(Uuid::from_u128(1)),
@@ -276,6 +288,7 @@ fn revoked() -> Vec<Event> {
         PasswordChanged,
         EmailChanged,
         FactorsReset,
+        CustomerDeleted,
     ];
     reasons.map(|reason| Event::SessionRevoked { id: session_id(1), reason, at: at(1) }).into()
 }

@@ -4,6 +4,7 @@
 mod addresses;
 mod consents;
 mod email_change;
+mod groups;
 mod identities;
 mod lifecycle;
 mod messages;

@@ -1,0 +1,194 @@
+//! `GET /v1/admin/customers`: staff's search.
+
+use super::customer_view::CustomerView;
+use super::field::FieldFault;
+use super::pages::{Page, PageRequest};
+use super::principal::{CustomersRead, Staff};
+use super::problem::Problem;
+use super::query::{Parameter, Query};
+use super::services::Services;
+use super::values::PageParams;
+use crate::db;
+use crate::db::customer_search::{Filter, Word};
+use crate::domain::Fault;
+use crate::domain::customer::GroupCode;
+use crate::domain::email::EmailAddress;
+use crate::domain::phone::PhoneNumber;
+use crate::domain::status::Status;
+use crate::domain::text::{Label, line};
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, get};
+use chrono::{DateTime, Utc};
+use unicode_normalization::UnicodeNormalization;
+use utoipa::IntoParams;
+use utoipa_actix_web::service_config::ServiceConfig;
+use uuid::Uuid;
+
+pub fn routes(cfg: &mut ServiceConfig) {
+    cfg.service(list);
+}
+
+/// What the list may be asked for; every condition must hold.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters; `filter` reads them")]
+struct FilterParams {
+    /// Words, all of which must be found where a first name, a last name or the e-mail address
+    /// begins, whatever their accents and case: `nguyen` finds Nguyễn. A word after `*` is found
+    /// anywhere in them (`*guye`) and needs three characters. At most 5 words, 100 characters.
+    #[param(required = false, example = "nguyen anh")]
+    q: Option<String>,
+    /// The whole e-mail address, in any spelling.
+    #[param(required = false, example = "anh@example.org")]
+    email: Option<String>,
+    /// With country code; `+` is written `%2B`.
+    #[param(required = false, example = "+84912345678")]
+    phone: Option<String>,
+    /// `pending`, `active`, `inactive`, `suspended` or `deletion_scheduled`.
+    #[param(required = false)]
+    status: Option<String>,
+    /// The code of a group.
+    #[param(required = false)]
+    group: Option<String>,
+    #[param(required = false)]
+    tag: Option<String>,
+    /// Created at this instant or later (RFC 3339).
+    #[param(required = false, example = "2026-01-01T00:00:00Z")]
+    created_from: Option<DateTime<Utc>>,
+    /// Created before this instant.
+    #[param(required = false)]
+    created_to: Option<DateTime<Utc>>,
+}
+
+const STATUSES: [(&str, Status); 5] = [
+    ("pending", Status::Pending),
+    ("active", Status::Active),
+    ("inactive", Status::Inactive),
+    ("suspended", Status::Suspended),
+    ("deletion_scheduled", Status::DeletionScheduled),
+];
+
+fn filter(query: &mut Query<'_>) -> Filter {
+    Filter {
+        words: query.optional("q", words).unwrap_or_default(),
+        email: query.optional("email", |raw| {
+            text(raw, EmailAddress::parse).map(|email| email.canonical().to_owned())
+        }),
+        phone: query.optional("phone", |raw| {
+            text(raw, PhoneNumber::parse).map(|phone| phone.as_str().to_owned())
+        }),
+        status: query.optional("status", |raw| raw.one_of(&STATUSES)),
+        group: query.optional("group", |raw| {
+            text(raw, GroupCode::parse).map(|group| group.as_str().to_owned())
+        }),
+        tag: query.optional("tag", |raw| text(raw, |tag| line(tag, Label::MAX))),
+        created_from: query.optional("created_from", Parameter::instant),
+        created_to: query.optional("created_to", Parameter::instant),
+    }
+}
+
+/// The most that `q` may hold.
+const QUERY_MAX: usize = 100;
+const WORDS_MAX: usize = 5;
+/// What the index of trigrams needs to be of use.
+const ANYWHERE_MIN: usize = 3;
+
+/// The words of `q`. In its compatibility form, in which also the column is folded.
+fn words(raw: Parameter<'_>) -> Result<Vec<Word>, FieldFault> {
+    let text: String = line(raw.text(), QUERY_MAX)?.nfkc().collect();
+    let words: Vec<Word> = text
+        .split_whitespace()
+        .map(|word| match word.strip_prefix('*') {
+            Some(inner) => Word { text: inner.to_owned(), anywhere: true },
+            None => Word { text: word.to_owned(), anywhere: false },
+        })
+        .collect();
+    if words.len() > WORDS_MAX {
+        return Err(FieldFault::new("too_long", format!("At most {WORDS_MAX} words.")));
+    }
+    if words.iter().any(|word| word.anywhere && word.text.chars().count() < ANYWHERE_MIN) {
+        let detail = format!("At least {ANYWHERE_MIN} characters after *.");
+        return Err(FieldFault::new("too_short", detail));
+    }
+    Ok(words)
+}
+
+fn text<T>(
+    raw: Parameter<'_>,
+    parse: impl FnOnce(&str) -> Result<T, Fault>,
+) -> Result<T, FieldFault> {
+    parse(raw.text()).map_err(Into::into)
+}
+
+/// Customers, newest first.
+#[utoipa::path(
+    tag = "customers",
+    security(("staff" = ["customers:read"])),
+    params(FilterParams, PageParams),
+    responses((status = 200, body = Page<CustomerView>))
+)]
+#[get("/v1/admin/customers")]
+async fn list(
+    _staff: Staff<CustomersRead>,
+    request: HttpRequest,
+    services: Data<Services>,
+) -> Result<web::Json<Page<CustomerView>>, Problem> {
+    let (page, filter) = Query::read(request.query_string(), |query| {
+        let page = PageRequest::<(DateTime<Utc>, Uuid)>::read(query, "customers");
+        let filter = filter(query);
+        Some((page?, filter))
+    })?;
+    let (after, limit) = (page.after, page.fetch());
+    let read = services.database.read(move |connection| {
+        let filter = filter.clone();
+        Box::pin(async move { db::customer_search::page(connection, &filter, after, limit).await })
+    });
+    let position =
+        |customer: &crate::domain::customer::Customer| (customer.created_at, customer.id.0);
+    Ok(web::Json(page.page(read.await?, position, CustomerView::from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(read: Result<Filter, Problem>) -> Vec<(String, &'static str)> {
+        let problem = read.err().unwrap();
+        let errors = problem.errors().iter();
+        errors.map(|error| (error.parameter.clone().unwrap_or_default(), error.code)).collect()
+    }
+
+    fn pairs(expected: &[(&str, &'static str)]) -> Vec<(String, &'static str)> {
+        expected.iter().map(|(parameter, code)| ((*parameter).to_owned(), *code)).collect()
+    }
+
+    #[test]
+    fn filters_are_parsed_as_the_values_they_look_for() {
+        let read = |query: &str| Query::read(query, |query| Some(filter(query)));
+        let filter = read(
+            "email=ANH%40Example.org&phone=%2B84%20912%20345%20678&status=active&group=vip\
+             &tag=a%20%20b&q=Nguy%E1%BB%85n%20*anh&created_from=2026-01-01T07:00:00%2B07:00",
+        )
+        .unwrap();
+        assert_eq!(filter.email.as_deref(), Some("anh@example.org"));
+        assert_eq!(filter.phone.as_deref(), Some("+84912345678"));
+        assert_eq!(filter.status, Some(Status::Active));
+        assert_eq!(filter.tag.as_deref(), Some("a b"));
+        let words: Vec<_> = filter.words.iter().map(|it| (it.text.as_str(), it.anywhere)).collect();
+        assert_eq!(words, [("Nguyễn", false), ("anh", true)]);
+        assert_eq!(filter.created_from.unwrap().to_rfc3339(), "2026-01-01T00:00:00+00:00");
+        assert_eq!(
+            told(read("email=x&phone=1&status=erased&group=A%20B&tag=&created_to=today&q=*ab&w=x")),
+            pairs(&[
+                ("q", "too_short"),
+                ("email", "invalid_email"),
+                ("phone", "invalid_phone"),
+                ("status", "unknown_value"),
+                ("group", "invalid_group"),
+                ("tag", "required"),
+                ("created_to", "malformed"),
+                ("w", "unknown_parameter"),
+            ])
+        );
+    }
+}
