@@ -72,13 +72,11 @@ macro_rules! bulk {
 }
 
 mod consents;
-mod idempotency;
-mod passkeys;
-pub use consents::{InsertConsentEntries, SaveConsents};
 mod deletions;
 mod groups;
 mod idempotency;
 mod passkeys;
+pub use consents::{InsertConsentEntries, SaveConsents};
 pub use deletions::DeleteCustomers;
 pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
 pub use passkeys::{DeletePasskeys, SavePasskeys};
