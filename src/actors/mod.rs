@@ -15,6 +15,7 @@ pub mod runtime;
 pub mod second_factors;
 pub mod sessions;
 pub mod shard;
+pub mod sharing;
 pub mod signing;
 pub mod turns;
 pub mod worker;

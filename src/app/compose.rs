@@ -15,6 +15,7 @@ use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
+use crate::actors::sharing::Sharing;
 use crate::actors::signing;
 use crate::actors::worker::{WorkerRef, Workers};
 use crate::actors::workers::janitor::{self, Janitor};
@@ -392,12 +393,14 @@ fn services(
         customers: customers.clone(),
         gate: gate.clone(),
         hashing: parts.hashing.clone(),
-        allowance,
+        allowance: allowance.clone(),
         keys: keys.clone(),
         tokens: OneTimeTokens::new(&parts.root),
         policy: policy.clone(),
         clock: parts.clock.clone(),
     };
+    let (database, clock) = (parts.database.clone(), parts.clock.clone());
+    let sharing = Sharing::new(database, clock, allowance, &parts.root, config);
     Services {
         customers,
         phones: Arc::new(phones),
@@ -409,6 +412,7 @@ fn services(
         passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
+        sharing,
         database: parts.database.clone(),
         access: parts.access.clone(),
         revoked: parts.revoked.clone(),

@@ -272,6 +272,7 @@ section! {
         /// Of the whole service.
         sms_per_hour: u32 [1..=1_000_000],
         password_checks_per_minute: u32 [1..=1_000_000],
+        shared_wishlists_per_minute: u32 [1..=1_000_000],
     }
 }
 
@@ -385,6 +386,9 @@ section! {
         default_group_individual: String,
         default_group_business: String,
         address_limit: u32 [1..=1_000],
+        wishlist_limit: u32 [1..=1_000],
+        /// Of one list.
+        wishlist_item_limit: u32 [1..=10_000],
         default_locale: String,
         default_timezone: Tz,
         default_currency: String,

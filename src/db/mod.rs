@@ -40,6 +40,7 @@ pub mod text_messages;
 pub mod throttles;
 pub mod transactions;
 pub mod whole;
+pub mod wishlists;
 
 pub use error::Error;
 pub use pool::{Database, DatabaseSettings, PooledConnection};

@@ -639,6 +639,54 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// What stands on wishlists.
+    wishlist_items (customer_id, wishlist_id, id) {
+        /// UUIDv7.
+        id -> Uuid,
+        /// Whose list it stands on.
+        customer_id -> Uuid,
+        /// On which list it stands.
+        wishlist_id -> Uuid,
+        /// The shop's name for the product; on a list once.
+        sku -> Text,
+        /// How many are wished for.
+        quantity -> Int4,
+        /// What its owner wrote to it.
+        note -> Nullable<Text>,
+        /// The price that its owner saw, in minor units of its currency.
+        price_amount -> Nullable<Int8>,
+        /// ISO 4217.
+        price_currency -> Nullable<Text>,
+        /// When it was first wished for.
+        added_at -> Timestamptz,
+        /// Rises by one with each change; the ETag.
+        version -> Int8,
+    }
+}
+
+diesel::table! {
+    /// Lists of what customers would like to have.
+    wishlists (customer_id, id) {
+        /// UUIDv7.
+        id -> Uuid,
+        /// Whose.
+        customer_id -> Uuid,
+        /// What its owner calls it.
+        name -> Text,
+        /// What the token of its public link is derived from, with a key that is not in the database; NULL: it is not shared.
+        share_nonce -> Nullable<Bytea>,
+        /// SHA-256 of that token, which the link is found by.
+        share_hash -> Nullable<Bytea>,
+        /// How many items stand on it.
+        item_count -> Int4,
+        /// When it was made.
+        created_at -> Timestamptz,
+        /// Rises by one with each change, items that come and go included; the ETag.
+        version -> Int8,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     addresses,
     audit_entries,
@@ -667,4 +715,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     signing_keys,
     staff_keys,
     text_messages,
+    wishlist_items,
+    wishlists,
 );

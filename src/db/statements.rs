@@ -76,10 +76,12 @@ mod deletions;
 mod groups;
 mod idempotency;
 mod passkeys;
+mod wishlists;
 pub use consents::{InsertConsentEntries, SaveConsents};
 pub use deletions::DeleteCustomers;
 pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
 pub use passkeys::{DeletePasskeys, SavePasskeys};
+pub use wishlists::*;
 
 bulk! {
     InsertCustomers [

@@ -33,6 +33,7 @@ use super::status::{ReasonCode, Status};
 use super::text::{Label, Line, PersonName, never_printed};
 use super::throttle::{Bucket, Guard};
 use super::token::FreshToken;
+use super::wishlist::{ItemSought, WishlistCommand};
 use chrono::{DateTime, NaiveDate, Utc};
 
 /// What a command is about: the key that chooses its shard and the rows it locks.
@@ -292,6 +293,7 @@ pub enum Command {
         if_match: Option<i64>,
     },
     SignInByPasskey(Box<SignInByPasskey>),
+    Wishlist(Box<WishlistCommand>),
     MoveStatus {
         to: Status,
         reason: ReasonCode,

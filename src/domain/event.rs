@@ -5,6 +5,9 @@
 
 mod message;
 mod trace;
+mod wishlist;
+
+pub use wishlist::WishlistEvent;
 
 use super::address::{Address, AddressKind};
 use super::consent;
@@ -242,6 +245,7 @@ pub enum Event {
     },
     /// One more entry of the ledger of consents, from which `accepts_marketing` follows.
     Consent(Box<consent::Entry>),
+    Wishlist(WishlistEvent),
     /// Of a group, and no customer.
     Group(GroupEvent),
     Unlocked {

@@ -1,5 +1,7 @@
 //! The state after an event. Total: an event that was decided always applies.
 
+mod wishlists;
+
 use super::event::Event;
 use super::group::{GroupEvent, Standing};
 use super::handle::{Handle, HandleKind};
@@ -211,6 +213,7 @@ pub fn evolve(state: &mut State, event: &Event) {
                 customer.accepts_marketing = state.consents.accepts_marketing();
             }
         }
+        Event::Wishlist(event) => wishlists::evolve(&mut state.wishlists, event),
         Event::GroupChanged { .. }
         | Event::MailQueued(_)
         | Event::TextQueued(_)

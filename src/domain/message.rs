@@ -7,6 +7,9 @@
 //! Data holds ids, codes, numbers, times and names of fields, never a personal value (rule M6).
 
 mod examples;
+mod wishlists;
+
+pub use wishlists::*;
 
 use super::address::AddressKind;
 use super::consent;
@@ -125,6 +128,19 @@ contract! {
     ConsentGranted = "consent.granted",
     /// A customer took a consent back, or refused one that was never given.
     ConsentWithdrawn = "consent.withdrawn",
+    /// A customer made a wishlist.
+    WishlistCreated = "wishlist.created",
+    /// A wishlist was renamed, shared, or its link withdrawn.
+    WishlistUpdated = "wishlist.updated",
+    /// A wishlist is gone, with all that stood on it.
+    WishlistDeleted = "wishlist.deleted",
+    /// A product is on a wishlist where it was not.
+    WishlistItemAdded = "wishlist.item_added",
+    /// A customer says anew how many of a product it wishes for, or what it wrote to it.
+    WishlistItemChanged = "wishlist.item_changed",
+    /// A product is on a wishlist no more; where it moved to another, a `wishlist.item_added` or
+    /// `wishlist.item_changed` follows.
+    WishlistItemRemoved = "wishlist.item_removed",
 }
 
 fn json(data: &impl Serialize) -> Value {

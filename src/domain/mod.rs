@@ -24,6 +24,7 @@ pub mod identity;
 pub mod ids;
 pub mod mail;
 pub mod message;
+pub mod money;
 pub mod outcome;
 pub mod passkey;
 pub mod phone;
@@ -42,6 +43,7 @@ pub mod text_message;
 pub mod throttle;
 pub mod token;
 pub mod welcome;
+pub mod wishlist;
 
 pub use command::{Actor, Command, Context, Submission};
 pub use event::Event;

@@ -14,6 +14,7 @@ use super::proof::ProofRefusal;
 use super::session::{SecondFactor, Session};
 use super::status::Status;
 use super::throttle::Admission;
+use super::wishlist::WishlistAnswer;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,7 @@ pub enum Outcome {
     Identity(Box<Identity>),
     Passkey(Box<Passkey>),
     Consents(Box<PurposeConsents>),
+    Wishlist(Box<WishlistAnswer>),
     Group(Box<Group>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
@@ -105,6 +107,13 @@ pub enum Rejection {
         limit: usize,
     },
     LastAddress,
+    WishlistLimitReached {
+        limit: usize,
+    },
+    /// The list has as many items as it may have.
+    WishlistFull {
+        limit: usize,
+    },
     /// An account here has the address, but not both sides verified it.
     LinkRequired,
     /// Another account at this provider is linked already.

@@ -17,6 +17,7 @@ use super::second_factor::Totp;
 use super::session::{Device, SecretHash, Session};
 use super::throttle::{Bucket, Throttle};
 use super::token::OneTimeToken;
+use super::wishlist::Wishlists;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
@@ -50,6 +51,7 @@ pub struct State {
     pub backup_codes: BTreeMap<SecretHash, DateTime<Utc>>,
     /// Accounts at identity providers, by provider.
     pub identities: BTreeMap<String, Identity>,
+    pub wishlists: Wishlists,
     /// The buckets that the command at hand names; several customers' commands may name one
     /// bucket, so the batch lends them to each in turn.
     pub throttles: BTreeMap<Bucket, Throttle>,

@@ -51,6 +51,7 @@ pub mod token_pair;
 pub mod unread;
 pub mod values;
 pub mod well_known;
+pub mod wishlists;
 
 #[cfg(test)]
 mod example;
@@ -155,6 +156,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(sessions::routes)
         .configure(social::routes)
         .configure(passkeys::routes)
+        .configure(wishlists::routes)
         .configure(customers::routes)
         .configure(customer_search::routes)
         .configure(customer_parts::routes)

@@ -52,6 +52,10 @@ impl From<Rejection> for Problem {
             Rejection::AddressLimitReached { limit } => Problem::new(Code::AddressLimitReached)
                 .detail(format!("There are {limit} addresses, which is the limit.")),
             Rejection::LastAddress => Problem::new(Code::LastAddress),
+            Rejection::WishlistLimitReached { limit } => Problem::new(Code::WishlistLimitReached)
+                .detail(format!("There are {limit} wishlists, which is the limit.")),
+            Rejection::WishlistFull { limit } => Problem::new(Code::WishlistFull)
+                .detail(format!("There are {limit} items on the list, which is the limit.")),
             Rejection::PasskeyLimitReached { limit } => Problem::new(Code::PasskeyLimitReached)
                 .detail(format!("A customer may keep {limit} passkeys.")),
             Rejection::PasskeyKnown => Problem::new(Code::PasskeyKnown),
@@ -146,6 +150,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Identity(_) => "identity",
         Outcome::Passkey(_) => "passkey",
         Outcome::Consents(_) => "consents",
+        Outcome::Wishlist(_) => "wishlist",
         Outcome::Group(_) => "group",
         Outcome::Admission(_) => "admission",
         Outcome::AttemptFailed { .. } => "attempt_failed",
@@ -194,6 +199,8 @@ mod tests {
             (Rejection::ProviderLinked, 409, "provider_already_linked"),
             (Rejection::IdentityTaken, 409, "identity_taken"),
             (Rejection::PasskeyLimitReached { limit: 20 }, 409, "passkey_limit_reached"),
+            (Rejection::WishlistLimitReached { limit: 20 }, 409, "wishlist_limit_reached"),
+            (Rejection::WishlistFull { limit: 250 }, 409, "wishlist_full"),
             (Rejection::PasskeyKnown, 409, "passkey_known"),
             (Rejection::PasskeyRefused, 422, "passkey_refused"),
             (Rejection::LastSignInMethod, 409, "last_sign_in_method"),

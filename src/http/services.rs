@@ -17,6 +17,7 @@ use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
 use crate::actors::second_factors::SecondFactors;
 use crate::actors::sessions::Sessions;
+use crate::actors::sharing::Sharing;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Database;
@@ -44,6 +45,8 @@ pub struct Services {
     pub password_policy: Arc<PasswordPolicy>,
     pub second_factors: SecondFactors,
     pub sessions: Arc<Sessions>,
+    /// The links of shared wishlists.
+    pub sharing: Sharing,
     /// `None`: passkeys are off.
     pub passkeys: Option<Passkeys>,
     /// For reads.

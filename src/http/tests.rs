@@ -11,7 +11,7 @@ use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
     addresses, auth, consents, customers, email_change, groups, me, mfa, passkeys, passwords,
-    phone, preferences, profile, social,
+    phone, preferences, profile, social, wishlists,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
@@ -27,6 +27,7 @@ use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSet
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::ShardSettings;
+use crate::actors::sharing::Sharing;
 use crate::brokers::limits::Limiter;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
@@ -215,7 +216,7 @@ fn world(more: &[(&str, &str)]) -> World {
         customers: customers.clone(),
         gate: gate.clone(),
         hashing,
-        allowance,
+        allowance: allowance.clone(),
         keys: keys.clone(),
         tokens: OneTimeTokens::new(&root),
         policy: password_policy.clone(),
@@ -232,6 +233,7 @@ fn world(more: &[(&str, &str)]) -> World {
         passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
+        sharing: Sharing::new(database.clone(), shared.clone(), allowance, &root, &config),
         staff_keys: StaffKeys::new(database.clone()),
         database,
         access: Arc::new(AccessTokens::new(
@@ -387,6 +389,11 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "NewPasskey" passkeys::read_finish
         "PasskeyPatch" passkeys::Change::read
         "PasskeySignIn" passkeys::Answer::read
+        "NewWishlist" wishlists::NewWishlist::read
+        "WishlistPatch" wishlists::WishlistPatch::read
+        "NewWishlistItem" wishlists::items::Wish::read
+        "WishlistItemPatch" wishlists::items::read_patch
+        "WishlistItemMove" wishlists::items::WishlistItemMove::read
     }
 }
 

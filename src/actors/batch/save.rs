@@ -1,6 +1,8 @@
 //! Step three: what differs from what was loaded, in a few bulk statements sent without waiting in
 //! between; the outbox last, since it takes the locks that make commit order.
 
+mod wishlists;
+
 use super::Failure;
 use super::fold::Folded;
 use crate::db::Connection;
@@ -13,6 +15,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
+use wishlists::WishlistRows;
 
 /// What there is to wake somebody for.
 pub struct Written {
@@ -50,6 +53,7 @@ struct Plan {
     passkeys: SavePasskeys,
     consent_entries: InsertConsentEntries,
     consents: SaveConsents,
+    wishlists: WishlistRows,
     tokens: SaveTokens,
     flows: SaveFlows,
     deleted_groups: DeleteGroups,
@@ -135,6 +139,7 @@ impl Plan {
             _ => {}
         }
         self.books(id, before, after);
+        self.wishlists.push(id, &before.wishlists, &after.wishlists);
         self.factors(id, before, after);
     }
 
@@ -321,6 +326,7 @@ impl Plan {
             self.deleted_phones.execute(connection).boxed(),
             self.consents.execute(connection).boxed(),
             self.consent_entries.execute(connection).boxed(),
+            self.wishlists.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
@@ -363,6 +369,7 @@ impl Plan {
             self.deleted_phones.len(),
             self.consents.len(),
             self.consent_entries.len(),
+            self.wishlists.len(),
         ];
         let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);
         if !complete {
@@ -378,15 +385,15 @@ impl Plan {
 /// the cause: once a statement fails, those behind it only say that the transaction is over.
 fn all_done(
     results: impl IntoIterator<Item = Result<usize, QueryError>>,
-) -> Result<Vec<usize>, Failure> {
+) -> Result<Vec<usize>, QueryError> {
     let mut counts = Vec::new();
     let mut consequence = None;
     for result in results {
         match result {
             Ok(rows) => counts.push(rows),
             Err(error) if is_consequence(&error) => consequence = Some(error),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
-    consequence.map_or(Ok(counts), |error| Err(error.into()))
+    consequence.map_or(Ok(counts), Err)
 }

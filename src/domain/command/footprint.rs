@@ -19,6 +19,8 @@ pub struct Needs {
     pub identities: bool,
     pub passkeys: bool,
     pub consents: bool,
+    /// The heads of the wishlists; of their items only those of [`Command::wishlist_item`].
+    pub wishlists: bool,
 }
 
 impl Needs {
@@ -67,6 +69,7 @@ impl Needs {
             identities: self.identities || other.identities,
             passkeys: self.passkeys || other.passkeys,
             consents: self.consents || other.consents,
+            wishlists: self.wishlists || other.wishlists,
         }
     }
 }
@@ -165,6 +168,7 @@ impl Command {
             | Self::ChangeAddress { .. }
             | Self::DeleteAddress { .. }
             | Self::SetDefaultAddress { .. } => Needs { addresses: true, ..none },
+            Self::Wishlist(_) => Needs { wishlists: true, ..none },
         }
     }
 
@@ -197,6 +201,14 @@ impl Command {
             }
             Self::SignInByPasskey(sign_in) => sign_in.proof.bucket().into_iter().collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The items of wishlists that are looked at.
+    pub fn wishlist_item(&self) -> Option<ItemSought> {
+        match self {
+            Self::Wishlist(command) => command.item_sought(),
+            _ => None,
         }
     }
 

@@ -22,6 +22,7 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 pub mod ways;
+mod wishlists;
 
 use super::command::{Actor, Command, Context};
 use super::consent::{Purpose, PurposeConsents};
@@ -60,6 +61,7 @@ pub enum Answer {
     },
     Passkey(super::ids::PasskeyId),
     Consents(Purpose),
+    Wishlist(wishlists::Shown),
     /// The one that the command names.
     Group,
     Refreshed(super::ids::SessionId),
@@ -92,6 +94,10 @@ impl Answer {
             }
             Self::Consents(purpose) => {
                 Outcome::Consents(Box::new(PurposeConsents::of(&state.consents, &purpose)))
+            }
+            Self::Wishlist(shown) => {
+                let answer = shown.read(&state.wishlists);
+                answer.map_or(missing, |answer| Outcome::Wishlist(Box::new(answer)))
             }
             Self::Group => {
                 let group =
@@ -215,6 +221,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             passkeys::remove(state, *id, proof, *mail_id, *if_match, context)
         }
         Command::SignInByPasskey(sign_in) => passkeys::enter(state, sign_in, context),
+        Command::Wishlist(command) => wishlists::decide(state, command, context),
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
         Command::Consent(command) => consents::declare(state, command, context),
         Command::Group(command) => groups::decide(state, command, context),

@@ -95,6 +95,7 @@ impl Event {
                 IdentityUnlinked { customer_id, provider: provider.clone() }.into()
             }
             Self::Consent(entry) => declared(customer_id, entry),
+            Self::Wishlist(event) => event.message(customer_id),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
             | Self::TokenVoided { .. }

@@ -158,6 +158,7 @@ impl Event {
                         "text_version": entry.text_version, "source": entry.source,
                         "entry": entry.number }),
             ),
+            Self::Wishlist(event) => Some(event.trace()),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }

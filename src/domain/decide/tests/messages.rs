@@ -98,6 +98,7 @@ samples! {
         reason: reason(),
         at: at(1),
     }),
+    Event::Wishlist(_) => super::wishlists::events(),
     Event::Group(_) => [
         Event::Group(GroupEvent::Created(a_group())),
         Event::Group(GroupEvent::Renamed(a_group())),

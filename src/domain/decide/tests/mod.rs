@@ -19,6 +19,7 @@ mod second_factor;
 mod secrets;
 mod sessions;
 mod sign_in;
+mod wishlists;
 
 use crate::domain::address::{AddressFields, AddressKind};
 use crate::domain::command::*;
@@ -250,6 +251,8 @@ const PERSONAL: &[&str] = &[
     "$argon2id$Z",
     "zaccount",
     "zsubject",
+    "Zlist",
+    "Znote",
 ];
 
 const PASSWORD_HASH: &str = "$argon2id$Zpassword";
