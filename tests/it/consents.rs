@@ -324,7 +324,7 @@ async fn of_32_parallel_grants_and_withdrawals_ledger_and_state_agree() {
     let shopper = Shopper::new(&shop, &nodes[0]).await;
     let calls = (0..32).map(|number: usize| {
         let channel = ["all", "email", "sms"][number % 3];
-        let body = if number % 2 == 0 { grant(channel) } else { withdraw(channel) };
+        let body = if number.is_multiple_of(2) { grant(channel) } else { withdraw(channel) };
         let call = match number % 8 {
             7 => {
                 let accepts = json!({ "accepts_marketing": number % 16 == 7 });
