@@ -2,6 +2,7 @@
 
 pub mod allowance;
 pub mod batch;
+pub mod consents;
 pub mod customers;
 pub mod email_change;
 pub mod gate;
@@ -14,6 +15,7 @@ pub mod runtime;
 pub mod second_factors;
 pub mod sessions;
 pub mod shard;
+pub mod sharing;
 pub mod signing;
 pub mod turns;
 pub mod worker;

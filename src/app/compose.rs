@@ -3,6 +3,7 @@
 use super::{probes, settings};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
+use crate::actors::consents::{self, Purposes};
 use crate::actors::customers::Customers;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
@@ -14,6 +15,7 @@ use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
+use crate::actors::sharing::Sharing;
 use crate::actors::signing;
 use crate::actors::worker::{WorkerRef, Workers};
 use crate::actors::workers::janitor::{self, Janitor};
@@ -158,6 +160,7 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
         database: parts.database.clone(),
         clock: parts.clock.clone(),
         keep_keys: config.idempotency.keep_hours.delta(),
+        welcome: consents::welcome_series(config),
         after,
     });
     let shards = runtime.spawn_shards("customers", settings::shards(config), &batches);
@@ -390,12 +393,14 @@ fn services(
         customers: customers.clone(),
         gate: gate.clone(),
         hashing: parts.hashing.clone(),
-        allowance,
+        allowance: allowance.clone(),
         keys: keys.clone(),
         tokens: OneTimeTokens::new(&parts.root),
         policy: policy.clone(),
         clock: parts.clock.clone(),
     };
+    let (database, clock) = (parts.database.clone(), parts.clock.clone());
+    let sharing = Sharing::new(database, clock, allowance, &parts.root, config);
     Services {
         customers,
         phones: Arc::new(phones),
@@ -407,12 +412,14 @@ fn services(
         passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
+        sharing,
         database: parts.database.clone(),
         access: parts.access.clone(),
         revoked: parts.revoked.clone(),
         staff_keys: StaffKeys::new(parts.database.clone()),
         throttle_keys: keys,
         clock: parts.clock.clone(),
+        purposes: Arc::new(Purposes::from(&**config)),
         config: config.clone(),
         registry: runtime.registry(),
         readiness: Readiness::new(probes::all(parts, runtime.registry()), probes::notes(parts)),

@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod appends;
 pub mod audit;
+pub mod consents;
 pub mod customer_search;
 pub mod customers;
 pub mod deliveries;
@@ -39,6 +40,7 @@ pub mod text_messages;
 pub mod throttles;
 pub mod transactions;
 pub mod whole;
+pub mod wishlists;
 
 pub use error::Error;
 pub use pool::{Database, DatabaseSettings, PooledConnection};

@@ -8,6 +8,8 @@ mod footprint;
 pub use footprint::Needs;
 
 use super::address::{AddressFields, AddressKind};
+pub use super::consent::ConsentCommand;
+use super::consent::{MarketingTerms, MarketingWish};
 use super::credential::PasswordHash;
 use super::customer::{CustomerType, GroupCode, Tags};
 use super::decide::ways;
@@ -31,6 +33,7 @@ use super::status::{ReasonCode, Status};
 use super::text::{Label, Line, PersonName, never_printed};
 use super::throttle::{Bucket, Guard};
 use super::token::FreshToken;
+use super::wishlist::{ItemSought, WishlistCommand};
 use chrono::{DateTime, NaiveDate, Utc};
 
 /// What a command is about: the key that chooses its shard and the rows it locks.
@@ -290,6 +293,7 @@ pub enum Command {
         if_match: Option<i64>,
     },
     SignInByPasskey(Box<SignInByPasskey>),
+    Wishlist(Box<WishlistCommand>),
     MoveStatus {
         to: Status,
         reason: ReasonCode,
@@ -309,6 +313,8 @@ pub enum Command {
         proof: Proof,
         mail_id: MailId,
     },
+    /// A consent is granted or withdrawn.
+    Consent(Box<ConsentCommand>),
     /// About a group of customers, and none of them.
     Group(GroupCommand),
     /// Soft: absent from then on for every read but audit, its ways in gone (rule L4).
@@ -332,7 +338,8 @@ pub struct Register {
     pub phone: Option<PhoneNumber>,
     pub customer_type: CustomerType,
     pub group: GroupCode,
-    pub accepts_marketing: bool,
+    /// `Some`: advertising is accepted, by these terms.
+    pub marketing: Option<MarketingTerms>,
     pub locale: Locale,
     pub timezone: TimeZone,
     pub currency: Currency,
@@ -351,7 +358,8 @@ pub struct CreateByStaff {
     pub customer_type: CustomerType,
     pub group: GroupCode,
     pub tags: Tags,
-    pub accepts_marketing: bool,
+    /// `Some`: advertising is accepted, by these terms.
+    pub marketing: Option<MarketingTerms>,
     pub locale: Locale,
     pub timezone: TimeZone,
     pub currency: Currency,
@@ -457,7 +465,7 @@ pub struct SignInByIdentity {
 pub struct CustomerChange {
     pub first_name: Option<PersonName>,
     pub last_name: Option<PersonName>,
-    pub accepts_marketing: Option<bool>,
+    pub marketing: Option<MarketingWish>,
     /// The fields below are for staff; the owner's routes never fill them.
     pub phone: Change<PhoneNumber>,
     /// Of the mail to the owner, whose way to sign in goes with a verified number.

@@ -5,8 +5,12 @@
 
 mod message;
 mod trace;
+mod wishlist;
+
+pub use wishlist::WishlistEvent;
 
 use super::address::{Address, AddressKind};
+use super::consent;
 use super::credential::PasswordHash;
 use super::customer::{Customer, GroupCode};
 use super::email::EmailAddress;
@@ -239,6 +243,9 @@ pub enum Event {
     PasskeySuspected {
         id: PasskeyId,
     },
+    /// One more entry of the ledger of consents, from which `accepts_marketing` follows.
+    Consent(Box<consent::Entry>),
+    Wishlist(WishlistEvent),
     /// Of a group, and no customer.
     Group(GroupEvent),
     Unlocked {

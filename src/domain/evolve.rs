@@ -1,5 +1,7 @@
 //! The state after an event. Total: an event that was decided always applies.
 
+mod wishlists;
+
 use super::event::Event;
 use super::group::{GroupEvent, Standing};
 use super::handle::{Handle, HandleKind};
@@ -205,6 +207,13 @@ pub fn evolve(state: &mut State, event: &Event) {
                 state.handles.remove(&identity.account.handle());
             }
         }
+        Event::Consent(entry) => {
+            state.consents.record(entry);
+            if let Some(customer) = &mut state.customer {
+                customer.accepts_marketing = state.consents.accepts_marketing();
+            }
+        }
+        Event::Wishlist(event) => wishlists::evolve(&mut state.wishlists, event),
         Event::GroupChanged { .. }
         | Event::MailQueued(_)
         | Event::TextQueued(_)

@@ -30,6 +30,10 @@ id!(
     DeviceId,
     /// One passkey of a customer.
     PasskeyId,
+    /// One wishlist of a customer.
+    WishlistId,
+    /// One product on a wishlist; keeps its name when it moves to another list.
+    WishlistItemId,
     /// One attempt at a credential, claimed before it is verified.
     ClaimId,
     /// One mail to be sent.

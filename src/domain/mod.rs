@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod command;
+pub mod consent;
 pub mod credential;
 pub mod customer;
 pub mod decide;
@@ -23,6 +24,7 @@ pub mod identity;
 pub mod ids;
 pub mod mail;
 pub mod message;
+pub mod money;
 pub mod outcome;
 pub mod passkey;
 pub mod phone;
@@ -40,6 +42,8 @@ pub mod text;
 pub mod text_message;
 pub mod throttle;
 pub mod token;
+pub mod welcome;
+pub mod wishlist;
 
 pub use command::{Actor, Command, Context, Submission};
 pub use event::Event;

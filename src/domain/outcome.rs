@@ -1,6 +1,7 @@
 //! What a command came to: an [`Outcome`] for its caller, or a [`Rejection`] that changed nothing.
 
 use super::address::Address;
+use super::consent::{PurposeConsents, TextVersion};
 use super::customer::Customer;
 use super::fault::Fault;
 use super::group::Group;
@@ -13,6 +14,7 @@ use super::proof::ProofRefusal;
 use super::session::{SecondFactor, Session};
 use super::status::Status;
 use super::throttle::Admission;
+use super::wishlist::WishlistAnswer;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,8 @@ pub enum Outcome {
     Address(Box<Address>),
     Identity(Box<Identity>),
     Passkey(Box<Passkey>),
+    Consents(Box<PurposeConsents>),
+    Wishlist(Box<WishlistAnswer>),
     Group(Box<Group>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
@@ -103,12 +107,25 @@ pub enum Rejection {
         limit: usize,
     },
     LastAddress,
+    WishlistLimitReached {
+        limit: usize,
+    },
+    /// The list has as many items as it may have.
+    WishlistFull {
+        limit: usize,
+    },
     /// An account here has the address, but not both sides verified it.
     LinkRequired,
     /// Another account at this provider is linked already.
     ProviderLinked,
     PasskeyLimitReached {
         limit: usize,
+    },
+    /// The shop does not ask for consent to this purpose.
+    ConsentNotOffered,
+    /// The wording that was agreed to is not the one in use.
+    ConsentTextOutdated {
+        current: TextVersion,
     },
     /// Registered already, by this customer or another.
     PasskeyKnown,

@@ -12,6 +12,7 @@ pub mod body;
 pub mod catalogue;
 pub mod client_address;
 pub mod conditional;
+pub mod consents;
 pub mod customer_parts;
 pub mod customer_search;
 pub mod customer_view;
@@ -50,6 +51,7 @@ pub mod token_pair;
 pub mod unread;
 pub mod values;
 pub mod well_known;
+pub mod wishlists;
 
 #[cfg(test)]
 mod example;
@@ -150,9 +152,11 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(profile::routes)
         .configure(preferences::routes)
         .configure(addresses::routes)
+        .configure(consents::routes)
         .configure(sessions::routes)
         .configure(social::routes)
         .configure(passkeys::routes)
+        .configure(wishlists::routes)
         .configure(customers::routes)
         .configure(customer_search::routes)
         .configure(customer_parts::routes)

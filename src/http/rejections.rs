@@ -52,10 +52,17 @@ impl From<Rejection> for Problem {
             Rejection::AddressLimitReached { limit } => Problem::new(Code::AddressLimitReached)
                 .detail(format!("There are {limit} addresses, which is the limit.")),
             Rejection::LastAddress => Problem::new(Code::LastAddress),
+            Rejection::WishlistLimitReached { limit } => Problem::new(Code::WishlistLimitReached)
+                .detail(format!("There are {limit} wishlists, which is the limit.")),
+            Rejection::WishlistFull { limit } => Problem::new(Code::WishlistFull)
+                .detail(format!("There are {limit} items on the list, which is the limit.")),
             Rejection::PasskeyLimitReached { limit } => Problem::new(Code::PasskeyLimitReached)
                 .detail(format!("A customer may keep {limit} passkeys.")),
             Rejection::PasskeyKnown => Problem::new(Code::PasskeyKnown),
             Rejection::PasskeyRefused => Problem::new(Code::PasskeyRefused),
+            Rejection::ConsentNotOffered => Problem::new(Code::ConsentNotOffered),
+            Rejection::ConsentTextOutdated { current } => Problem::new(Code::ConsentTextOutdated)
+                .detail(format!("The text in use is version {}.", current.as_str())),
             Rejection::NotActive(status) => not_active(status),
             Rejection::TokenInvalid => Problem::new(Code::TokenInvalid),
             Rejection::RefreshInvalid => Problem::new(Code::RefreshInvalid),
@@ -142,6 +149,8 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Address(_) => "address",
         Outcome::Identity(_) => "identity",
         Outcome::Passkey(_) => "passkey",
+        Outcome::Consents(_) => "consents",
+        Outcome::Wishlist(_) => "wishlist",
         Outcome::Group(_) => "group",
         Outcome::Admission(_) => "admission",
         Outcome::AttemptFailed { .. } => "attempt_failed",
@@ -161,6 +170,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::consent::TextVersion;
     use actix_web::http::header::{HeaderMap, RETRY_AFTER};
 
     fn told(problem: &Problem) -> (u16, &'static str) {
@@ -189,9 +199,17 @@ mod tests {
             (Rejection::ProviderLinked, 409, "provider_already_linked"),
             (Rejection::IdentityTaken, 409, "identity_taken"),
             (Rejection::PasskeyLimitReached { limit: 20 }, 409, "passkey_limit_reached"),
+            (Rejection::WishlistLimitReached { limit: 20 }, 409, "wishlist_limit_reached"),
+            (Rejection::WishlistFull { limit: 250 }, 409, "wishlist_full"),
             (Rejection::PasskeyKnown, 409, "passkey_known"),
             (Rejection::PasskeyRefused, 422, "passkey_refused"),
             (Rejection::LastSignInMethod, 409, "last_sign_in_method"),
+            (Rejection::ConsentNotOffered, 409, "consent_not_offered"),
+            (
+                Rejection::ConsentTextOutdated { current: TextVersion::parse("2").unwrap() },
+                409,
+                "consent_text_outdated",
+            ),
             (Rejection::NotActive(Status::Pending), 403, "email_unverified"),
             (Rejection::NotActive(Status::Suspended), 403, "account_suspended"),
             (Rejection::NotActive(Status::Inactive), 403, "account_inactive"),

@@ -6,6 +6,7 @@ use super::problem::Problem;
 use super::readiness::Readiness;
 use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
+use crate::actors::consents::Purposes;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::email_change::EmailChange;
 use crate::actors::gate::Gate;
@@ -16,6 +17,7 @@ use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
 use crate::actors::second_factors::SecondFactors;
 use crate::actors::sessions::Sessions;
+use crate::actors::sharing::Sharing;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Database;
@@ -43,6 +45,8 @@ pub struct Services {
     pub password_policy: Arc<PasswordPolicy>,
     pub second_factors: SecondFactors,
     pub sessions: Arc<Sessions>,
+    /// The links of shared wishlists.
+    pub sharing: Sharing,
     /// `None`: passkeys are off.
     pub passkeys: Option<Passkeys>,
     /// For reads.
@@ -51,6 +55,8 @@ pub struct Services {
     pub revoked: Arc<RevokedSessions>,
     pub staff_keys: StaffKeys,
     pub throttle_keys: Arc<ThrottleKeys>,
+    /// What customers are asked consent for.
+    pub purposes: Arc<Purposes>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// All actors and their numbers.

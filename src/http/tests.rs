@@ -10,11 +10,12 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, auth, customers, email_change, groups, me, mfa, passkeys, passwords, phone,
-    preferences, profile, social,
+    addresses, auth, consents, customers, email_change, groups, me, mfa, passkeys, passwords,
+    phone, preferences, profile, social, wishlists,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
+use crate::actors::consents::Purposes;
 use crate::actors::customers::Customers;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
@@ -26,6 +27,7 @@ use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSet
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::ShardSettings;
+use crate::actors::sharing::Sharing;
 use crate::brokers::limits::Limiter;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
@@ -109,6 +111,7 @@ fn world(more: &[(&str, &str)]) -> World {
         database: database.clone(),
         clock: shared.clone(),
         keep_keys: TimeDelta::hours(24),
+        welcome: Default::default(),
         after: AfterCommit::default(),
     });
     let shards = ShardSettings {
@@ -213,7 +216,7 @@ fn world(more: &[(&str, &str)]) -> World {
         customers: customers.clone(),
         gate: gate.clone(),
         hashing,
-        allowance,
+        allowance: allowance.clone(),
         keys: keys.clone(),
         tokens: OneTimeTokens::new(&root),
         policy: password_policy.clone(),
@@ -230,6 +233,7 @@ fn world(more: &[(&str, &str)]) -> World {
         passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
+        sharing: Sharing::new(database.clone(), shared.clone(), allowance, &root, &config),
         staff_keys: StaffKeys::new(database.clone()),
         database,
         access: Arc::new(AccessTokens::new(
@@ -239,6 +243,7 @@ fn world(more: &[(&str, &str)]) -> World {
         revoked,
         throttle_keys: keys,
         clock: shared,
+        purposes: Arc::new(Purposes::from(&*config)),
         config,
         registry: runtime.registry(),
         readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())], Vec::new()),
@@ -378,11 +383,17 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "NewCustomer" customers::NewCustomer::read
         "CustomerPatch" customers::CustomerPatch::read
         "StatusMove" customers::StatusMove::read
+        "ConsentChange" consents::ConsentChange::read
         "NewGroup" groups::NewGroup::read
         "GroupPatch" groups::GroupPatch::read
         "NewPasskey" passkeys::read_finish
         "PasskeyPatch" passkeys::Change::read
         "PasskeySignIn" passkeys::Answer::read
+        "NewWishlist" wishlists::NewWishlist::read
+        "WishlistPatch" wishlists::WishlistPatch::read
+        "NewWishlistItem" wishlists::items::Wish::read
+        "WishlistItemPatch" wishlists::items::read_patch
+        "WishlistItemMove" wishlists::items::WishlistItemMove::read
     }
 }
 

@@ -29,6 +29,8 @@ pub enum KeyPurpose {
     PhoneCode,
     /// The pepper of backup codes.
     BackupCode,
+    /// Links to shared wishlists.
+    Share,
 }
 
 impl KeyPurpose {
@@ -41,6 +43,7 @@ impl KeyPurpose {
             Self::Pagination => "pagination",
             Self::PhoneCode => "phone_code",
             Self::BackupCode => "backup_code",
+            Self::Share => "share",
         }
     }
 }
@@ -132,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [KeyPurpose; 7] = [
+    const ALL: [KeyPurpose; 8] = [
         KeyPurpose::Refresh,
         KeyPurpose::OneTime,
         KeyPurpose::Throttle,
@@ -140,6 +143,7 @@ mod tests {
         KeyPurpose::Pagination,
         KeyPurpose::PhoneCode,
         KeyPurpose::BackupCode,
+        KeyPurpose::Share,
     ];
 
     fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

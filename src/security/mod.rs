@@ -18,6 +18,7 @@ pub mod passwords;
 pub mod phone_codes;
 pub mod revoked;
 pub mod sealing;
+pub mod share_tokens;
 pub mod signing;
 pub mod social;
 pub mod tokens;

@@ -56,7 +56,7 @@ pub struct Issued {
 }
 
 impl Issued {
-    fn from_bytes(bytes: &[u8]) -> Self {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         Self { token: Token(URL_SAFE_NO_PAD.encode(bytes)), hash: sha256(bytes) }
     }
 }

@@ -47,6 +47,11 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
         .send()
         .await
         .expect(200);
+    let analytics = "/v1/me/consents/analytics";
+    let grant = json!({ "granted": true, "text_version": "1", "reference": "Hawthorne" });
+    shopper.put(&node, analytics, grant).send().await.expect(200);
+    shopper.put(&node, analytics, json!({ "granted": false })).send().await.expect(200);
+    wishlists(&shopper, &node).await;
     let person = Person { given_name: Some("Hawthorne".to_owned()), ..Person::new() };
     let token = provider.id_token(&person, CLIENT_ID, "0123456789");
     let identity = "/v1/me/identities/google";
@@ -102,6 +107,26 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
         }
     }
     consumer.close().await;
+}
+
+/// All that happens to wishlists; their names and notes are their owner's words.
+async fn wishlists(shopper: &Shopper, node: &Api) {
+    let lists = "/v1/me/wishlists";
+    let mut made = Vec::new();
+    for name in ["Hawthorne-List", "Hawthorne"] {
+        let list = shopper.post(node, lists, json!({ "name": name, "shared": true }));
+        made.push(list.send().await.expect(201).header("location").to_owned());
+    }
+    let wish = json!({ "sku": "LAMP-7", "note": "for Hawthorne" });
+    let item = shopper.post(node, &format!("{}/items", made[0]), wish).send().await.expect(201);
+    let item = item.header("location");
+    let note = json!({ "note": "for Hawthorne, too", "quantity": 2 });
+    shopper.patch(node, item, note).send().await.expect(200);
+    let to = json!({ "to": made[1].rsplit('/').next() });
+    shopper.post(node, &format!("{item}/move"), to).send().await.expect(201);
+    let name = json!({ "name": "Hawthorne-Street" });
+    shopper.patch(node, &made[0], name).send().await.expect(200);
+    shopper.delete(node, &made[0]).send().await.expect(204);
 }
 
 /// As a consumer would check them: by the documents that the service serves, and nothing else.

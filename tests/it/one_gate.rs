@@ -58,6 +58,10 @@ fn table() -> Vec<(&'static str, Way)> {
     let mut table = of_the_public();
     table.extend(of_the_owner());
     table.push(("GET /problems/{code}", Free("the name of a problem, and no secret")));
+    table.push((
+        "GET /v1/wishlists/shared/{token}",
+        Free("a list that its owner gave out, and nobody's account; limited by address"),
+    ));
     let of_a_group = "the name of a group, and no secret";
     for route in [
         "POST /v1/admin/groups",

@@ -216,7 +216,15 @@ async fn everything(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) 
     shopper.patch(node, "/v1/me/preferences", json!({ "locale": "vi" })).send().await.expect(200);
     shopper.get(node, "/v1/me?expand=profile,preferences,addresses").send().await.expect(200);
     shopper.get(node, "/v1/me/sessions").send().await.expect(200);
+    let marketing = "/v1/me/consents/marketing";
+    let grant = json!({ "granted": true, "text_version": "1" });
+    shopper.put(node, marketing, grant).send().await.expect(200);
+    shopper.put(node, marketing, json!({ "granted": false })).send().await.expect(200);
+    for path in ["", "?at=2030-01-01T00:00:00Z", "/marketing/ledger?limit=1"] {
+        shopper.get(node, &format!("/v1/me/consents{path}")).send().await.expect(200);
+    }
     let email = &shopper.email;
+    wishlists(shop, node, shopper).await;
     for query in ["", "?limit=1", &format!("?email={email}"), "?status=active", "?group=business"] {
         let list = node.get(&format!("/v1/admin/customers{query}")).bearer(&shop.staff_key);
         list.send().await.expect(200);
@@ -228,4 +236,31 @@ async fn everything(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) 
     let status = format!("/v1/admin/customers/{}/status", shopper.id);
     let body = json!({ "to": "inactive", "reason": "asked_for" });
     node.post(&status, body).bearer(&shop.staff_key).send().await.expect(200);
+}
+
+async fn wishlists(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {
+    let lists = "/v1/me/wishlists";
+    let mut made = Vec::new();
+    for name in ["One", "Two"] {
+        let list = shopper.post(node, lists, json!({ "name": name, "shared": true }));
+        made.push(list.send().await.expect(201).json());
+    }
+    let [one, two] = [0, 1].map(|n| made[n]["id"].as_str().unwrap());
+    let items = format!("{lists}/{one}/items");
+    let item = shopper.post(node, &items, json!({ "sku": "A" })).send().await.expect(201);
+    let path = item.header("location");
+    shopper.patch(node, path, json!({ "quantity": 2 })).send().await.expect(200);
+    for path in [lists, &format!("{lists}/{one}"), &items, path] {
+        shopper.get(node, path).send().await.expect(200);
+    }
+    let link = format!("/v1/wishlists/shared/{}", made[0]["share_token"].as_str().unwrap());
+    node.get(&link).send().await.expect(200);
+    let moved = shopper.post(node, &format!("{path}/move"), json!({ "to": two }));
+    let moved = moved.send().await.expect(201);
+    shopper.delete(node, moved.header("location")).send().await.expect(204);
+    let staff = format!("/v1/admin/customers/{}/wishlists", shopper.id);
+    for path in [&staff, &format!("{staff}/{one}"), &format!("{staff}/{one}/items")] {
+        node.get(path).bearer(&shop.staff_key).send().await.expect(200);
+    }
+    shopper.delete(node, &format!("{lists}/{one}")).send().await.expect(204);
 }

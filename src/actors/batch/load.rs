@@ -3,6 +3,8 @@
 //! Customers are locked before buckets, those before flows, those before groups, each in the order of
 //! their keys: batches of other nodes that want the same rows wait, they never deadlock.
 
+mod wishlists;
+
 use super::Failure;
 use crate::db::{self, idempotency::Remembered};
 use crate::domain::command::{Needs, Subject};
@@ -14,6 +16,7 @@ use crate::domain::passkey::Passkey;
 use crate::domain::second_factor::Totp;
 use crate::domain::session::SecretHash;
 use crate::domain::throttle::{Bucket, Throttle};
+use crate::domain::wishlist::ItemSought;
 use crate::domain::{CustomerId, State, Submission};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -45,6 +48,9 @@ struct Wanted {
     factors: Vec<Uuid>,
     identities: Vec<Uuid>,
     passkeys: Vec<Uuid>,
+    consents: Vec<Uuid>,
+    wishlists: Vec<Uuid>,
+    wishlist_items: Vec<(CustomerId, ItemSought)>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
     groups: BTreeSet<String>,
@@ -61,6 +67,8 @@ impl Wanted {
                 let need = Needs { preferences: need.preferences || need.devices, ..need };
                 let all = needs.entry(id).or_default();
                 *all = all.and(need);
+                let item = submission.command.wishlist_item();
+                wanted.wishlist_items.extend(item.map(|item| (CustomerId(id), item)));
             }
             wanted.buckets.extend(submission.command.buckets());
             wanted.flows.extend(submission.command.flow());
@@ -82,6 +90,8 @@ impl Wanted {
                 (need.identities, &mut wanted.identities),
                 // passkeys are second factors as well
                 (need.passkeys || need.factors, &mut wanted.passkeys),
+                (need.consents, &mut wanted.consents),
+                (need.wishlists, &mut wanted.wishlists),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -133,6 +143,8 @@ pub async fn load(
         handles,
         phone_confirmations,
         ways_in,
+        consents,
+        wishlists,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -151,6 +163,8 @@ pub async fn load(
             db::phone_confirmations::of_customers(connection, &wanted.phone_confirmation)
         ),
         ways_in(connection, &wanted),
+        unless_empty(&wanted.consents, db::consents::of_customers(connection, &wanted.consents)),
+        wishlists::load(connection, &wanted),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -185,7 +199,11 @@ pub async fn load(
     for (id, (handle, held_until)) in handles {
         states.entry(id).or_default().handles.insert(handle, held_until);
     }
+    for (id, (purpose, channel, consent)) in consents {
+        states.entry(id).or_default().consents.put(purpose, channel, consent);
+    }
     ways_in.add_to(&mut states);
+    wishlists.add_to(&mut states);
     Ok(Loaded {
         states,
         throttles: throttles.into_iter().collect(),

@@ -1,6 +1,8 @@
 //! Step three: what differs from what was loaded, in a few bulk statements sent without waiting in
 //! between; the outbox last, since it takes the locks that make commit order.
 
+mod wishlists;
+
 use super::Failure;
 use super::fold::Folded;
 use crate::db::Connection;
@@ -13,6 +15,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
+use wishlists::WishlistRows;
 
 /// What there is to wake somebody for.
 pub struct Written {
@@ -48,6 +51,9 @@ struct Plan {
     sessions: SaveSessions,
     deleted_passkeys: DeletePasskeys,
     passkeys: SavePasskeys,
+    consent_entries: InsertConsentEntries,
+    consents: SaveConsents,
+    wishlists: WishlistRows,
     tokens: SaveTokens,
     flows: SaveFlows,
     deleted_groups: DeleteGroups,
@@ -133,6 +139,7 @@ impl Plan {
             _ => {}
         }
         self.books(id, before, after);
+        self.wishlists.push(id, &before.wishlists, &after.wishlists);
         self.factors(id, before, after);
     }
 
@@ -197,6 +204,11 @@ impl Plan {
                 self.identities.push(id, identity);
             }
         }
+        for (purpose, channel, consent) in after.consents.all() {
+            if before.consents.get(purpose, channel) != Some(consent) {
+                self.consents.push(id, purpose, channel, consent);
+            }
+        }
         for (key, token) in &after.tokens {
             if before.tokens.get(key) != Some(token) {
                 self.tokens.push(id, token);
@@ -244,6 +256,9 @@ impl Plan {
         }
         for (text, at) in &folded.texts {
             self.texts.push(text, *at);
+        }
+        for (customer, entry, context) in &folded.consents {
+            self.consent_entries.push(*customer, entry, context);
         }
         for (key, customer, outcome, at) in &folded.keys {
             self.keys.push(key, *customer, outcome, *at);
@@ -309,6 +324,9 @@ impl Plan {
             self.totp.execute(connection).boxed(),
             self.deleted_backup_codes.execute(connection).boxed(),
             self.deleted_phones.execute(connection).boxed(),
+            self.consents.execute(connection).boxed(),
+            self.consent_entries.execute(connection).boxed(),
+            self.wishlists.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
@@ -349,6 +367,9 @@ impl Plan {
             self.totp.len(),
             self.deleted_backup_codes.len(),
             self.deleted_phones.len(),
+            self.consents.len(),
+            self.consent_entries.len(),
+            self.wishlists.len(),
         ];
         let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);
         if !complete {
@@ -364,15 +385,15 @@ impl Plan {
 /// the cause: once a statement fails, those behind it only say that the transaction is over.
 fn all_done(
     results: impl IntoIterator<Item = Result<usize, QueryError>>,
-) -> Result<Vec<usize>, Failure> {
+) -> Result<Vec<usize>, QueryError> {
     let mut counts = Vec::new();
     let mut consequence = None;
     for result in results {
         match result {
             Ok(rows) => counts.push(rows),
             Err(error) if is_consequence(&error) => consequence = Some(error),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
-    consequence.map_or(Ok(counts), |error| Err(error.into()))
+    consequence.map_or(Ok(counts), Err)
 }

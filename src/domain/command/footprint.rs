@@ -18,6 +18,9 @@ pub struct Needs {
     pub factors: bool,
     pub identities: bool,
     pub passkeys: bool,
+    pub consents: bool,
+    /// The heads of the wishlists; of their items only those of [`Command::wishlist_item`].
+    pub wishlists: bool,
 }
 
 impl Needs {
@@ -65,6 +68,8 @@ impl Needs {
             factors: self.factors || other.factors,
             identities: self.identities || other.identities,
             passkeys: self.passkeys || other.passkeys,
+            consents: self.consents || other.consents,
+            wishlists: self.wishlists || other.wishlists,
         }
     }
 }
@@ -85,7 +90,8 @@ impl Command {
             | Self::Unlock { .. } => none,
             Self::UpdateCustomer { change, .. } => {
                 let phone = change.phone != Change::Keep;
-                Needs { handles: phone, preferences: phone, ..none }
+                let consents = change.marketing.is_some();
+                Needs { handles: phone, preferences: phone || consents, consents, ..none }
             }
             Self::RequestPhone { .. } => {
                 Needs { phone_confirmation: true, preferences: true, ..none }
@@ -154,6 +160,7 @@ impl Command {
             Self::SignInByPasskey(sign_in) => {
                 Needs { sessions: true, devices: true, ..none }.and(sign_in.proof.needs())
             }
+            Self::Consent(_) => ConsentCommand::needs(),
             Self::DeleteCustomer { .. } => Needs::of_deletion(),
             Self::UpdateProfile { .. } => Needs { profile: true, ..none },
             Self::UpdatePreferences { .. } => Needs { preferences: true, ..none },
@@ -161,6 +168,7 @@ impl Command {
             | Self::ChangeAddress { .. }
             | Self::DeleteAddress { .. }
             | Self::SetDefaultAddress { .. } => Needs { addresses: true, ..none },
+            Self::Wishlist(_) => Needs { wishlists: true, ..none },
         }
     }
 
@@ -193,6 +201,14 @@ impl Command {
             }
             Self::SignInByPasskey(sign_in) => sign_in.proof.bucket().into_iter().collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// The items of wishlists that are looked at.
+    pub fn wishlist_item(&self) -> Option<ItemSought> {
+        match self {
+            Self::Wishlist(command) => command.item_sought(),
+            _ => None,
         }
     }
 

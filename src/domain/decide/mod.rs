@@ -4,6 +4,7 @@
 //! mark (a failed attempt, a reused token) is an [`Outcome`] with events.
 
 mod addresses;
+mod consents;
 mod email_change;
 mod flows;
 mod groups;
@@ -21,8 +22,10 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 pub mod ways;
+mod wishlists;
 
 use super::command::{Actor, Command, Context};
+use super::consent::{Purpose, PurposeConsents};
 use super::customer::Customer;
 use super::event::Event;
 use super::outcome::{Outcome, Rejection};
@@ -57,6 +60,8 @@ pub enum Answer {
         evicted: Vec<super::ids::SessionId>,
     },
     Passkey(super::ids::PasskeyId),
+    Consents(Purpose),
+    Wishlist(wishlists::Shown),
     /// The one that the command names.
     Group,
     Refreshed(super::ids::SessionId),
@@ -86,6 +91,13 @@ impl Answer {
             }
             Self::Passkey(id) => {
                 state.passkeys.get(&id).map_or(missing, |p| Outcome::Passkey(Box::new(p.clone())))
+            }
+            Self::Consents(purpose) => {
+                Outcome::Consents(Box::new(PurposeConsents::of(&state.consents, &purpose)))
+            }
+            Self::Wishlist(shown) => {
+                let answer = shown.read(&state.wishlists);
+                answer.map_or(missing, |answer| Outcome::Wishlist(Box::new(answer)))
             }
             Self::Group => {
                 let group =
@@ -209,7 +221,9 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
             passkeys::remove(state, *id, proof, *mail_id, *if_match, context)
         }
         Command::SignInByPasskey(sign_in) => passkeys::enter(state, sign_in, context),
+        Command::Wishlist(command) => wishlists::decide(state, command, context),
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
+        Command::Consent(command) => consents::declare(state, command, context),
         Command::Group(command) => groups::decide(state, command, context),
         Command::DeleteCustomer { if_match } => lifecycle::delete(state, *if_match, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),

@@ -41,6 +41,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("LIMITS__SIGN_IN_PER_MINUTE", "1000000"),
     ("LIMITS__MAIL_REQUESTS_PER_HOUR", "1000000"),
     ("LIMITS__REFRESH_PER_MINUTE", "1000000"),
+    ("LIMITS__SHARED_WISHLISTS_PER_MINUTE", "1000000"),
     // Tests fail sign-ins by the thousand.
     ("STUFFING__MIN_FAILURES", "1000000"),
     ("LIMITS__SMS_PER_NUMBER_PER_HOUR", "1000000"),

@@ -98,6 +98,7 @@ samples! {
         reason: reason(),
         at: at(1),
     }),
+    Event::Wishlist(_) => super::wishlists::events(),
     Event::Group(_) => [
         Event::Group(GroupEvent::Created(a_group())),
         Event::Group(GroupEvent::Renamed(a_group())),
@@ -187,6 +188,7 @@ samples! {
         at: at(1),
     }],
     Event::PasskeySuspected { .. } => [Event::PasskeySuspected { id: passkey().id }],
+    Event::Consent(_) => super::consents::entries_of_all_kinds(),
     Event::Unlocked { .. } => [Event::Unlocked { buckets: vec![BUCKET] }],
 }
 

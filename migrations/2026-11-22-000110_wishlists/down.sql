@@ -1,0 +1,2 @@
+DROP TABLE wishlist_items;
+DROP TABLE wishlists;

@@ -1,0 +1,38 @@
+//! The wishlists that commands need: all heads, which are few, and of the items, which may be
+//! thousands, those that are named.
+
+use super::{Wanted, unless_empty};
+use crate::db;
+use crate::db::transactions::QueryError;
+use crate::domain::wishlist::{Wishlist, WishlistItem};
+use crate::domain::{CustomerId, State};
+use std::collections::HashMap;
+
+pub(super) struct Found {
+    lists: Vec<(CustomerId, Wishlist)>,
+    items: Vec<(CustomerId, WishlistItem)>,
+}
+
+pub(super) async fn load(
+    connection: &db::Connection,
+    wanted: &Wanted,
+) -> Result<Found, QueryError> {
+    let (customers, sought) = (&wanted.wishlists, &wanted.wishlist_items);
+    let (lists, items) = tokio::try_join!(
+        unless_empty(customers, db::wishlists::of_customers(connection, customers)),
+        unless_empty(sought, db::wishlists::items_sought(connection, sought)),
+    )?;
+    Ok(Found { lists, items })
+}
+
+impl Found {
+    pub(super) fn add_to(self, states: &mut HashMap<CustomerId, State>) {
+        for (id, list) in self.lists {
+            states.entry(id).or_default().wishlists.lists.insert(list.id, list);
+        }
+        for (id, item) in self.items {
+            let place = (item.wishlist_id, item.id);
+            states.entry(id).or_default().wishlists.items.insert(place, item);
+        }
+    }
+}
