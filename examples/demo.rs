@@ -110,7 +110,7 @@ impl Story {
         });
         self.step("A shopper registers", Method::POST, "/v1/auth/register", Some(body), 202)
             .await?;
-        self.hear(&["customer.created"]).await
+        self.hear(&["customer.created", "consent.granted"]).await
     }
 
     async fn confirm(&mut self) -> anyhow::Result<()> {

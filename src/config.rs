@@ -6,6 +6,7 @@
 
 mod body_template;
 mod choices;
+mod consents;
 mod layers;
 mod passkey_origin;
 mod rules;
@@ -22,6 +23,10 @@ use std::path::Path;
 
 pub use body_template::{BodyTemplate, Filling};
 pub use choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
+pub use consents::{
+    ConsentChannel, ConsentsConfig, PurposeConfig, WelcomeCondition, WelcomeConfig,
+    WelcomeMailConfig, WelcomeTemplate,
+};
 pub use layers::Origin as ValueOrigin;
 pub use passkey_origin::PasskeyOrigin;
 pub use sections::{

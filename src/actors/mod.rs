@@ -2,6 +2,7 @@
 
 pub mod allowance;
 pub mod batch;
+pub mod consents;
 pub mod customers;
 pub mod email_change;
 pub mod gate;

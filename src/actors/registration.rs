@@ -3,6 +3,7 @@
 //! answer leaves at a round instant, so that not even the commits' own lengths can be told apart.
 
 use super::allowance::{Allowance, Counted, Quota, Standing};
+use super::consents::Purposes;
 use super::customers::{Customers, SubmitError};
 use super::gate::{GateError, hashing_trouble};
 use super::origin::{Origin, Trouble, unexpected};
@@ -61,6 +62,7 @@ pub struct RegistrationSettings {
     pub locale: Locale,
     pub timezone: TimeZone,
     pub currency: Currency,
+    pub purposes: Purposes,
 }
 
 impl From<&Config> for RegistrationSettings {
@@ -75,6 +77,7 @@ impl From<&Config> for RegistrationSettings {
             locale: Locale::from_stored(customers.default_locale.clone()),
             timezone: TimeZone::from_stored(customers.default_timezone.name().to_owned()),
             currency: Currency::from_stored(customers.default_currency.clone()),
+            purposes: Purposes::from(config),
         }
     }
 }
@@ -263,7 +266,7 @@ impl Inner {
             phone: applicant.phone.clone(),
             customer_type: applicant.customer_type,
             group: group.clone(),
-            accepts_marketing: applicant.accepts_marketing,
+            marketing: settings.purposes.marketing_at_creation(applicant.accepts_marketing),
             locale: applicant.locale.clone().unwrap_or_else(|| settings.locale.clone()),
             timezone: applicant.timezone.clone().unwrap_or_else(|| settings.timezone.clone()),
             currency: settings.currency.clone(),

@@ -3,6 +3,7 @@
 use super::{probes, settings};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
+use crate::actors::consents::{self, Purposes};
 use crate::actors::customers::Customers;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
@@ -159,6 +160,7 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
         database: parts.database.clone(),
         clock: parts.clock.clone(),
         keep_keys: config.idempotency.keep_hours.delta(),
+        welcome: consents::welcome_series(config),
         after,
     });
     let shards = runtime.spawn_shards("customers", settings::shards(config), &batches);
@@ -417,6 +419,7 @@ fn services(
         staff_keys: StaffKeys::new(parts.database.clone()),
         throttle_keys: keys,
         clock: parts.clock.clone(),
+        purposes: Arc::new(Purposes::from(&**config)),
         config: config.clone(),
         registry: runtime.registry(),
         readiness: Readiness::new(probes::all(parts, runtime.registry()), probes::notes(parts)),

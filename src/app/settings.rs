@@ -168,6 +168,12 @@ pub fn mailer(config: &Config) -> mailer::Settings {
             life: ADDRESS_HELD,
         },
         sign_in: config.mail.links.sign_in.clone(),
+        welcome: config
+            .welcome
+            .mails
+            .iter()
+            .map(|(step, mail)| (step.clone(), mail.condition))
+            .collect(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use config::{File, FileFormat, Source as _, Value, ValueKind};
 
 use super::Fault;
+use super::consents::{PURPOSE_DEFAULTS, WELCOME_MAIL_DEFAULTS};
 use super::social::PROVIDER_DEFAULTS;
 use super::values::{Raw, Setting, Wrong};
 
@@ -25,7 +26,11 @@ const FALLBACKS: [(&str, &str); 3] =
 const NEVER_IN_A_FILE: &str = "secrets.root_key";
 
 /// Places below which an operator names sections of the same keys, which have these defaults.
-const NAMED: [(&str, &str); 1] = [("social.providers", PROVIDER_DEFAULTS)];
+const NAMED: [(&str, &str); 3] = [
+    ("social.providers", PROVIDER_DEFAULTS),
+    ("consents.purposes", PURPOSE_DEFAULTS),
+    ("welcome.mails", WELCOME_MAIL_DEFAULTS),
+];
 
 /// Longest name of such a section: it stands in addresses, in rows and in labels of metrics.
 const NAME_CHARS_MAX: usize = 32;
@@ -101,13 +106,13 @@ impl Layers {
         T::parse(raw).expect("every default fits its type, which the tests read one by one")
     }
 
-    /// The names of the sections that were given below `place`.
+    /// The names of the sections below `place`: those that were given, and those that ship.
     pub fn names(&self, place: &str) -> BTreeSet<String> {
         let below = |key: &String| {
             let (name, _) = key.strip_prefix(place)?.strip_prefix('.')?.split_once('.')?;
             Some(name.to_owned())
         };
-        self.above.keys().filter_map(below).collect()
+        self.above.keys().chain(self.defaults.keys()).filter_map(below).collect()
     }
 
     /// The default of a key; `None` where no key is called so.

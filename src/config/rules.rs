@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::choices::MailTransport;
+use super::consents;
 use super::layers::variable;
 use super::sms_values::SmsTransport;
 use super::social;
@@ -44,6 +45,8 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     social::check(&config.social, &config.http, faults);
     sms(&config.sms, faults);
     customers(&config.customers, faults);
+    consents::check(&config.consents, faults);
+    consents::check_welcome(&config.welcome, faults);
     telemetry(&config.telemetry, faults);
     if config.secrets.root_key.is_empty() {
         let name = variable("secrets.root_key");

@@ -1,6 +1,7 @@
 //! Every key of the service, by section: its type and, for numbers, its range. What a key means
 //! and when to change it is written in `config/default.toml`; a test keeps the two lists equal.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use url::Url;
 
 use super::body_template::BodyTemplate;
 use super::choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
+use super::consents::{ConsentsConfig, WelcomeConfig};
 use super::layers::Layers;
 use super::passkey_origin::PasskeyOrigin;
 use super::sms_values::{Country, HttpStatus, SmsTransport};
@@ -53,6 +55,26 @@ impl<T: Setting> Node for T {
 
     fn visit(&self, key: &str, see: &mut dyn FnMut(Leaf)) {
         see(Leaf { key: key.to_owned(), shown: self.show() });
+    }
+}
+
+/// Sections of the same keys, by the names that they were given.
+impl<T: Node> Node for BTreeMap<String, T> {
+    fn read(layers: &mut Layers, key: &str) -> Self {
+        let names = layers.names(key);
+        let section = |name: String| {
+            let section = below(key, &name);
+            (name, T::read(layers, &section))
+        };
+        names.into_iter().map(section).collect()
+    }
+
+    fn visit(&self, key: &str, see: &mut dyn FnMut(Leaf)) {
+        self.iter().for_each(|(name, section)| section.visit(&below(key, name), see));
+    }
+
+    fn ranges(&self, key: &str, see: &mut dyn FnMut(Ranged)) {
+        self.iter().for_each(|(name, section)| section.ranges(&below(key, name), see));
     }
 }
 
@@ -114,6 +136,8 @@ section! {
         social: SocialConfig,
         sms: SmsConfig,
         customers: CustomersConfig,
+        consents: ConsentsConfig,
+        welcome: WelcomeConfig,
         idempotency: IdempotencyConfig,
         secrets: SecretsConfig,
         telemetry: TelemetryConfig,

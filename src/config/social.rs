@@ -132,27 +132,6 @@ fn or_usual(given: &Option<Url>, usual: &str) -> Url {
     given.clone().unwrap_or_else(|| Url::parse(usual).expect("a constant address, tested"))
 }
 
-impl Node for BTreeMap<String, ProviderConfig> {
-    fn read(layers: &mut Layers, key: &str) -> Self {
-        let names = layers.names(key);
-        names
-            .into_iter()
-            .map(|name| {
-                let section = below(key, &name);
-                (name, ProviderConfig::read(layers, &section))
-            })
-            .collect()
-    }
-
-    fn visit(&self, key: &str, see: &mut dyn FnMut(Leaf)) {
-        self.iter().for_each(|(name, provider)| provider.visit(&below(key, name), see));
-    }
-
-    fn ranges(&self, key: &str, see: &mut dyn FnMut(Ranged)) {
-        self.iter().for_each(|(name, provider)| provider.ranges(&below(key, name), see));
-    }
-}
-
 /// Adds a fault for each rule that a provider breaks.
 pub(super) fn check(social: &SocialConfig, http: &HttpConfig, faults: &mut Vec<Fault>) {
     if social.timeout_ms.duration() >= http.request_timeout_ms.duration() {

@@ -101,6 +101,15 @@ pub async fn of_customer(
         .await
 }
 
+/// Kind and id of an actor, as every record of who did something has them.
+pub(super) fn actor(actor: &Actor) -> (&'static str, Option<String>) {
+    match actor {
+        Actor::Anonymous => ("anonymous", None),
+        Actor::Customer(id) => ("customer", Some(id.to_string())),
+        Actor::Staff(id) => ("staff", Some(id.clone())),
+    }
+}
+
 impl InsertAuditEntries {
     pub fn push(
         &mut self,
@@ -110,11 +119,7 @@ impl InsertAuditEntries {
         context: &Context,
         trace: Trace,
     ) {
-        let (kind, actor) = match &context.actor {
-            Actor::Anonymous => ("anonymous", None),
-            Actor::Customer(id) => ("customer", Some(id.to_string())),
-            Actor::Staff(id) => ("staff", Some(id.clone())),
-        };
+        let (kind, actor) = actor(&context.actor);
         self.id.push(id.0);
         self.shard.push(shard as i16);
         self.customer_id.push(customer.map(|id| id.0));

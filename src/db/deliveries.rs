@@ -110,6 +110,26 @@ pub async fn give_up(
     change(&mut conn, text, id, at, error).await
 }
 
+/// Notes that the message will not be sent, though nothing failed: there is no reason for it any
+/// more.
+///
+/// # Errors
+/// Those of the query.
+pub async fn stop(
+    mut conn: &Connection,
+    queue: Queue,
+    id: Uuid,
+    at: DateTime<Utc>,
+    reason: &str,
+) -> QueryResult<()> {
+    let text = format!(
+        "UPDATE {} SET given_up_at = $2, last_error = $3{} WHERE id = $1 AND sent_at IS NULL",
+        queue.table(),
+        queue.forget()
+    );
+    change(&mut conn, text, id, at, reason).await
+}
+
 async fn change(
     conn: &mut &Connection,
     text: String,

@@ -9,7 +9,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{
-    BigInt, Bytea, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    BigInt, Bool, Bytea, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -29,6 +29,12 @@ pub struct DueMail {
     pub tries: i32,
     /// Its own address, or the customer's as it is now; `None` when the customer is gone.
     pub to: Option<String>,
+    /// Which mail of the welcome series it is.
+    pub step: Option<String>,
+    /// Whether the customer is active and its address verified. Looked up for a step of a series.
+    pub welcome: bool,
+    /// Whether it agreed to advertising by mail. Looked up likewise.
+    pub accepts_marketing: bool,
 }
 
 /// Address and nonce stay out of logs.
@@ -65,7 +71,11 @@ impl QueryFragment<Pg> for Claim {
             " FOR UPDATE SKIP LOCKED) AS due WHERE m.id = due.id \
              RETURNING m.id, m.kind, m.locale, m.nonce, m.codes_left, m.created_at, m.tries, \
              (SELECT coalesce(m.address, c.email) FROM customers AS c WHERE c.id = m.customer_id \
-             AND c.deleted_at IS NULL AND c.status <> 'erased')",
+             AND c.deleted_at IS NULL AND c.status <> 'erased'), m.step, \
+             m.step IS NOT NULL AND EXISTS (SELECT FROM customers AS c WHERE c.id = m.customer_id \
+             AND c.deleted_at IS NULL AND c.status = 'active' AND c.email_verified_at IS NOT NULL), \
+             m.step IS NOT NULL AND EXISTS (SELECT FROM consents AS k WHERE k.customer_id = m.customer_id \
+             AND k.purpose = 'marketing' AND k.channel IN ('email', 'all') AND k.granted)",
         );
         Ok(())
     }
@@ -81,6 +91,9 @@ impl Query for Claim {
         Timestamptz,
         Integer,
         Nullable<Text>,
+        Nullable<Text>,
+        Bool,
+        Bool,
     );
 }
 

@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod appends;
 pub mod audit;
+pub mod consents;
 pub mod customer_search;
 pub mod customers;
 pub mod deliveries;

@@ -80,6 +80,62 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// The ledger of consents: each grant and each withdrawal, never changed; a trigger refuses UPDATE, DELETE and TRUNCATE, but for the erasure of one customer (see consent_entries_stay).
+    consent_entries (customer_id, number) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// From 1, per customer, without a gap.
+        number -> Int8,
+        /// What for, by its name in the configuration.
+        purpose -> Text,
+        /// By which way; all: the purpose knows no channels.
+        channel -> Text,
+        /// true: granted; false: withdrawn, or refused before it was ever granted.
+        granted -> Bool,
+        /// Which wording was agreed to; of grants only.
+        text_version -> Nullable<Text>,
+        /// In which language it was read; of grants only.
+        locale -> Nullable<Text>,
+        /// By which door: self_service, staff, registration, import or merge.
+        source -> Text,
+        /// Where the proof is kept, such as the number of a form.
+        reference -> Nullable<Text>,
+        /// Who said so: anonymous (the customer, on becoming one), customer, staff, operator or service.
+        actor_kind -> Text,
+        /// The customer's or staff key's id.
+        actor_id -> Nullable<Text>,
+        /// The request that asked for it, which is its proof where there is no reference.
+        request_id -> Text,
+        /// When; never before that of the entry before it.
+        occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// What holds: the newest entry of each purpose and channel, written in the entry's transaction, so that a decision, a mail or a segment reads a few rows however long the ledger is.
+    consents (customer_id, purpose, channel) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// What for.
+        purpose -> Text,
+        /// By which way.
+        channel -> Text,
+        /// Whether it is granted.
+        granted -> Bool,
+        /// Which wording was agreed to; of grants only.
+        text_version -> Nullable<Text>,
+        /// In which language it was read; of grants only.
+        locale -> Nullable<Text>,
+        /// By which door the entry came in.
+        source -> Text,
+        /// The entry's number in the ledger.
+        number -> Int8,
+        /// The entry's instant.
+        decided_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// The groups a customer may belong to.
     customer_groups (code) {
         /// What requests and messages name it by.
@@ -220,7 +276,7 @@ diesel::table! {
         status_before_deletion -> Nullable<Text>,
         /// Staff's labels, sorted, without doubles.
         tags -> Array<Text>,
-        /// Whether advertising may be sent.
+        /// Whether advertising may be sent: what the consents to marketing come to, never set for itself.
         accepts_marketing -> Bool,
         /// When its newest session began.
         last_sign_in_at -> Nullable<Timestamptz>,
@@ -302,7 +358,7 @@ diesel::table! {
         locale -> Text,
         /// What the link's token is derived from, with a key that is not in the database.
         nonce -> Nullable<Bytea>,
-        /// When it was decided on.
+        /// When it was decided on; of the welcome series: when it is to be sent, which is also its date.
         created_at -> Timestamptz,
         /// Not before.
         due_at -> Timestamptz,
@@ -318,6 +374,8 @@ diesel::table! {
         address -> Nullable<Text>,
         /// How many backup codes are left, in the mail that tells of one.
         codes_left -> Nullable<Int2>,
+        /// Which mail of the welcome series it is; each customer gets each once.
+        step -> Nullable<Text>,
     }
 }
 
@@ -649,6 +707,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     addresses,
     audit_entries,
     backup_codes,
+    consent_entries,
+    consents,
     customer_groups,
     customer_identifiers,
     customer_notes,

@@ -71,12 +71,14 @@ macro_rules! bulk {
     (@first $self:ident $first:ident $($rest:ident)*) => { $self.$first };
 }
 
+mod consents;
 mod deletions;
 mod groups;
 mod idempotency;
 mod notes;
 mod passkeys;
 mod wishlists;
+pub use consents::{InsertConsentEntries, SaveConsents};
 pub use deletions::DeleteCustomers;
 pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
 pub use notes::*;
@@ -489,15 +491,18 @@ bulk! {
         updated_at: Timestamptz = DateTime<Utc>,
     }
 
+    /// A step of a series that a customer had is not written again.
     InsertMails [
-        "INSERT INTO mails (id, customer_id, address, kind, locale, nonce, codes_left, created_at, due_at) \
-         SELECT id, customer_id, address, kind, locale, nonce, codes_left, created_at, created_at FROM unnest(",
-        ") AS u (id, customer_id, address, kind, locale, nonce, codes_left, created_at)"
+        "INSERT INTO mails (id, customer_id, address, kind, step, locale, nonce, codes_left, created_at, due_at) \
+         SELECT id, customer_id, address, kind, step, locale, nonce, codes_left, created_at, created_at FROM unnest(",
+        ") AS u (id, customer_id, address, kind, step, locale, nonce, codes_left, created_at) \
+         ON CONFLICT (customer_id, step) WHERE step IS NOT NULL DO NOTHING"
     ] {
         id: SqlUuid = Uuid,
         customer_id: SqlUuid = Uuid,
         address: Nullable<Text> = Option<String>,
         kind: Text = String,
+        step: Nullable<Text> = Option<String>,
         locale: Text = String,
         nonce: Nullable<Bytea> = Option<Vec<u8>>,
         codes_left: Nullable<SmallInt> = Option<i16>,

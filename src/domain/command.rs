@@ -8,6 +8,8 @@ mod footprint;
 pub use footprint::Needs;
 
 use super::address::{AddressFields, AddressKind};
+pub use super::consent::ConsentCommand;
+use super::consent::{MarketingTerms, MarketingWish};
 use super::credential::PasswordHash;
 pub use super::customer::TagCommand;
 use super::customer::{CustomerType, GroupCode, Tags};
@@ -317,6 +319,8 @@ pub enum Command {
     Tag(TagCommand),
     /// What staff writes down about the customer.
     Note(NoteCommand),
+    /// A consent is granted or withdrawn.
+    Consent(Box<ConsentCommand>),
     /// About a group of customers, and none of them.
     Group(GroupCommand),
     /// Soft: absent from then on for every read but audit, its ways in gone (rule L4).
@@ -340,7 +344,8 @@ pub struct Register {
     pub phone: Option<PhoneNumber>,
     pub customer_type: CustomerType,
     pub group: GroupCode,
-    pub accepts_marketing: bool,
+    /// `Some`: advertising is accepted, by these terms.
+    pub marketing: Option<MarketingTerms>,
     pub locale: Locale,
     pub timezone: TimeZone,
     pub currency: Currency,
@@ -359,7 +364,8 @@ pub struct CreateByStaff {
     pub customer_type: CustomerType,
     pub group: GroupCode,
     pub tags: Tags,
-    pub accepts_marketing: bool,
+    /// `Some`: advertising is accepted, by these terms.
+    pub marketing: Option<MarketingTerms>,
     pub locale: Locale,
     pub timezone: TimeZone,
     pub currency: Currency,
@@ -465,7 +471,7 @@ pub struct SignInByIdentity {
 pub struct CustomerChange {
     pub first_name: Option<PersonName>,
     pub last_name: Option<PersonName>,
-    pub accepts_marketing: Option<bool>,
+    pub marketing: Option<MarketingWish>,
     /// The fields below are for staff; the owner's routes never fill them.
     pub phone: Change<PhoneNumber>,
     /// Of the mail to the owner, whose way to sign in goes with a verified number.

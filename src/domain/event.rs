@@ -10,6 +10,7 @@ mod wishlist;
 pub use wishlist::WishlistEvent;
 
 use super::address::{Address, AddressKind};
+use super::consent;
 use super::credential::PasswordHash;
 use super::customer::{Customer, GroupCode};
 use super::email::EmailAddress;
@@ -243,6 +244,8 @@ pub enum Event {
     PasskeySuspected {
         id: PasskeyId,
     },
+    /// One more entry of the ledger of consents, from which `accepts_marketing` follows.
+    Consent(Box<consent::Entry>),
     Wishlist(WishlistEvent),
     /// Of what staff wrote down.
     Note(NoteEvent),

@@ -208,6 +208,12 @@ pub fn evolve(state: &mut State, event: &Event) {
             }
         }
         Event::Note(event) => event.apply(&mut state.notes),
+        Event::Consent(entry) => {
+            state.consents.record(entry);
+            if let Some(customer) = &mut state.customer {
+                customer.accepts_marketing = state.consents.accepts_marketing();
+            }
+        }
         Event::Wishlist(event) => wishlists::evolve(&mut state.wishlists, event),
         Event::GroupChanged { .. }
         | Event::MailQueued(_)

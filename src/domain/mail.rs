@@ -5,6 +5,8 @@
 use super::email::EmailAddress;
 use super::ids::{CustomerId, MailId};
 use super::place::Locale;
+use super::welcome::WelcomeMail;
+use chrono::{DateTime, Utc};
 
 /// Which mail, with what only that mail needs.
 #[derive(Clone, PartialEq, Eq)]
@@ -78,6 +80,8 @@ pub enum MailBody {
     PasskeyNotRequired,
     /// There may be a copy of a passkey.
     PasskeySuspected,
+    /// A step of the welcome series.
+    Welcome(WelcomeMail),
 }
 
 /// Printed by its name alone: the token of its link is derived from the rest.
@@ -120,6 +124,7 @@ impl MailBody {
             Self::PasskeyRequired => "passkey_required",
             Self::PasskeyNotRequired => "passkey_not_required",
             Self::PasskeySuspected => "passkey_suspected",
+            Self::Welcome(mail) => mail.template.kind(),
         }
     }
 
@@ -154,7 +159,24 @@ impl MailBody {
             | Self::PasskeyRemoved
             | Self::PasskeyRequired
             | Self::PasskeyNotRequired
-            | Self::PasskeySuspected => None,
+            | Self::PasskeySuspected
+            | Self::Welcome(_) => None,
+        }
+    }
+
+    /// The step of a series that the mail is.
+    pub fn step(&self) -> Option<&str> {
+        match self {
+            Self::Welcome(mail) => Some(&mail.step),
+            _ => None,
+        }
+    }
+
+    /// When it is to be sent, where that is not at once.
+    pub fn due_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Welcome(mail) => Some(mail.due_at),
+            _ => None,
         }
     }
 

@@ -12,6 +12,7 @@ mod wishlists;
 pub use wishlists::*;
 
 use super::address::AddressKind;
+use super::consent;
 use super::customer::{CustomerType, GroupCode};
 use super::event::{EmailChangeCause, PasswordCause, Source};
 use super::ids::{AddressId, CustomerId, PasskeyId, SessionId};
@@ -123,6 +124,10 @@ contract! {
     AddressDeleted = "address.deleted",
     /// Another address is the default of its kind.
     AddressDefaultChanged = "address.default_changed",
+    /// A customer agreed to a purpose by a channel, or agreed anew to another wording.
+    ConsentGranted = "consent.granted",
+    /// A customer took a consent back, or refused one that was never given.
+    ConsentWithdrawn = "consent.withdrawn",
     /// A customer made a wishlist.
     WishlistCreated = "wishlist.created",
     /// A wishlist was renamed, shared, or its link withdrawn.
@@ -434,4 +439,41 @@ pub struct AddressDefaultChanged {
     pub from: Option<AddressId>,
     /// The default from now on.
     pub to: AddressId,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ConsentGranted {
+    /// The customer.
+    pub customer_id: CustomerId,
+    /// What for, as it is called in the configuration.
+    pub purpose: consent::Purpose,
+    /// By which way; `all` where the purpose knows no channels.
+    pub channel: consent::Channel,
+    /// Which wording was agreed to.
+    pub text_version: consent::TextVersion,
+    /// In which language it was read (BCP 47); null where that is not known.
+    #[schemars(length(min = 2, max = 35))]
+    pub locale: Option<String>,
+    /// By which door it came in.
+    pub source: consent::Source,
+    /// The number of its entry in the customer's ledger of consents.
+    #[schemars(range(min = 1))]
+    pub entry: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ConsentWithdrawn {
+    /// The customer.
+    pub customer_id: CustomerId,
+    /// What for, as it is called in the configuration.
+    pub purpose: consent::Purpose,
+    /// By which way; `all` where the purpose knows no channels.
+    pub channel: consent::Channel,
+    /// By which door it came in.
+    pub source: consent::Source,
+    /// The number of its entry in the customer's ledger of consents.
+    #[schemars(range(min = 1))]
+    pub entry: i64,
 }

@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod command;
+pub mod consent;
 pub mod credential;
 pub mod customer;
 pub mod decide;
@@ -42,6 +43,7 @@ pub mod text;
 pub mod text_message;
 pub mod throttle;
 pub mod token;
+pub mod welcome;
 pub mod wishlist;
 
 pub use command::{Actor, Command, Context, Submission};

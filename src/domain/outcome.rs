@@ -1,6 +1,7 @@
 //! What a command came to: an [`Outcome`] for its caller, or a [`Rejection`] that changed nothing.
 
 use super::address::Address;
+use super::consent::{PurposeConsents, TextVersion};
 use super::customer::Customer;
 use super::fault::Fault;
 use super::group::Group;
@@ -29,6 +30,7 @@ pub enum Outcome {
     Address(Box<Address>),
     Identity(Box<Identity>),
     Passkey(Box<Passkey>),
+    Consents(Box<PurposeConsents>),
     Wishlist(Box<WishlistAnswer>),
     Note(Box<Note>),
     Group(Box<Group>),
@@ -126,6 +128,12 @@ pub enum Rejection {
     ProviderLinked,
     PasskeyLimitReached {
         limit: usize,
+    },
+    /// The shop does not ask for consent to this purpose.
+    ConsentNotOffered,
+    /// The wording that was agreed to is not the one in use.
+    ConsentTextOutdated {
+        current: TextVersion,
     },
     /// Registered already, by this customer or another.
     PasskeyKnown,

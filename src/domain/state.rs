@@ -1,6 +1,7 @@
 //! The loaded state of one customer: as much of it as the commands of a batch need.
 
 use super::address::Address;
+use super::consent::Consents;
 use super::customer::Customer;
 use super::flow::Flow;
 use super::group::Standing;
@@ -10,6 +11,7 @@ use super::ids::{AddressId, DeviceId, PasskeyId, SessionId};
 use super::note::Notes;
 use super::passkey::Passkey;
 use super::phone_confirmation::PhoneConfirmation;
+use super::place::Locale;
 use super::preferences::Preferences;
 use super::profile::Profile;
 use super::second_factor::Totp;
@@ -40,6 +42,8 @@ pub struct State {
     /// A number that waits for its code.
     pub phone_confirmation: Option<PhoneConfirmation>,
     pub passkeys: BTreeMap<PasskeyId, Passkey>,
+    /// What holds: the newest entry of each purpose and channel.
+    pub consents: Consents,
     /// What the customer is found by; with an instant: given up, and kept for it until then.
     pub handles: BTreeMap<Handle, Option<DateTime<Utc>>>,
     /// The authenticator, also one that still waits for its first code.
@@ -88,5 +92,13 @@ impl State {
     /// A bucket as it is; one that was never counted in is empty.
     pub fn throttle(&self, bucket: &Bucket) -> Throttle {
         self.throttles.get(bucket).cloned().unwrap_or_default()
+    }
+
+    /// The language that the customer reads, as far as it was loaded.
+    pub fn locale(&self) -> Locale {
+        self.preferences.as_ref().map_or_else(
+            || Locale::from_stored("en".to_owned()),
+            |preferences| preferences.locale.clone(),
+        )
     }
 }

@@ -82,8 +82,8 @@ fn filter(query: &mut Query<'_>) -> Filter {
             text(raw, GroupCode::parse).map(|group| group.as_str().to_owned())
         }),
         tag: query.optional("tag", |raw| text(raw, |tag| line(tag, Label::MAX))),
-        created_from: query.optional("created_from", instant),
-        created_to: query.optional("created_to", instant),
+        created_from: query.optional("created_from", Parameter::instant),
+        created_to: query.optional("created_to", Parameter::instant),
     }
 }
 
@@ -118,12 +118,6 @@ fn text<T>(
     parse: impl FnOnce(&str) -> Result<T, Fault>,
 ) -> Result<T, FieldFault> {
     parse(raw.text()).map_err(Into::into)
-}
-
-fn instant(raw: Parameter<'_>) -> Result<DateTime<Utc>, FieldFault> {
-    DateTime::parse_from_rfc3339(raw.text())
-        .map(|instant| instant.with_timezone(&Utc))
-        .map_err(|_| FieldFault::new("malformed", "Must be an instant of RFC 3339."))
 }
 
 /// Customers, newest first.

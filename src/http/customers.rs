@@ -13,6 +13,7 @@ use super::services::Services;
 use super::values::{
     ExpandParam, IdempotencyParam, IfMatchParam, PathId, change, given, parsed, word,
 };
+use crate::actors::consents::Purposes;
 use crate::config::CustomersConfig;
 use crate::db;
 use crate::domain::command::{Change, Command, CreateByStaff, CustomerChange};
@@ -94,7 +95,12 @@ impl NewCustomer {
         })
     }
 
-    fn into_command(self, id: CustomerId, defaults: &CustomersConfig) -> CreateByStaff {
+    fn into_command(
+        self,
+        id: CustomerId,
+        defaults: &CustomersConfig,
+        purposes: &Purposes,
+    ) -> CreateByStaff {
         let customer_type = self.customer_type.unwrap_or(CustomerType::Individual);
         let default_group = match customer_type {
             CustomerType::Individual => &defaults.default_group_individual,
@@ -110,7 +116,7 @@ impl NewCustomer {
             customer_type,
             group: self.group.unwrap_or_else(|| GroupCode::from_stored(stored(default_group))),
             tags: self.tags.unwrap_or_default(),
-            accepts_marketing: self.accepts_marketing.unwrap_or(false),
+            marketing: purposes.marketing_at_creation(self.accepts_marketing.unwrap_or(false)),
             // the configured defaults were checked at the start
             locale: self
                 .locale
@@ -176,19 +182,17 @@ impl CustomerPatch {
             tags: tags(form),
         })
     }
-}
 
-impl From<CustomerPatch> for CustomerChange {
-    fn from(patch: CustomerPatch) -> CustomerChange {
+    fn into_change(self, mail_id: MailId, purposes: &Purposes) -> CustomerChange {
         CustomerChange {
-            first_name: patch.first_name,
-            last_name: patch.last_name,
-            accepts_marketing: patch.accepts_marketing,
-            phone: patch.phone,
-            mail_id: None,
-            customer_type: patch.customer_type,
-            group: patch.group,
-            tags: patch.tags,
+            first_name: self.first_name,
+            last_name: self.last_name,
+            marketing: self.accepts_marketing.map(|accepts| purposes.marketing(accepts)),
+            phone: self.phone,
+            mail_id: Some(mail_id),
+            customer_type: self.customer_type,
+            group: self.group,
+            tags: self.tags,
         }
     }
 }
@@ -239,7 +243,7 @@ async fn create(
     let new = body.read(NewCustomer::read)?;
     let key = IdempotencyHeader::of(&request, &body.sha256)?;
     let id = CustomerId(services.clock.new_id());
-    let create = new.into_command(id, &services.config.customers);
+    let create = new.into_command(id, &services.config.customers, &services.purposes);
     let command = Command::CreateByStaff(Box::new(create));
     let answered = services.submit(&staff, &identity, id, command, key).await?;
     let mut response = HttpResponse::Created();
@@ -286,9 +290,9 @@ async fn change_customer(
     identity: RequestIdentity,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let change: CustomerChange = body.read(CustomerPatch::read)?.into();
-    let mail_id = Some(MailId(services.clock.new_id()));
-    let change = Box::new(CustomerChange { mail_id, ..change });
+    let patch = body.read(CustomerPatch::read)?;
+    let mail_id = MailId(services.clock.new_id());
+    let change = Box::new(patch.into_change(mail_id, &services.purposes));
     let command = Command::UpdateCustomer { change, if_match: on.version()? };
     let answered = services.submit(&staff, &identity, CustomerId(id.0), command, None).await?;
     customer_view::answer(HttpResponse::Ok(), answered)

@@ -28,6 +28,8 @@ pub struct MePatch {
     first_name: Option<PersonName>,
     #[schema(value_type = Option<String>, max_length = 100, example = "Nguyễn")]
     last_name: Option<PersonName>,
+    /// Consent to marketing: `true` grants the channels that the shop has configured for it, `false`
+    /// withdraws all. `/v1/me/consents/marketing` does the same channel by channel.
     accepts_marketing: Option<bool>,
 }
 
@@ -81,7 +83,7 @@ async fn change(
     let change = CustomerChange {
         first_name: patch.first_name,
         last_name: patch.last_name,
-        accepts_marketing: patch.accepts_marketing,
+        marketing: patch.accepts_marketing.map(|accepts| services.purposes.marketing(accepts)),
         ..CustomerChange::default()
     };
     let command = Command::UpdateCustomer { change: Box::new(change), if_match: on.version()? };

@@ -12,6 +12,7 @@ pub mod body;
 pub mod catalogue;
 pub mod client_address;
 pub mod conditional;
+pub mod consents;
 pub mod customer_parts;
 pub mod customer_search;
 pub mod customer_view;
@@ -154,6 +155,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(profile::routes)
         .configure(preferences::routes)
         .configure(addresses::routes)
+        .configure(consents::routes)
         .configure(sessions::routes)
         .configure(social::routes)
         .configure(passkeys::routes)

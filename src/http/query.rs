@@ -1,6 +1,7 @@
 //! `Query`: reads a query string as strictly as [`Form`](super::form::Form) reads a body: every
 //! faulty parameter at once, unknown ones refused, none twice.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
@@ -61,6 +62,14 @@ impl<'a> Parameter<'a> {
     /// `malformed` unless it is a hyphenated UUID.
     pub fn uuid(self) -> Result<Uuid, FieldFault> {
         field::uuid(self.0)
+    }
+
+    /// # Errors
+    /// `malformed` unless it is an instant of RFC 3339.
+    pub fn instant(self) -> Result<DateTime<Utc>, FieldFault> {
+        DateTime::parse_from_rfc3339(self.0)
+            .map(|instant| instant.with_timezone(&Utc))
+            .map_err(|_| FieldFault::new("malformed", "Must be an instant of RFC 3339."))
     }
 
     /// One of a few words.

@@ -63,6 +63,9 @@ impl From<Rejection> for Problem {
                 .detail(format!("A customer may keep {limit} passkeys.")),
             Rejection::PasskeyKnown => Problem::new(Code::PasskeyKnown),
             Rejection::PasskeyRefused => Problem::new(Code::PasskeyRefused),
+            Rejection::ConsentNotOffered => Problem::new(Code::ConsentNotOffered),
+            Rejection::ConsentTextOutdated { current } => Problem::new(Code::ConsentTextOutdated)
+                .detail(format!("The text in use is version {}.", current.as_str())),
             Rejection::NotActive(status) => not_active(status),
             Rejection::TokenInvalid => Problem::new(Code::TokenInvalid),
             Rejection::RefreshInvalid => Problem::new(Code::RefreshInvalid),
@@ -149,6 +152,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Address(_) => "address",
         Outcome::Identity(_) => "identity",
         Outcome::Passkey(_) => "passkey",
+        Outcome::Consents(_) => "consents",
         Outcome::Wishlist(_) => "wishlist",
         Outcome::Note(_) => "note",
         Outcome::Group(_) => "group",
@@ -170,6 +174,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::consent::TextVersion;
     use actix_web::http::header::{HeaderMap, RETRY_AFTER};
 
     fn told(problem: &Problem) -> (u16, &'static str) {
@@ -205,6 +210,12 @@ mod tests {
             (Rejection::PasskeyKnown, 409, "passkey_known"),
             (Rejection::PasskeyRefused, 422, "passkey_refused"),
             (Rejection::LastSignInMethod, 409, "last_sign_in_method"),
+            (Rejection::ConsentNotOffered, 409, "consent_not_offered"),
+            (
+                Rejection::ConsentTextOutdated { current: TextVersion::parse("2").unwrap() },
+                409,
+                "consent_text_outdated",
+            ),
             (Rejection::NotActive(Status::Pending), 403, "email_unverified"),
             (Rejection::NotActive(Status::Suspended), 403, "account_suspended"),
             (Rejection::NotActive(Status::Inactive), 403, "account_inactive"),

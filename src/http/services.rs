@@ -6,6 +6,7 @@ use super::problem::Problem;
 use super::readiness::Readiness;
 use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
+use crate::actors::consents::Purposes;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::email_change::EmailChange;
 use crate::actors::gate::Gate;
@@ -54,6 +55,8 @@ pub struct Services {
     pub revoked: Arc<RevokedSessions>,
     pub staff_keys: StaffKeys,
     pub throttle_keys: Arc<ThrottleKeys>,
+    /// What customers are asked consent for.
+    pub purposes: Arc<Purposes>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
     /// All actors and their numbers.

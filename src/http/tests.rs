@@ -10,11 +10,12 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, auth, customers, email_change, groups, me, mfa, notes, passkeys, passwords, phone,
-    preferences, profile, social, tags, wishlists,
+    addresses, auth, consents, customers, email_change, groups, me, mfa, notes, passkeys,
+    passwords, phone, preferences, profile, social, tags, wishlists,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
+use crate::actors::consents::Purposes;
 use crate::actors::customers::Customers;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
@@ -110,6 +111,7 @@ fn world(more: &[(&str, &str)]) -> World {
         database: database.clone(),
         clock: shared.clone(),
         keep_keys: TimeDelta::hours(24),
+        welcome: Default::default(),
         after: AfterCommit::default(),
     });
     let shards = ShardSettings {
@@ -241,6 +243,7 @@ fn world(more: &[(&str, &str)]) -> World {
         revoked,
         throttle_keys: keys,
         clock: shared,
+        purposes: Arc::new(Purposes::from(&*config)),
         config,
         registry: runtime.registry(),
         readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())], Vec::new()),
@@ -382,6 +385,7 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "StatusMove" customers::StatusMove::read
         "NewTag" tags::NewTag::read
         "NewNote" notes::NewNote::read
+        "ConsentChange" consents::ConsentChange::read
         "NewGroup" groups::NewGroup::read
         "GroupPatch" groups::GroupPatch::read
         "NewPasskey" passkeys::read_finish

@@ -111,6 +111,12 @@ kinds! {
     PasskeyNotRequired = "passkey_not_required",
     /// There may be a copy of one.
     PasskeySuspected = "passkey_suspected",
+    /// A greeting, once the address is verified. Needs `link` (to sign in), as all of the series.
+    Welcome = "welcome",
+    /// What one can do with an account.
+    WelcomeGuide = "welcome_guide",
+    /// News and offers. Tells how to be spared more of them.
+    WelcomeOffers = "welcome_offers",
 }
 
 impl MailKind {

@@ -54,6 +54,7 @@ impl Post {
             change_email: Link { page: links.change_email, life: TimeDelta::hours(24) },
             undo_email_change: Link { page: links.undo_email_change, life: TimeDelta::hours(72) },
             sign_in: links.sign_in,
+            welcome: Default::default(),
         };
         let tokens = Arc::new(OneTimeTokens::new(&root));
         let clock = self.clock.clone();

@@ -47,6 +47,10 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
         .send()
         .await
         .expect(200);
+    let analytics = "/v1/me/consents/analytics";
+    let grant = json!({ "granted": true, "text_version": "1", "reference": "Hawthorne" });
+    shopper.put(&node, analytics, grant).send().await.expect(200);
+    shopper.put(&node, analytics, json!({ "granted": false })).send().await.expect(200);
     wishlists(&shopper, &node).await;
     let person = Person { given_name: Some("Hawthorne".to_owned()), ..Person::new() };
     let token = provider.id_token(&person, CLIENT_ID, "0123456789");

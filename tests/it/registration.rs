@@ -25,7 +25,7 @@ async fn l1_l7_a_registration_is_one_customer_with_all_its_rows_messages_and_ent
     let id = shop.database.one("SELECT id FROM customers").await;
     let row = "SELECT concat_ws('|', email, first_name, last_name, phone, customer_type, group_code, \
         status, accepts_marketing, version, sequence) FROM customers";
-    let expected = format!("{email}|Thị Ánh|Nguyễn|+84912345678|business|business|pending|t|1|1");
+    let expected = format!("{email}|Thị Ánh|Nguyễn|+84912345678|business|business|pending|t|1|2");
     assert_eq!(shop.database.one(row).await, expected);
     for (sql, count) in [
         ("SELECT count(*) FROM customer_profiles WHERE version = 1", 1),
@@ -40,8 +40,9 @@ async fn l1_l7_a_registration_is_one_customer_with_all_its_rows_messages_and_ent
     ] {
         assert_eq!(shop.database.count(sql).await, count, "{sql}");
     }
-    assert_eq!(shop.messages(&id).await, ["customer.created"]);
-    assert_eq!(shop.entries(&id).await, ["customer.created", "token.issued", "mail.queued"]);
+    assert_eq!(shop.messages(&id).await, ["customer.created", "consent.granted"]);
+    let entries = ["customer.created", "consent.granted", "token.issued", "mail.queued"];
+    assert_eq!(shop.entries(&id).await, entries);
 
     let mail = shop.mail_to(&email, 1).await;
     assert_eq!(mail.kind, "verify_email");
@@ -63,11 +64,16 @@ async fn l1_l7_a_registration_is_one_customer_with_all_its_rows_messages_and_ent
     assert_eq!(me["addresses"], json!([]));
     assert!(me["profile"].is_object() && me["last_sign_in_at"].is_string(), "{me}");
 
-    let expected =
-        ["customer.created", "customer.verified", "customer.status_changed", "customer.signed_in"];
+    let expected = [
+        "customer.created",
+        "consent.granted",
+        "customer.verified",
+        "customer.status_changed",
+        "customer.signed_in",
+    ];
     assert_eq!(shop.messages(&id).await, expected);
-    assert_eq!(consumer.kinds(&id, 4).await, expected);
-    let moved = &consumer.of(&id)[2].data;
+    assert_eq!(consumer.kinds(&id, 5).await, expected);
+    let moved = &consumer.of(&id)[3].data;
     assert_eq!((&moved["from"], &moved["to"]), (&json!("pending"), &json!("active")));
     assert_eq!(moved["reason"], "email_verified");
     let entries = shop.entries(&id).await;

@@ -216,6 +216,13 @@ async fn everything(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) 
     shopper.patch(node, "/v1/me/preferences", json!({ "locale": "vi" })).send().await.expect(200);
     shopper.get(node, "/v1/me?expand=profile,preferences,addresses").send().await.expect(200);
     shopper.get(node, "/v1/me/sessions").send().await.expect(200);
+    let marketing = "/v1/me/consents/marketing";
+    let grant = json!({ "granted": true, "text_version": "1" });
+    shopper.put(node, marketing, grant).send().await.expect(200);
+    shopper.put(node, marketing, json!({ "granted": false })).send().await.expect(200);
+    for path in ["", "?at=2030-01-01T00:00:00Z", "/marketing/ledger?limit=1"] {
+        shopper.get(node, &format!("/v1/me/consents{path}")).send().await.expect(200);
+    }
     let email = &shopper.email;
     wishlists(shop, node, shopper).await;
     staff_writes(shop, node, shopper).await;

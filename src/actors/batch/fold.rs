@@ -7,6 +7,7 @@ use crate::actors::customers::{Answered, SubmitError};
 use crate::clock::Clock;
 use crate::db::idempotency::Remembered;
 use crate::domain::command::IdempotencyKey;
+use crate::domain::consent;
 use crate::domain::customer::GroupCode;
 use crate::domain::decide::decide;
 use crate::domain::event::Trace;
@@ -19,9 +20,12 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::session::SecretHash;
 use crate::domain::text_message::TextMessage;
 use crate::domain::throttle::{Bucket, Throttle};
-use crate::domain::{Context, CustomerId, EntryId, Event, MessageId, State, Submission, shard};
+use crate::domain::welcome::Series;
+use crate::domain::{
+    Context, CustomerId, EntryId, Event, MailId, MessageId, State, Submission, shard,
+};
 use chrono::{DateTime, Utc};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// What a batch came to, to be saved.
 #[derive(Default)]
@@ -38,6 +42,8 @@ pub struct Folded<'a> {
     pub entries: Vec<Entry<'a>>,
     pub mails: Vec<(Mail, DateTime<Utc>)>,
     pub texts: Vec<(TextMessage, DateTime<Utc>)>,
+    /// New lines of the ledger of consents.
+    pub consents: Vec<(CustomerId, consent::Entry, &'a Context)>,
     /// Requests to remember, with what their callers are told.
     pub keys: Vec<(&'a IdempotencyKey, Option<CustomerId>, Outcome, DateTime<Utc>)>,
     pub answers: Vec<Answer>,
@@ -60,7 +66,12 @@ pub struct Entry<'a> {
     pub context: &'a Context,
 }
 
-pub fn fold<'a>(loaded: Loaded, submissions: &'a [Submission], clock: &dyn Clock) -> Folded<'a> {
+pub fn fold<'a>(
+    loaded: Loaded,
+    submissions: &'a [Submission],
+    welcome: &Series,
+    clock: &dyn Clock,
+) -> Folded<'a> {
     let mut fold = Fold {
         folded: Folded {
             before: loaded.states.clone(),
@@ -71,6 +82,7 @@ pub fn fold<'a>(loaded: Loaded, submissions: &'a [Submission], clock: &dyn Clock
         groups: loaded.groups.into_iter().map(|(c, g)| (c, (Some(g.clone()), Some(g)))).collect(),
         flows: loaded.flows.into_iter().map(|(hash, flow)| (hash, (flow, false))).collect(),
         remembered: loaded.remembered,
+        welcome,
         clock,
     };
     for submission in submissions {
@@ -96,6 +108,7 @@ struct Fold<'a, 'c> {
     /// Each group as it was found, and as it is by now.
     groups: HashMap<GroupCode, (Option<Standing>, Option<Standing>)>,
     remembered: Vec<Remembered>,
+    welcome: &'c Series,
     clock: &'c dyn Clock,
 }
 
@@ -130,14 +143,20 @@ impl<'a> Fold<'a, '_> {
         if let Some(id) = customer_id {
             self.folded.decided_at.insert(id, submission.context.now);
         }
-        for event in decided.events {
+        let mut events = VecDeque::from(decided.events);
+        while let Some(event) = events.pop_front() {
+            let new_id = || MailId(self.clock.new_id());
+            events.extend(self.welcome.follows(state, &event, new_id));
             evolve(state, &event);
             let records = Records { clock: self.clock, context: &submission.context, customer_id };
             records.note(&mut self.folded.messages, &mut self.folded.entries, state, &event);
             let now = submission.context.now;
-            match event {
-                Event::MailQueued(mail) => self.folded.mails.push((*mail, now)),
-                Event::TextQueued(text) => self.folded.texts.push((*text, now)),
+            match (event, customer_id) {
+                (Event::MailQueued(mail), _) => self.folded.mails.push((*mail, now)),
+                (Event::TextQueued(text), _) => self.folded.texts.push((*text, now)),
+                (Event::Consent(entry), Some(id)) => {
+                    self.folded.consents.push((id, *entry, &submission.context));
+                }
                 _ => {}
             }
         }

@@ -49,6 +49,7 @@ struct Wanted {
     factors: Vec<Uuid>,
     identities: Vec<Uuid>,
     passkeys: Vec<Uuid>,
+    consents: Vec<Uuid>,
     wishlists: Vec<Uuid>,
     wishlist_items: Vec<(CustomerId, ItemSought)>,
     note_counts: Vec<Uuid>,
@@ -93,6 +94,7 @@ impl Wanted {
                 (need.identities, &mut wanted.identities),
                 // passkeys are second factors as well
                 (need.passkeys || need.factors, &mut wanted.passkeys),
+                (need.consents, &mut wanted.consents),
                 (need.wishlists, &mut wanted.wishlists),
                 (need.note_count, &mut wanted.note_counts),
             ];
@@ -146,6 +148,7 @@ pub async fn load(
         handles,
         phone_confirmations,
         ways_in,
+        consents,
         wishlists,
         notes,
         remembered,
@@ -166,6 +169,7 @@ pub async fn load(
             db::phone_confirmations::of_customers(connection, &wanted.phone_confirmation)
         ),
         ways_in(connection, &wanted),
+        unless_empty(&wanted.consents, db::consents::of_customers(connection, &wanted.consents)),
         wishlists::load(connection, &wanted),
         notes::load(connection, &wanted),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
@@ -201,6 +205,9 @@ pub async fn load(
     }
     for (id, (handle, held_until)) in handles {
         states.entry(id).or_default().handles.insert(handle, held_until);
+    }
+    for (id, (purpose, channel, consent)) in consents {
+        states.entry(id).or_default().consents.put(purpose, channel, consent);
     }
     ways_in.add_to(&mut states);
     wishlists.add_to(&mut states);

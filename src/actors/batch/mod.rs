@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::db::{self, Database};
 use crate::domain::Submission;
 use crate::domain::outcome::Rejection;
+use crate::domain::welcome::Series;
 use crate::security::revoked::RevokedSessions;
 use chrono::TimeDelta;
 use db::transactions::{QueryError, begin, commit, rollback};
@@ -50,6 +51,8 @@ pub struct Batches {
     pub clock: Arc<dyn Clock>,
     /// How long a request is remembered by its idempotency key.
     pub keep_keys: TimeDelta,
+    /// The mails that follow from a first verification.
+    pub welcome: Series,
     pub after: AfterCommit,
 }
 
@@ -223,7 +226,7 @@ impl Batches {
         let since = self.clock.now() - self.keep_keys;
         let loaded = load::load(connection, submissions, since, self.clock.now()).await?;
         fail::fail_point!("batch.decide");
-        let folded = fold::fold(loaded, submissions, &*self.clock);
+        let folded = fold::fold(loaded, submissions, &self.welcome, &*self.clock);
         let written = save::save(connection, &folded, since).await?;
         Ok((folded.answers, written))
     }

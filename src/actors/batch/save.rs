@@ -53,6 +53,8 @@ struct Plan {
     sessions: SaveSessions,
     deleted_passkeys: DeletePasskeys,
     passkeys: SavePasskeys,
+    consent_entries: InsertConsentEntries,
+    consents: SaveConsents,
     wishlists: WishlistRows,
     notes: NoteRows,
     tokens: SaveTokens,
@@ -206,6 +208,11 @@ impl Plan {
                 self.identities.push(id, identity);
             }
         }
+        for (purpose, channel, consent) in after.consents.all() {
+            if before.consents.get(purpose, channel) != Some(consent) {
+                self.consents.push(id, purpose, channel, consent);
+            }
+        }
         for (key, token) in &after.tokens {
             if before.tokens.get(key) != Some(token) {
                 self.tokens.push(id, token);
@@ -253,6 +260,9 @@ impl Plan {
         }
         for (text, at) in &folded.texts {
             self.texts.push(text, *at);
+        }
+        for (customer, entry, context) in &folded.consents {
+            self.consent_entries.push(*customer, entry, context);
         }
         for (key, customer, outcome, at) in &folded.keys {
             self.keys.push(key, *customer, outcome, *at);
@@ -318,6 +328,8 @@ impl Plan {
             self.totp.execute(connection).boxed(),
             self.deleted_backup_codes.execute(connection).boxed(),
             self.deleted_phones.execute(connection).boxed(),
+            self.consents.execute(connection).boxed(),
+            self.consent_entries.execute(connection).boxed(),
             self.wishlists.execute(connection).boxed(),
             self.notes.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
@@ -360,6 +372,8 @@ impl Plan {
             self.totp.len(),
             self.deleted_backup_codes.len(),
             self.deleted_phones.len(),
+            self.consents.len(),
+            self.consent_entries.len(),
             self.wishlists.len(),
             self.notes.len(),
         ];

@@ -88,6 +88,8 @@ pub enum Undelivered {
     Transient(String),
     /// Refused for good.
     Permanent(String),
+    /// Not handed over at all: there is no reason for it any more.
+    Stopped(&'static str),
 }
 
 /// The worker; see the module.
@@ -121,6 +123,11 @@ impl<P: Post> Dispatcher<P> {
                 let due_at = now + P::PACE.outage_rest(age);
                 db::deliveries::postpone(&connection, P::QUEUE, id, due_at, &cause).await?;
                 "put_off"
+            }
+            Err(Undelivered::Stopped(reason)) => {
+                tracing::info!(worker = P::NAME, %id, kind, reason, "a message is not sent");
+                db::deliveries::stop(&connection, P::QUEUE, id, now, reason).await?;
+                "stopped"
             }
             Err(Undelivered::Transient(cause)) if !self.is_last(&due) => {
                 tracing::warn!(worker = P::NAME, %id, kind, cause, "a message was put off");

@@ -1,6 +1,7 @@
 //! The mailer: sends the mails that committed transactions decided on (rule A11). At least once,
 //! and recognisable: a mail that is sent twice after a crash carries the same `Message-ID`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::dispatcher::{Dispatcher, Due, Pace, Post, Undelivered};
 use crate::clock::Clock;
-use crate::config::LinkTemplate;
+use crate::config::{LinkTemplate, WelcomeCondition};
 use crate::db::deliveries::Queue;
 use crate::db::mails::DueMail;
 use crate::db::{self, Database};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub undo_email_change: Link,
     /// Where one signs in.
     pub sign_in: Url,
+    /// The steps of the welcome series, each with what must hold when it is sent.
+    pub welcome: BTreeMap<String, WelcomeCondition>,
 }
 
 /// A link with a token.
@@ -69,7 +72,7 @@ pub fn describe_metrics() {
     describe_counter!(
         "mails_total",
         Unit::Count,
-        "Tries to send a mail, by kind and outcome: sent, put_off, given_up"
+        "Tries to send a mail, by kind and outcome: sent, put_off, given_up, stopped"
     );
     describe_histogram!(
         "mail_delay_seconds",
@@ -122,6 +125,21 @@ impl Letters {
         Ok(Mail { id: due.id, to, kind, locale, values, created_at })
     }
 
+    /// Whether a step of the welcome series is still to be sent, now that it is due.
+    fn still_welcome(&self, step: &str, due: &DueMail) -> Result<(), Undelivered> {
+        let condition = self.settings.welcome.get(step);
+        let condition = condition.ok_or(Undelivered::Stopped("the step is not configured"))?;
+        if !due.welcome {
+            return Err(Undelivered::Stopped("the account is not active and verified"));
+        }
+        match condition {
+            WelcomeCondition::MarketingConsent if !due.accepts_marketing => {
+                Err(Undelivered::Stopped("there is no consent to marketing by mail"))
+            }
+            WelcomeCondition::MarketingConsent | WelcomeCondition::Always => Ok(()),
+        }
+    }
+
     /// The link of a mail that has one with a token, and what that token is for. The others lead
     /// to where one signs in.
     fn link(&self, kind: MailKind) -> Option<(Purpose, &Link)> {
@@ -158,7 +176,10 @@ impl Letters {
             | MailKind::PasswordChanged
             | MailKind::ChangeEmailTaken
             | MailKind::ChangeEmailRequested
-            | MailKind::EmailChangedAgain => None,
+            | MailKind::EmailChangedAgain
+            | MailKind::Welcome
+            | MailKind::WelcomeGuide
+            | MailKind::WelcomeOffers => None,
         }
     }
 }
@@ -198,6 +219,9 @@ impl Post for Letters {
     }
 
     async fn send(&self, due: &DueMail) -> Result<(), Undelivered> {
+        if let Some(step) = &due.step {
+            self.still_welcome(step, due)?;
+        }
         let mail = self.compose(due, self.clock.now())?;
         Ok(self.transport.send(&mail).await?)
     }

@@ -18,6 +18,7 @@ pub struct Needs {
     pub factors: bool,
     pub identities: bool,
     pub passkeys: bool,
+    pub consents: bool,
     /// The heads of the wishlists; of their items only those of [`Command::wishlist_item`].
     pub wishlists: bool,
     /// How many notes there are; of the notes only that of [`Command::note`].
@@ -69,6 +70,7 @@ impl Needs {
             factors: self.factors || other.factors,
             identities: self.identities || other.identities,
             passkeys: self.passkeys || other.passkeys,
+            consents: self.consents || other.consents,
             wishlists: self.wishlists || other.wishlists,
             note_count: self.note_count || other.note_count,
         }
@@ -92,7 +94,8 @@ impl Command {
             | Self::Unlock { .. } => none,
             Self::UpdateCustomer { change, .. } => {
                 let phone = change.phone != Change::Keep;
-                Needs { handles: phone, preferences: phone, ..none }
+                let consents = change.marketing.is_some();
+                Needs { handles: phone, preferences: phone || consents, consents, ..none }
             }
             Self::RequestPhone { .. } => {
                 Needs { phone_confirmation: true, preferences: true, ..none }
@@ -161,6 +164,7 @@ impl Command {
             Self::SignInByPasskey(sign_in) => {
                 Needs { sessions: true, devices: true, ..none }.and(sign_in.proof.needs())
             }
+            Self::Consent(_) => ConsentCommand::needs(),
             Self::DeleteCustomer { .. } => Needs::of_deletion(),
             Self::UpdateProfile { .. } => Needs { profile: true, ..none },
             Self::UpdatePreferences { .. } => Needs { preferences: true, ..none },

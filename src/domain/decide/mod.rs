@@ -4,6 +4,7 @@
 //! mark (a failed attempt, a reused token) is an [`Outcome`] with events.
 
 mod addresses;
+mod consents;
 mod email_change;
 mod flows;
 mod groups;
@@ -26,6 +27,7 @@ pub mod ways;
 mod wishlists;
 
 use super::command::{Actor, Command, Context};
+use super::consent::{Purpose, PurposeConsents};
 use super::customer::Customer;
 use super::event::Event;
 use super::outcome::{Outcome, Rejection};
@@ -60,6 +62,7 @@ pub enum Answer {
         evicted: Vec<super::ids::SessionId>,
     },
     Passkey(super::ids::PasskeyId),
+    Consents(Purpose),
     Wishlist(wishlists::Shown),
     Note(super::ids::NoteId),
     /// The one that the command names.
@@ -91,6 +94,9 @@ impl Answer {
             }
             Self::Passkey(id) => {
                 state.passkeys.get(&id).map_or(missing, |p| Outcome::Passkey(Box::new(p.clone())))
+            }
+            Self::Consents(purpose) => {
+                Outcome::Consents(Box::new(PurposeConsents::of(&state.consents, &purpose)))
             }
             Self::Wishlist(shown) => {
                 let answer = shown.read(&state.wishlists);
@@ -226,6 +232,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
         Command::Tag(command) => tags::decide(state, command, context),
         Command::Note(command) => notes::decide(state, command, context),
+        Command::Consent(command) => consents::declare(state, command, context),
         Command::Group(command) => groups::decide(state, command, context),
         Command::DeleteCustomer { if_match } => lifecycle::delete(state, *if_match, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),

@@ -2,7 +2,7 @@
 //! changes nothing emits nothing and keeps the version.
 
 use super::phone::notice;
-use super::{Answer, Decision, check_version, decided, writable};
+use super::{Answer, Decision, check_version, consents, decided, writable};
 use crate::domain::command::{Context, CustomerChange, PreferencesChange, ProfileChange};
 use crate::domain::event::Event;
 use crate::domain::fault::Fault;
@@ -42,25 +42,26 @@ pub fn update_customer(
     let mut changed = Vec::new();
     set_if_given!(changed, "first_name", customer.first_name, change.first_name);
     set_if_given!(changed, "last_name", customer.last_name, change.last_name);
-    set_if_given!(
-        changed,
-        "accepts_marketing",
-        customer.accepts_marketing,
-        change.accepts_marketing
-    );
+    let mut entries = Vec::new();
+    if let Some(wish) = &change.marketing {
+        entries = consents::marketing(state, wish, context);
+        let accepts = consents::accepts_marketing_after(&state.consents, &entries);
+        set!(changed, "accepts_marketing", customer.accepts_marketing, accepts);
+    }
     set_if_given!(changed, "customer_type", customer.customer_type, change.customer_type);
     set_if_given!(changed, "group", customer.group, change.group);
     set_if_given!(changed, "tags", customer.tags, change.tags);
     set!(changed, "phone", customer.phone, change.phone.apply(&current.phone));
+    let entries = entries.into_iter().map(consents::event);
     if changed.is_empty() {
-        return decided(Vec::new(), Answer::Customer);
+        return decided(entries.collect(), Answer::Customer);
     }
     if customer.phone != current.phone {
         customer.phone_verified_at = None;
     }
     customer.version += 1;
     customer.updated_at = context.now;
-    let mut events = Vec::with_capacity(3);
+    let mut events: Vec<_> = entries.collect();
     if customer.group != current.group {
         events
             .push(Event::GroupChanged { from: current.group.clone(), to: customer.group.clone() });

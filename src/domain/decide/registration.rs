@@ -1,7 +1,7 @@
 //! Coming to be a customer (rules L1, L5, L7): registration, creation by staff, confirmation of the
 //! address.
 
-use super::{Answer, Decision, decided, identities, sign_in};
+use super::{Answer, Decision, consents, decided, identities, sign_in};
 use crate::domain::command::{
     Context, CreateByStaff, FreshSession, Register, RegisterByIdentity, SignInMethod,
 };
@@ -36,7 +36,8 @@ pub fn register(state: &State, register: &Register, context: &Context) -> Decisi
         status: Status::Pending,
         status_before_deletion: None,
         tags: Tags::default(),
-        accepts_marketing: register.accepts_marketing,
+        // what the ledger says, which the entries below begin
+        accepts_marketing: false,
         last_sign_in_at: None,
         created_at: context.now,
         updated_at: context.now,
@@ -59,6 +60,7 @@ pub fn register(state: &State, register: &Register, context: &Context) -> Decisi
         password_hash: Some(register.password_hash.clone()),
         source: Source::Registration,
     }))];
+    events.extend(consents::at_creation(register.marketing.as_ref(), &register.locale, context));
     let body = MailBody::VerifyEmail { nonce: register.token.nonce };
     events.extend(verification(
         id,
@@ -88,7 +90,8 @@ pub fn create_by_staff(state: &State, create: &CreateByStaff, context: &Context)
         status: Status::Active,
         status_before_deletion: None,
         tags: create.tags.clone(),
-        accepts_marketing: create.accepts_marketing,
+        // as above
+        accepts_marketing: false,
         last_sign_in_at: None,
         created_at: context.now,
         updated_at: context.now,
@@ -111,7 +114,9 @@ pub fn create_by_staff(state: &State, create: &CreateByStaff, context: &Context)
         password_hash: None,
         source: Source::Staff,
     };
-    decided(vec![Event::Created(Box::new(created))], Answer::Customer)
+    let mut events = vec![Event::Created(Box::new(created))];
+    events.extend(consents::at_creation(create.marketing.as_ref(), &create.locale, context));
+    decided(events, Answer::Customer)
 }
 
 /// A new customer, active at once: the provider has verified the address. It has no password.
@@ -285,10 +290,7 @@ fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
 }
 
 pub(super) fn locale(state: &State) -> Locale {
-    state.preferences.as_ref().map_or_else(
-        || Locale::from_stored("en".to_owned()),
-        |preferences| preferences.locale.clone(),
-    )
+    state.locale()
 }
 
 fn verification(

@@ -1,6 +1,7 @@
 //! What the outside is told of each event, in the types of the contract.
 
 use super::Event;
+use crate::domain::consent::Entry;
 use crate::domain::event::PasswordCause;
 use crate::domain::ids::{CustomerId, PasskeyId};
 use crate::domain::message::*;
@@ -93,6 +94,7 @@ impl Event {
             Self::IdentityUnlinked { provider } => {
                 IdentityUnlinked { customer_id, provider: provider.clone() }.into()
             }
+            Self::Consent(entry) => declared(customer_id, entry),
             Self::Wishlist(event) => event.message(customer_id),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
@@ -126,6 +128,24 @@ impl Event {
             | Self::Group(_)
             | Self::Unlocked { .. } => return None,
         })
+    }
+}
+
+fn declared(customer_id: CustomerId, entry: &Entry) -> Message {
+    let (purpose, channel, source) = (entry.purpose.clone(), entry.channel, entry.source);
+    let number = entry.number;
+    match &entry.text_version {
+        Some(text_version) => ConsentGranted {
+            customer_id,
+            purpose,
+            channel,
+            text_version: text_version.clone(),
+            locale: entry.locale.as_ref().map(|locale| locale.as_str().to_owned()),
+            source,
+            entry: number,
+        }
+        .into(),
+        None => ConsentWithdrawn { customer_id, purpose, channel, source, entry: number }.into(),
     }
 }
 

@@ -152,6 +152,12 @@ impl Event {
             Self::PasskeySuspected { id } => {
                 trace("passkey.suspected", json!({ "passkey_id": id }))
             }
+            Self::Consent(entry) => trace(
+                if entry.granted { "consent.granted" } else { "consent.withdrawn" },
+                json!({ "purpose": entry.purpose, "channel": entry.channel,
+                        "text_version": entry.text_version, "source": entry.source,
+                        "entry": entry.number }),
+            ),
             Self::Wishlist(event) => Some(event.trace()),
             Self::Note(event) => Some(event.trace()),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),

@@ -155,3 +155,29 @@ impl Data for AddressDefaultChanged {
         Self { customer_id: CUSTOMER, kind, from: Some(HOME), to: OFFICE }
     }
 }
+
+impl Data for ConsentGranted {
+    fn example() -> Self {
+        Self {
+            customer_id: CUSTOMER,
+            purpose: consent::Purpose::marketing(),
+            channel: consent::Channel::Email,
+            text_version: consent::TextVersion::from_stored("2026-11".to_owned()),
+            locale: Some("vi-VN".to_owned()),
+            source: consent::Source::SelfService,
+            entry: 1,
+        }
+    }
+}
+
+impl Data for ConsentWithdrawn {
+    fn example() -> Self {
+        Self {
+            customer_id: CUSTOMER,
+            purpose: consent::Purpose::marketing(),
+            channel: consent::Channel::Email,
+            source: consent::Source::Staff,
+            entry: 2,
+        }
+    }
+}

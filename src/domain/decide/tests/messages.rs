@@ -189,6 +189,7 @@ samples! {
         at: at(1),
     }],
     Event::PasskeySuspected { .. } => [Event::PasskeySuspected { id: passkey().id }],
+    Event::Consent(_) => super::consents::entries_of_all_kinds(),
     Event::Unlocked { .. } => [Event::Unlocked { buckets: vec![BUCKET] }],
 }
 

@@ -2,6 +2,7 @@
 //! refusal. Each test bears the number of the rule that it proves.
 
 mod addresses;
+mod consents;
 mod email_change;
 mod groups;
 mod identities;
@@ -23,6 +24,9 @@ mod wishlists;
 
 use crate::domain::address::{AddressFields, AddressKind};
 use crate::domain::command::*;
+use crate::domain::consent::{
+    Channel as ConsentChannel, MarketingTerms, MarketingWish, TextVersion,
+};
 use crate::domain::credential::PasswordHash;
 use crate::domain::customer::{Customer, CustomerType, GroupCode, Tags};
 use crate::domain::decide::{Decision, decide};
@@ -333,13 +337,24 @@ fn register() -> Command {
         phone: Some(phone()),
         customer_type: CustomerType::Individual,
         group: group("individual"),
-        accepts_marketing: false,
+        marketing: None,
         locale: Locale::parse("vi-VN").unwrap(),
         timezone: TimeZone::parse("Asia/Ho_Chi_Minh").unwrap(),
         currency: Currency::parse("VND").unwrap(),
         mail_id: mail_id(1),
         token: token(1, 0),
     }))
+}
+
+fn marketing_terms() -> MarketingTerms {
+    MarketingTerms {
+        text_version: TextVersion::parse("1").unwrap(),
+        channels: vec![ConsentChannel::Email],
+    }
+}
+
+fn marketing(accepts: bool) -> Option<MarketingWish> {
+    Some(MarketingWish { accepts, terms: marketing_terms() })
 }
 
 fn create_by_staff() -> Command {
@@ -352,7 +367,7 @@ fn create_by_staff() -> Command {
         customer_type: CustomerType::Business,
         group: group("business"),
         tags: Tags::parse(&["Ztag".into()]).unwrap(),
-        accepts_marketing: true,
+        marketing: Some(marketing_terms()),
         locale: Locale::parse("de").unwrap(),
         timezone: TimeZone::parse("UTC").unwrap(),
         currency: Currency::parse("EUR").unwrap(),

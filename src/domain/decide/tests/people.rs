@@ -29,7 +29,8 @@ fn l1_registration_creates_all_parts_at_once() {
 fn l1_creation_by_staff_creates_all_parts_at_once() {
     let then = given(State::default()).by(staff()).at(0).when(create_by_staff());
     let Outcome::Customer(answered) = then.outcome() else { panic!("staff see the customer") };
-    let then = then.happens(&["Created"]).tells(&["customer.created"]);
+    let then =
+        then.happens(&["Created", "Consent"]).tells(&["customer.created", "consent.granted"]);
     assert_eq!(then.messages()[0].1["source"], "staff");
     assert_eq!(then.messages()[0].1["group"], "business");
     assert_eq!(answered.status, Status::Active);

@@ -5,7 +5,7 @@ use super::*;
 /// Every command that changes the record or the address book, as a change that is one; with
 /// `If-Match` where it has one.
 fn writes(if_match: Option<i64>) -> Vec<Command> {
-    let customer = CustomerChange { accepts_marketing: Some(true), ..Default::default() };
+    let customer = CustomerChange { marketing: marketing(true), ..Default::default() };
     let profile = ProfileChange { gender: Change::Set("Zgender".into()), ..Default::default() };
     let preferences = PreferencesChange { sms: Some(true), ..Default::default() };
     let address = AddressChange { city: Some(line("Zcity2")), ..Default::default() };

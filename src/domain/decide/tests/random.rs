@@ -17,7 +17,7 @@ type Step = (u8, u8, u8, bool, u32);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
-    prop::collection::vec((0..48_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+    prop::collection::vec((0..50_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
 }
 
 /// The command of a step; the choices are small, so that steps meet each other.
@@ -76,6 +76,7 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
                 group: Some(group(["individual", "business"][usize::from(b % 2)])),
                 phone: if a < 3 { Change::Set(phone()) } else { Change::Clear },
                 tags: Some(Tags::parse(&["Ztag".into()]).unwrap()),
+                marketing: [None, marketing(true), marketing(false)][usize::from(b % 3)].clone(),
                 ..Default::default()
             }),
             if_match,
@@ -173,8 +174,9 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
             let fresh = FreshToken { nonce: secret, hash: secret, expires_at: at(seconds + DAY) };
             if b % 2 == 0 { confirm_email(token, fresh) } else { undo_email(token, fresh) }
         }
-        46 | 47 => super::notes::random((a, b), unique, state),
         41..=45 => super::wishlists::random((which, a, b), unique, state),
+        46 | 47 => super::consents::some(a, b),
+        48 | 49 => super::notes::random((a, b), unique, state),
         _ => {
             let Command::ChangePassword(mut change) = change_password(id, 1) else {
                 unreachable!()
@@ -219,6 +221,8 @@ fn sound(state: &State, now: DateTime<Utc>) {
     let whole = state.customer.is_some() || state.departed.is_some();
     assert_eq!(parts, (whole, whole), "L1: all or none");
     if let Some(customer) = &state.customer {
+        let flag = state.consents.accepts_marketing();
+        assert_eq!(customer.accepts_marketing, flag, "the flag is what the ledger says");
         assert!(live == 0 || customer.status == Status::Active, "A7: sessions of the active only");
         let remembers = customer.status_before_deletion.is_some();
         assert_eq!(remembers, customer.status == Status::DeletionScheduled, "L3");
@@ -369,6 +373,7 @@ fn m4_every_listed_message_is_told_by_some_command() {
             .chain([add_address(1, &[]), add_address(2, &[]), change_address(1, change)])
             .chain([link_identity("google", "1"), unlink_identity("google", 1)])
             .chain(second_factor::set_up())
+            .chain([super::consents::grant("analytics"), super::consents::withdraw("analytics")])
             .chain(wishlists::script())
             .chain([delete_address(1), Command::SignOut { session_id: session_id(1) }])
             .chain(failures)

@@ -46,7 +46,7 @@ fn whole_customer() -> CustomerChange {
     CustomerChange {
         first_name: Some(person("Zfirsta")),
         last_name: Some(person("Zlasta")),
-        accepts_marketing: Some(true),
+        marketing: marketing(true),
         phone: Change::Clear,
         mail_id: None,
         customer_type: Some(CustomerType::Business),
@@ -69,9 +69,9 @@ fn l2_every_changed_field_of_the_customer_is_named() {
             &["customer.updated"],
         ),
         (
-            CustomerChange { accepts_marketing: Some(true), ..Default::default() },
+            CustomerChange { marketing: marketing(true), ..Default::default() },
             &["accepts_marketing"],
-            &["customer.updated"],
+            &["customer.updated", "consent.granted"],
         ),
         (
             CustomerChange { group: Some(group("business")), ..Default::default() },
@@ -99,7 +99,12 @@ fn l2_every_changed_field_of_the_customer_is_named() {
                 "tags",
                 "phone",
             ],
-            &["customer.updated", "customer.group_changed", "customer.phone_changed"],
+            &[
+                "customer.updated",
+                "consent.granted",
+                "customer.group_changed",
+                "customer.phone_changed",
+            ],
         ),
     ];
     for (change, names, messages) in rows {
