@@ -29,10 +29,12 @@ FIELDS = {
 }
 
 # Where the source is behind the posts: the pattern that both know. (Kazakhstan and Venezuela write two
-# kinds of code; Paraguay has six digits since 2020, Egypt seven; both still use the shorter ones.)
+# kinds of code; Paraguay has six digits since 2020, Egypt seven; both still use the shorter ones. The
+# source takes "Dublin 2" for a code of Ireland.)
 PATTERNS = {
     "BH": r"(?:1[0-2]|[1-9])\d{2}",
     "EG": r"\d{5}(?:\d{2})?",
+    "IE": r"(?:D6W|[AC-FHKNPRTV-Y]\d{2}) ?[\dAC-FHKNPRTV-Y]{4}",
     "KZ": r"\d{6}|[A-Z]\d{2}[A-Z]\d[A-Z]\d",
     "PY": r"\d{4}(?:\d{2})?",
     "VE": r"\d{4}(?:-[A-Z])?",
