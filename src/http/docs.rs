@@ -33,7 +33,7 @@ use utoipa_swagger_ui::Config;
 
 use super::{
     catalogue::{Code, PROBLEMS},
-    error,
+    document, error,
     problem::{FieldError, Problem, ProblemDocument},
 };
 
@@ -152,9 +152,10 @@ impl Description {
         // only now: each route that names the schema has put its own copy there
         name_all_codes(document.components.get_or_insert_default());
         routes.sort_by_key(|route| !route.fixed);
-        let json = serde_json::to_vec(&document)
+        let mut document = serde_json::to_value(&document)
             .expect("an OpenAPI document is a tree of strings, lists and maps with string keys");
-        Description { json: json.into(), routes }
+        document::fit(&mut document);
+        Description { json: document.to_string().into(), routes }
     }
 
     /// The document as JSON text.
