@@ -96,7 +96,8 @@ async fn actors(_staff: Staff<OpsRead>, services: Data<Services>) -> web::Json<O
 #[utoipa::path(
     tag = "operators",
     security(("staff" = ["ops:read"])),
-    responses((status = 200, body = Overview, content_type = "text/event-stream"))
+    responses((status = 200, body = String, content_type = "text/event-stream",
+        description = "Each event's data is what `/ops/actors` answers"))
 )]
 #[get("/ops/stream")]
 async fn watch(staff: Staff<OpsRead>, services: Data<Services>) -> HttpResponse {
