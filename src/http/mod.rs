@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod client_address;
 pub mod conditional;
 pub mod consents;
+pub mod countries;
 pub mod customer_parts;
 pub mod customer_search;
 pub mod customer_view;
@@ -156,6 +157,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(profile::routes)
         .configure(preferences::routes)
         .configure(addresses::routes)
+        .configure(countries::routes)
         .configure(consents::routes)
         .configure(sessions::routes)
         .configure(social::routes)

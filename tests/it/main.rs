@@ -28,6 +28,7 @@ mod outbox;
 mod passkeys;
 mod passwords;
 mod phones;
+mod places;
 mod rabbit;
 mod records;
 mod registration;
