@@ -315,8 +315,9 @@ async fn l10_what_was_the_others_lets_nobody_in_but_the_account_that_came_along(
     assert_eq!(Shopper::of("", &by_phone).id, into.id);
     into.get(two, "/v1/me").send().await.expect(200);
     // By the linked account, as its owner was told.
-    let token = pair.provider.id_token(&pair.person, CLIENT_ID, NONCE);
-    let body = json!({ "id_token": token, "nonce": NONCE });
+    // With a nonce of its own: the provider's word is good once.
+    let token = pair.provider.id_token(&pair.person, CLIENT_ID, "9876543210");
+    let body = json!({ "id_token": token, "nonce": "9876543210" });
     let social = two.post("/v1/auth/social/google", body).send().await.expect(200);
     assert_eq!(Shopper::of("", &social).id, into.id);
     let kinds = format!(
