@@ -7,6 +7,7 @@ mod email_change;
 mod groups;
 mod identities;
 mod lifecycle;
+mod merges;
 mod messages;
 mod notes;
 mod passkeys;
@@ -20,6 +21,7 @@ mod second_factor;
 mod secrets;
 mod sessions;
 mod sign_in;
+mod strangers;
 mod wishlists;
 
 use crate::domain::address::{AddressFields, AddressKind, AddressLimits};
@@ -81,8 +83,11 @@ impl Given {
         };
         let decision = decide(&self.state, &command, &context);
         let mut after = self.state.clone();
-        for event in decision.iter().flat_map(|decided| &decided.events) {
-            evolve(&mut after, event);
+        if let Ok(decided) = &decision {
+            decided.events.iter().for_each(|event| evolve(&mut after, event));
+            if let Some(other) = &mut after.other {
+                decided.of_other.iter().for_each(|event| evolve(other, event));
+            }
         }
         Then { before: self.state, after, decision }
     }
