@@ -267,7 +267,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
 }
 
 /// This document.
-#[utoipa::path(tag = "documentation", responses((status = 200, content_type = "application/json")))]
+#[utoipa::path(tag = "documentation", responses((status = 200, body = Object, content_type = "application/json")))]
 #[get("/openapi.json")]
 async fn openapi_json(description: Data<Description>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(description.json.clone())
@@ -285,7 +285,7 @@ async fn docs() -> HttpResponse {
     tag = "documentation",
     path = "/docs/{file}",
     params(("file" = String, Path, description = "a part of the page; empty for the page itself")),
-    responses((status = 200, content_type = "text/html"))
+    responses((status = 200, body = String, content_type = "text/html"))
 )]
 #[get("/docs/{file:[^/]*}")]
 async fn docs_file(

@@ -70,7 +70,7 @@ async fn overview(services: &Services) -> Overview {
 }
 
 /// The supervision page. It asks for an API key with `ops:read` and keeps it in the tab only.
-#[utoipa::path(tag = "operators", responses((status = 200, content_type = "text/html")))]
+#[utoipa::path(tag = "operators", responses((status = 200, body = String, content_type = "text/html")))]
 #[get("/ops")]
 async fn page() -> HttpResponse {
     HttpResponse::Ok()
