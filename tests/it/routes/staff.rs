@@ -20,6 +20,8 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         (Some(&"customers"), Some(_), Some(&"notes" | &"tags")) => remarks(world, name).await,
         (Some(&"customers"), Some(_), _) => customer(world, name).await,
         (Some(&"groups"), ..) => groups(world, name).await,
+        (Some(&"attributes"), ..) => attributes(world, name).await,
+        (Some(&"imports" | &"exports"), ..) => files(world, name).await,
         _ => None,
     }
 }
@@ -153,6 +155,53 @@ async fn groups(world: &World, name: &str) -> Option<Trial> {
         "GET /v1/admin/groups/{code}" => one().await,
         "PATCH /v1/admin/groups/{code}" => one().await.with(json!({ "name": "Khách quen" })),
         "DELETE /v1/admin/groups/{code}" => one().await.answers(204),
+        _ => return None,
+    })
+}
+
+async fn attributes(world: &World, name: &str) -> Option<Trial> {
+    let all = "/v1/admin/attributes";
+    let new = || {
+        let key = unique("a").replace('-', "_");
+        json!({ "key": key, "type": "integer", "title": "Cỡ giày" })
+    };
+    let one = async || {
+        let made = done(world, all, new(), 201).await;
+        Trial::at(format!("{all}/{}", made["key"].as_str().unwrap()))
+    };
+    Some(match name {
+        "GET /v1/admin/attributes" => Trial::at(all),
+        "POST /v1/admin/attributes" => Trial::at(all).with(new()).answers(201),
+        "GET /v1/admin/attributes/{key}" => one().await,
+        "PATCH /v1/admin/attributes/{key}" => one().await.with(json!({ "title": "Cỡ mũ" })),
+        "DELETE /v1/admin/attributes/{key}" => one().await.answers(204),
+        _ => return None,
+    })
+}
+
+const FILE: &str = "email,first_name,last_name\nlan@people.example,Lan,Nguyễn\n";
+
+async fn files(world: &World, name: &str) -> Option<Trial> {
+    let all = "/v1/admin/imports";
+    let one = async || {
+        let sent = world.node.call(reqwest::Method::POST, all).body("text/csv", FILE.into());
+        let sent = sent.bearer(&world.shop.staff_key).send().await.expect(202);
+        sent.header("location").to_owned()
+    };
+    Some(match name {
+        "POST /v1/admin/imports" => Trial::at(all).csv(FILE).answers(202),
+        "GET /v1/admin/imports" => Trial::at(all),
+        "GET /v1/admin/imports/{id}" => Trial::at(one().await),
+        "GET /v1/admin/imports/{id}/errors" => Trial::at(format!("{}/errors", one().await)),
+        "POST /v1/admin/imports/{id}/cancel" => loop {
+            // Repeating it changes nothing; one that is over cannot be cancelled.
+            let path = format!("{}/cancel", one().await);
+            let call = world.node.call(reqwest::Method::POST, &path);
+            if call.bearer(&world.shop.staff_key).send().await.status == 200 {
+                break Trial::at(path);
+            }
+        },
+        "GET /v1/admin/exports/customers" => Trial::at("/v1/admin/exports/customers"),
         _ => return None,
     })
 }
