@@ -4,6 +4,7 @@
 //! case), by its index of trigrams. How many customers a word finds decides whether that index or
 //! reading newest first is the faster way; therefore such a query is planned anew each time, with
 //! its words in view, and never kept as a prepared statement whose plan would have to fit them all.
+//! So are questions for tags and for custom attributes.
 
 use super::Connection;
 use super::customers::CustomerRow;
@@ -15,8 +16,9 @@ use diesel::dsl::sql;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{Bool, Jsonb, Text};
 use diesel_async::RunQueryDsl;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// A word to look for in names and e-mail addresses.
@@ -56,6 +58,11 @@ pub struct Filter {
     pub status: Option<Status>,
     pub group: Option<String>,
     pub tag: Option<String>,
+    /// Custom attributes of the profile with the values that they must have; a list, with members
+    /// that must be in it.
+    pub profile: Map<String, Value>,
+    /// The same of the preferences.
+    pub preferences: Map<String, Value>,
     /// Created then or later.
     pub created_from: Option<DateTime<Utc>>,
     /// Created before.
@@ -143,6 +150,21 @@ fn query(filter: &Filter, after: Option<(DateTime<Utc>, Uuid)>, limit: i64) -> P
         // Likewise: some tags are on every customer, some on one.
         let tagged = sql::<Bool>("customers.tags @> ARRAY[");
         query = query.filter(tagged.bind::<Text, _>(tag.clone()).sql("]"));
+    }
+    // Likewise. Who holds no attribute at all is not in the index.
+    if !filter.profile.is_empty() {
+        let holders = sql::<Bool>(
+            "customers.id IN (SELECT customer_id FROM customer_profiles WHERE custom <> '{}' AND custom @> ",
+        );
+        let values = Value::Object(filter.profile.clone());
+        query = query.filter(holders.bind::<Jsonb, _>(values).sql(")"));
+    }
+    if !filter.preferences.is_empty() {
+        let holders = sql::<Bool>(
+            "customers.id IN (SELECT customer_id FROM customer_preferences WHERE custom <> '{}' AND custom @> ",
+        );
+        let values = Value::Object(filter.preferences.clone());
+        query = query.filter(holders.bind::<Jsonb, _>(values).sql(")"));
     }
     if let Some(from) = filter.created_from {
         query = query.filter(customers::created_at.ge(from));

@@ -71,6 +71,7 @@ macro_rules! bulk {
     (@first $self:ident $first:ident $($rest:ident)*) => { $self.$first };
 }
 
+mod attributes;
 mod consents;
 mod deletions;
 mod groups;
@@ -78,6 +79,7 @@ mod idempotency;
 mod notes;
 mod passkeys;
 mod wishlists;
+pub use attributes::{DeleteAttributes, InsertAttributes, UpdateAttributes};
 pub use consents::{InsertConsentEntries, SaveConsents};
 pub use deletions::DeleteCustomers;
 pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};

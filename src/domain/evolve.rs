@@ -22,10 +22,12 @@ pub fn evolve(state: &mut State, event: &Event) {
         }
         Event::CustomerUpdated { customer, .. } => state.customer = Some((**customer).clone()),
         Event::ProfileUpdated { profile, at, .. } => {
+            hold(state, &profile.custom);
             state.profile = Some((**profile).clone());
             touch(state, *at);
         }
         Event::PreferencesUpdated { preferences, .. } => {
+            hold(state, &preferences.custom);
             state.preferences = Some((**preferences).clone());
         }
         Event::PreferencesNoted { at, .. } => touch(state, *at),
@@ -35,6 +37,7 @@ pub fn evolve(state: &mut State, event: &Event) {
             state.group = Some(Standing { group: group.clone(), in_use });
         }
         Event::Group(GroupEvent::Deleted { .. }) => state.group = None,
+        Event::Attribute(event) => event.apply(&mut state.attributes),
         Event::CustomerDeleted { at } => depart(state, *at),
         Event::EmailVerified { at } => {
             if let Some(customer) = &mut state.customer {
@@ -223,6 +226,13 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::FactorsReset
         | Event::SignInRefused { .. }
         | Event::PasskeySuspected { .. } => {}
+    }
+}
+
+/// Somebody holds values of these attributes, for whoever comes later in the batch.
+fn hold(state: &mut State, values: &serde_json::Map<String, serde_json::Value>) {
+    for (key, standing) in &mut state.attributes.named {
+        standing.in_use |= values.contains_key(key.as_str());
     }
 }
 

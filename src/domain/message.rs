@@ -6,9 +6,11 @@
 //!
 //! Data holds ids, codes, numbers, times and names of fields, never a personal value (rule M6).
 
+mod attributes;
 mod examples;
 mod wishlists;
 
+pub use attributes::*;
 pub use wishlists::*;
 
 use super::address::AddressKind;
@@ -141,6 +143,12 @@ contract! {
     /// A product is on a wishlist no more; where it moved to another, a `wishlist.item_added` or
     /// `wishlist.item_changed` follows.
     WishlistItemRemoved = "wishlist.item_removed",
+    /// The shop keeps one more custom attribute of its customers.
+    AttributeCreated = "attribute.created",
+    /// Type, limits, rights or texts of a custom attribute changed.
+    AttributeUpdated = "attribute.updated",
+    /// A custom attribute is gone. No customer held a value of it.
+    AttributeDeleted = "attribute.deleted",
 }
 
 fn json(data: &impl Serialize) -> Value {

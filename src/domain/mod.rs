@@ -7,6 +7,7 @@
 //! imports none of them.
 
 pub mod address;
+pub mod attribute;
 pub mod command;
 pub mod consent;
 pub mod credential;

@@ -14,7 +14,7 @@ pub struct Profile {
     pub company: Option<Line>,
     pub tax_id: Option<String>,
     pub bio: Option<String>,
-    /// Custom attributes by key; only scalars.
+    /// Custom attributes by key, each as its definition says.
     pub custom: serde_json::Map<String, serde_json::Value>,
     /// Rises by one with each change.
     pub version: i64,
@@ -82,52 +82,6 @@ pub fn tax_id(raw: &str) -> Result<String, Fault> {
 /// Those of [`paragraph`].
 pub fn bio(raw: &str) -> Result<String, Fault> {
     paragraph(raw, 1_000)
-}
-
-/// Most custom attributes of a customer, and most characters of a text value.
-const CUSTOM_MAX: usize = 64;
-const CUSTOM_TEXT_MAX: usize = 500;
-
-/// Checks one custom attribute: key of 1–64 `a-z 0-9 _`, value a scalar.
-///
-/// # Errors
-/// `invalid_key`, `wrong_type`, or those of [`line`].
-pub fn custom_attribute(key: &str, value: &serde_json::Value) -> Result<serde_json::Value, Fault> {
-    let ok = (1..=64).contains(&key.len())
-        && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if !ok {
-        return Err(Fault::new("invalid_key", "keys must be 1 to 64 of a-z, 0-9 and _"));
-    }
-    match value {
-        serde_json::Value::String(text) => line(text, CUSTOM_TEXT_MAX).map(Into::into),
-        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Ok(value.clone()),
-        _ => Err(Fault::new("wrong_type", "must be a text, a number or a boolean")),
-    }
-}
-
-/// `current` after a merge patch (RFC 7396): `null` removes a key.
-///
-/// # Errors
-/// `too_many` when more than 64 attributes would remain.
-pub fn merge_custom(
-    current: &serde_json::Map<String, serde_json::Value>,
-    patch: &serde_json::Map<String, serde_json::Value>,
-) -> Result<serde_json::Map<String, serde_json::Value>, Fault> {
-    let mut merged = current.clone();
-    for (key, value) in patch {
-        if value.is_null() {
-            merged.remove(key);
-        } else {
-            merged.insert(key.clone(), value.clone());
-        }
-    }
-    if merged.len() > CUSTOM_MAX {
-        return Err(Fault::new(
-            "too_many",
-            format!("must have at most {CUSTOM_MAX} custom attributes"),
-        ));
-    }
-    Ok(merged)
 }
 
 #[cfg(test)]

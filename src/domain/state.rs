@@ -1,6 +1,7 @@
 //! The loaded state of one customer: as much of it as the commands of a batch need.
 
 use super::address::Address;
+use super::attribute::Attributes;
 use super::consent::Consents;
 use super::customer::Customer;
 use super::flow::Flow;
@@ -62,6 +63,8 @@ pub struct State {
     pub flow: Option<Flow>,
     /// The group that the command at hand names; lent likewise.
     pub group: Option<Standing>,
+    /// The definitions of custom attributes that the command at hand names; lent likewise.
+    pub attributes: Attributes,
 }
 
 /// Holds secrets and hashes of them: printed without.

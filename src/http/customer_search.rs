@@ -11,6 +11,7 @@ use super::values::PageParams;
 use crate::db;
 use crate::db::customer_search::{Filter, Word};
 use crate::domain::Fault;
+use crate::domain::attribute::{AttributeKey, Definition, Part};
 use crate::domain::customer::GroupCode;
 use crate::domain::email::EmailAddress;
 use crate::domain::phone::PhoneNumber;
@@ -19,6 +20,7 @@ use crate::domain::text::{Label, line};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, get};
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -70,6 +72,9 @@ const STATUSES: [(&str, Status); 5] = [
 
 fn filter(query: &mut Query<'_>) -> Filter {
     Filter {
+        // filled in once their definitions are read
+        profile: Map::new(),
+        preferences: Map::new(),
         words: query.optional("q", words).unwrap_or_default(),
         email: query.optional("email", |raw| {
             text(raw, EmailAddress::parse).map(|email| email.canonical().to_owned())
@@ -85,6 +90,78 @@ fn filter(query: &mut Query<'_>) -> Filter {
         created_from: query.optional("created_from", Parameter::instant),
         created_to: query.optional("created_to", Parameter::instant),
     }
+}
+
+/// A custom attribute that is asked for, and the text of the value that it must have.
+type Asked = (AttributeKey, String);
+
+/// Before the key of a custom attribute.
+const ATTRIBUTE: &str = "attribute.";
+/// Most attributes in one question.
+const ATTRIBUTES_MAX: usize = 5;
+
+/// The attributes that a query asks for, whatever they are.
+fn attributes(query: &mut Query<'_>) -> Vec<Asked> {
+    let mut asked = Vec::new();
+    for (key, text) in query.beginning(ATTRIBUTE) {
+        let room = asked.len() < ATTRIBUTES_MAX;
+        match AttributeKey::parse(key) {
+            Ok(key) if room => asked.push((key, text.text().to_owned())),
+            Ok(_) => {
+                let detail = format!("At most {ATTRIBUTES_MAX} attributes.");
+                query.refuse_one_of(ATTRIBUTE, key, FieldFault::new("too_many", detail));
+            }
+            // what cannot be a key is nobody's
+            Err(_) => query.refuse_one_of(ATTRIBUTE, key, unknown_attribute()),
+        }
+    }
+    asked
+}
+
+fn unknown_attribute() -> FieldFault {
+    FieldFault::new("unknown_attribute", "There is no attribute of this key.")
+}
+
+/// Reads the definitions of the attributes that are asked for, and by them the values.
+///
+/// # Errors
+/// 422 with each that is unknown, not searchable, or whose value is of another type.
+async fn look_up(
+    services: &Services,
+    asked: Vec<Asked>,
+    filter: &mut Filter,
+) -> Result<(), Problem> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<_> = asked.iter().map(|(key, _)| key.as_str().to_owned()).collect();
+    let read = services.database.read(move |connection| {
+        let keys = keys.clone();
+        Box::pin(async move { db::attributes::find_many(connection, &keys).await })
+    });
+    let definitions = read.await?;
+    let mut faults = Vec::new();
+    for (key, text) in asked {
+        let definition = definitions.iter().find(|definition| definition.key == key);
+        match value_sought(definition, &text) {
+            Ok((Part::Profile, value)) => {
+                drop(filter.profile.insert(key.as_str().to_owned(), value))
+            }
+            Ok((Part::Preferences, value)) => {
+                filter.preferences.insert(key.as_str().to_owned(), value);
+            }
+            Err(fault) => faults.push(fault.of_parameter(format!("{ATTRIBUTE}{}", key.as_str()))),
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+}
+
+fn value_sought(definition: Option<&Definition>, text: &str) -> Result<(Part, Value), FieldFault> {
+    let definition = definition.ok_or_else(unknown_attribute)?;
+    if !definition.searchable {
+        return Err(FieldFault::new("not_searchable", "The attribute is not searchable."));
+    }
+    Ok((definition.part, definition.rule.sought(text)?))
 }
 
 /// The most that `q` may hold.
@@ -120,7 +197,9 @@ fn text<T>(
     parse(raw.text()).map_err(Into::into)
 }
 
-/// Customers, newest first.
+/// Customers, newest first. Of custom attributes those that are searchable can be asked for by
+/// `attribute.<key>=<value>`, as in `attribute.shoe_size=42`, at most five of them: the value must be
+/// the same, or in the list.
 #[utoipa::path(
     tag = "customers",
     security(("staff" = ["customers:read"])),
@@ -133,11 +212,12 @@ async fn list(
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<web::Json<Page<CustomerView>>, Problem> {
-    let (page, filter) = Query::read(request.query_string(), |query| {
+    let (page, mut filter, asked) = Query::read(request.query_string(), |query| {
         let page = PageRequest::<(DateTime<Utc>, Uuid)>::read(query, "customers");
-        let filter = filter(query);
-        Some((page?, filter))
+        let (filter, asked) = (filter(query), attributes(query));
+        Some((page?, filter, asked))
     })?;
+    look_up(&services, asked, &mut filter).await?;
     let (after, limit) = (page.after, page.fetch());
     let read = services.database.read(move |connection| {
         let filter = filter.clone();
@@ -190,5 +270,51 @@ mod tests {
                 ("w", "unknown_parameter"),
             ])
         );
+    }
+
+    #[test]
+    fn attributes_are_asked_for_by_key() {
+        let read = |query: &str| Query::read(query, |query| Some(attributes(query)));
+        let asked = read("attribute.size=L%20%20x&attribute.points=7").unwrap();
+        let asked: Vec<_> = asked.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+        assert_eq!(asked, [("size", "L  x"), ("points", "7")]);
+        let many: String = (0..6).map(|n| format!("attribute.a{n}=1&")).collect();
+        for (query, expected) in [
+            ("attribute.=1", ("attribute.", "unknown_attribute")),
+            ("attribute.Size=1", ("attribute.Size", "unknown_attribute")),
+            ("attribute=1", ("attribute", "unknown_parameter")),
+            (many.as_str(), ("attribute.a5", "too_many")),
+        ] {
+            let faults = read(query).err().unwrap();
+            let fault = &faults.errors()[0];
+            assert_eq!((fault.parameter.as_deref().unwrap(), fault.code), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn values_are_sought_by_what_they_are_defined_as() {
+        use crate::domain::attribute::{Audience, Kind, Limits, Rule};
+        let defined = |kind, searchable| Definition {
+            id: crate::domain::ids::AttributeId(Uuid::nil()),
+            key: AttributeKey::parse("a").unwrap(),
+            part: Part::Preferences,
+            rule: Rule::new(kind, Limits::default()).unwrap(),
+            write: Audience::Staff,
+            read: Audience::Staff,
+            title: Label::parse("A").unwrap(),
+            description: None,
+            searchable,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+            version: 1,
+        };
+        let sought = |definition: Option<Definition>, text| {
+            value_sought(definition.as_ref(), text).map_err(|fault| fault.code)
+        };
+        let seven = sought(Some(defined(Kind::Integer, true)), "7");
+        assert_eq!(seven, Ok((Part::Preferences, Value::from(7))));
+        assert_eq!(sought(Some(defined(Kind::Integer, true)), "x"), Err("malformed"));
+        assert_eq!(sought(Some(defined(Kind::Integer, false)), "7"), Err("not_searchable"));
+        assert_eq!(sought(None, "7"), Err("unknown_attribute"));
     }
 }

@@ -7,12 +7,14 @@
 
 pub mod addresses;
 pub mod asyncapi;
+pub mod attributes;
 pub mod auth;
 pub mod body;
 pub mod catalogue;
 pub mod client_address;
 pub mod conditional;
 pub mod consents;
+pub mod custom_values;
 pub mod customer_parts;
 pub mod customer_search;
 pub mod customer_view;
@@ -167,6 +169,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(notes::routes)
         .configure(timeline::routes)
         .configure(groups::routes)
+        .configure(attributes::routes)
         .configure(well_known::routes);
 }
 

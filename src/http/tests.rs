@@ -388,6 +388,8 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "ConsentChange" consents::ConsentChange::read
         "NewGroup" groups::NewGroup::read
         "GroupPatch" groups::GroupPatch::read
+        "NewAttribute" attributes::NewAttribute::read
+        "AttributePatch" attributes::AttributePatch::read
         "NewPasskey" passkeys::read_finish
         "PasskeyPatch" passkeys::Change::read
         "PasskeySignIn" passkeys::Answer::read

@@ -148,6 +148,7 @@ fn diesel_type(postgres: &str) -> &'static str {
 
 /// Tables of a few rows, for ever, and sequences.
 const SMALL: &[&str] = &[
+    "attribute_definitions",
     "customer_groups",
     "outbox_hours",
     "outbox_cursors",

@@ -62,6 +62,9 @@ struct Plan {
     deleted_groups: DeleteGroups,
     groups: UpdateGroups,
     new_groups: InsertGroups,
+    deleted_attributes: DeleteAttributes,
+    attributes: UpdateAttributes,
+    new_attributes: InsertAttributes,
     deleted_totp: DeleteTotp,
     totp: SaveTotp,
     deleted_backup_codes: DeleteBackupCodes,
@@ -255,6 +258,14 @@ impl Plan {
                 (None, None) => {}
             }
         }
+        for change in &folded.attributes {
+            match change {
+                (None, Some(new)) => self.new_attributes.push(new),
+                (Some(_), Some(new)) => self.attributes.push(new),
+                (Some(old), None) => self.deleted_attributes.push(&old.key),
+                (None, None) => {}
+            }
+        }
         for (mail, at) in &folded.mails {
             self.mails.push(mail, *at);
         }
@@ -316,6 +327,8 @@ impl Plan {
             self.deleted.execute(connection).boxed(),
             self.deleted_groups.execute(connection).boxed(),
             self.groups.execute(connection).boxed(),
+            self.deleted_attributes.execute(connection).boxed(),
+            self.attributes.execute(connection).boxed(),
             self.deleted_passwords.execute(connection).boxed(),
             self.profiles.execute(connection).boxed(),
             self.preferences.execute(connection).boxed(),
@@ -333,6 +346,7 @@ impl Plan {
             self.wishlists.execute(connection).boxed(),
             self.notes.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
+            self.new_attributes.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
             self.new_preferences.execute(connection).boxed(),
@@ -360,6 +374,8 @@ impl Plan {
             self.deleted.len(),
             self.deleted_groups.len(),
             self.groups.len(),
+            self.deleted_attributes.len(),
+            self.attributes.len(),
             self.deleted_passwords.len(),
             self.profiles.len(),
             self.preferences.len(),

@@ -105,6 +105,7 @@ samples! {
         Event::Group(GroupEvent::Renamed(a_group())),
         Event::Group(GroupEvent::Deleted { code: group("vip") }),
     ],
+    Event::Attribute(_) => super::attributes::events(),
     Event::CustomerDeleted { .. } => [Event::CustomerDeleted { at: at(1) }],
     Event::EmailVerified { .. } => [Event::EmailVerified { at: at(1) }],
     Event::TokenIssued(_) =>
