@@ -2,7 +2,7 @@
 
 use super::body::JsonBody;
 use super::conditional::IfMatch;
-use super::customer_view::{self, CustomerView};
+use super::customer_view::{self, CustomerView, Viewer};
 use super::field::Patch;
 use super::form::Form;
 use super::idempotency::{IdempotencyHeader, REPLAYED};
@@ -269,8 +269,8 @@ async fn show(
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let parts = customer_view::expand(request.query_string())?;
-    customer_view::show(&services, CustomerId(id.0), parts).await
+    let parts = customer_view::expand(request.query_string(), Viewer::Staff)?;
+    customer_view::show(&services, CustomerId(id.0), parts, Viewer::Staff).await
 }
 
 /// Changes a customer.

@@ -143,7 +143,8 @@ pub struct PageParams {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes a parameter; `customer_view::expand` reads it")]
 pub struct ExpandParam {
-    /// Parts between commas: `profile`, `preferences`, `addresses`.
+    /// Parts between commas: `profile`, `preferences`, `addresses`, `wishlists`, `consents`,
+    /// `identities`, `sessions`; for staff also `notes`.
     #[param(required = false, example = "profile,addresses")]
     expand: Option<String>,
 }

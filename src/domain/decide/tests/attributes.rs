@@ -100,13 +100,19 @@ pub(super) fn script() -> [Command; 3] {
 pub(super) fn events() -> Vec<Event> {
     let one = definition("size", Part::Profile, rule(Kind::Text, json!({})));
     let changed = vec!["title".to_owned(), "type".to_owned()];
-    [
-        AttributeEvent::Created(Box::new(one.clone())),
-        AttributeEvent::Changed { definition: Box::new(one), changed },
+    // of every type, in every part, for every audience
+    let created = Kind::ALL.into_iter().enumerate().map(|(n, (_, kind))| {
+        let mut made = Definition { part: Part::ALL[n % 2].1, ..one.clone() };
+        made.rule = Rule::from_stored(kind, Limits::default());
+        made.write = Audience::ALL[n % 2].1;
+        made.read = made.write;
+        AttributeEvent::Created(Box::new(made))
+    });
+    let rest = [
+        AttributeEvent::Changed { definition: Box::new(one.clone()), changed },
         AttributeEvent::Deleted { id: attribute_id(1), key: key("size"), version: 2 },
-    ]
-    .map(Event::Attribute)
-    .into()
+    ];
+    created.chain(rest).map(Event::Attribute).collect()
 }
 
 /// The faulty fields of a refusal.
@@ -292,7 +298,7 @@ fn values_have_a_limit_in_all() {
             (0..count).map(|n| (name(n), json!(long.clone()))).collect();
         update_profile(ProfileChange { custom: values, ..Default::default() })
     };
-    let fits = BYTES_MAX / (500 + 12);
+    let fits = BYTES_MAX / (500 + 14);
     let full = given(state.clone()).when(fill(fits)).happens(&["ProfileUpdated"]).after;
     let more = given(state).when(fill(fits + 2));
     assert_eq!(faults(&more), [("#/custom".to_owned(), "too_large")]);
