@@ -9,6 +9,7 @@
 use super::Connection;
 use super::customers::CustomerRow;
 use super::schema::{customer_identifiers, customers};
+use crate::domain::attribute::Part;
 use crate::domain::customer::Customer;
 use crate::domain::status::Status;
 use chrono::{DateTime, Utc};
@@ -47,6 +48,20 @@ impl Word {
     }
 }
 
+/// What must be held of custom attributes.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// These values; of a list, these members.
+    These(Map<String, Value>),
+    /// A value of this one, whichever.
+    Any(String),
+}
+
+const IN_PROFILE: &str =
+    "customers.id IN (SELECT customer_id FROM customer_profiles WHERE custom <> '{}' AND ";
+const IN_PREFERENCES: &str =
+    "customers.id IN (SELECT customer_id FROM customer_preferences WHERE custom <> '{}' AND ";
+
 /// What the list may be asked for; every condition must hold.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -58,11 +73,8 @@ pub struct Filter {
     pub status: Option<Status>,
     pub group: Option<String>,
     pub tag: Option<String>,
-    /// Custom attributes of the profile with the values that they must have; a list, with members
-    /// that must be in it.
-    pub profile: Map<String, Value>,
-    /// The same of the preferences.
-    pub preferences: Map<String, Value>,
+    /// Custom attributes that must be held.
+    pub attributes: Vec<(Part, Held)>,
     /// Created then or later.
     pub created_from: Option<DateTime<Utc>>,
     /// Created before.
@@ -151,20 +163,21 @@ fn query(filter: &Filter, after: Option<(DateTime<Utc>, Uuid)>, limit: i64) -> P
         let tagged = sql::<Bool>("customers.tags @> ARRAY[");
         query = query.filter(tagged.bind::<Text, _>(tag.clone()).sql("]"));
     }
-    // Likewise. Who holds no attribute at all is not in the index.
-    if !filter.profile.is_empty() {
-        let holders = sql::<Bool>(
-            "customers.id IN (SELECT customer_id FROM customer_profiles WHERE custom <> '{}' AND custom @> ",
-        );
-        let values = Value::Object(filter.profile.clone());
-        query = query.filter(holders.bind::<Jsonb, _>(values).sql(")"));
-    }
-    if !filter.preferences.is_empty() {
-        let holders = sql::<Bool>(
-            "customers.id IN (SELECT customer_id FROM customer_preferences WHERE custom <> '{}' AND custom @> ",
-        );
-        let values = Value::Object(filter.preferences.clone());
-        query = query.filter(holders.bind::<Jsonb, _>(values).sql(")"));
+    for (part, values) in &filter.attributes {
+        // Likewise; and who holds no attribute at all is not in the index.
+        let holders = sql::<Bool>(match part {
+            Part::Profile => IN_PROFILE,
+            Part::Preferences => IN_PREFERENCES,
+        });
+        query = match values {
+            Held::These(values) => {
+                let values = Value::Object(values.clone());
+                query.filter(holders.sql("custom @> ").bind::<Jsonb, _>(values).sql(")"))
+            }
+            Held::Any(key) => {
+                query.filter(holders.sql("custom ? ").bind::<Text, _>(key.clone()).sql(")"))
+            }
+        };
     }
     if let Some(from) = filter.created_from {
         query = query.filter(customers::created_at.ge(from));

@@ -20,7 +20,7 @@ diesel::table! {
         line2 -> Nullable<Text>,
         /// City.
         city -> Text,
-        /// State, province or region.
+        /// State, province or region, as its owner wrote it.
         region -> Nullable<Text>,
         /// In the spelling of its country.
         postal_code -> Nullable<Text>,
@@ -40,6 +40,8 @@ diesel::table! {
         last_used_at -> Timestamptz,
         /// Rises by one with each change; the ETag.
         version -> Int8,
+        /// ISO 3166-2, of its country; empty where the region is none that is known.
+        region_code -> Nullable<Text>,
     }
 }
 

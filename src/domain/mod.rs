@@ -7,6 +7,7 @@
 //! imports none of them.
 
 pub mod address;
+pub mod address_format;
 pub mod attribute;
 pub mod command;
 pub mod consent;
@@ -32,9 +33,11 @@ pub mod passkey;
 pub mod phone;
 pub mod phone_confirmation;
 pub mod place;
+pub mod postal_code;
 pub mod preferences;
 pub mod profile;
 pub mod proof;
+pub mod region;
 pub mod second_factor;
 pub mod session;
 pub mod shard;

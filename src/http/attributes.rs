@@ -197,9 +197,12 @@ fn length(raw: Raw<'_>) -> Result<u32, FieldFault> {
     u32::try_from(number).map_err(|_| FieldFault::new("out_of_range", "Is too great."))
 }
 
-/// What it may be depends on the type.
+/// Which of the two it must be depends on the type.
 fn bound(raw: Raw<'_>) -> Result<Value, FieldFault> {
-    Ok(raw.value().clone())
+    match raw.value() {
+        value @ (Value::Number(_) | Value::String(_)) => Ok(value.clone()),
+        _ => Err(FieldFault::wrong_type("a number or a text")),
+    }
 }
 
 /// A change of an attribute; `null` lifts a limit. While customers hold values, the type stays and
@@ -364,8 +367,9 @@ async fn change_attribute(
     identity: RequestIdentity,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let (key, change) = (named(&key)?, Box::new(body.read(AttributePatch::read)?));
-    let command = AttributeCommand::Change { key, change, if_match: on.version()? };
+    let change = Box::new(body.read(AttributePatch::read)?);
+    let (key, if_match) = (named(&key)?, on.version()?);
+    let command = AttributeCommand::Change { key, change, if_match };
     let command = Command::Attribute(command);
     let answered = services.submit_about(SUBJECT, &staff, &identity, command, None).await?;
     answer(HttpResponse::Ok(), answered)

@@ -206,7 +206,7 @@ async fn create_address(
     let new = body.read(NewAddress::read)?;
     let key = IdempotencyHeader::of(&request, &body.sha256)?;
     let address = AddressId(services.clock.new_id());
-    let command = new.into_command(address, services.config.customers.address_limit);
+    let command = new.into_command(address, &services.config.customers);
     let answered = services.submit(&staff, &identity, CustomerId(id.0), command, key).await?;
     let mut response = HttpResponse::Created();
     if let Outcome::Address(address) = &answered.outcome {

@@ -9,7 +9,7 @@ use super::query::{Parameter, Query};
 use super::services::Services;
 use super::values::PageParams;
 use crate::db;
-use crate::db::customer_search::{Filter, Word};
+use crate::db::customer_search::{Filter, Held, Word};
 use crate::domain::Fault;
 use crate::domain::attribute::{AttributeKey, Definition, Part};
 use crate::domain::customer::GroupCode;
@@ -54,6 +54,9 @@ struct FilterParams {
     group: Option<String>,
     #[param(required = false)]
     tag: Option<String>,
+    /// The key of a custom attribute of which a value must be held, whichever.
+    #[param(required = false, example = "shoe_size")]
+    has_attribute: Option<String>,
     /// Created at this instant or later (RFC 3339).
     #[param(required = false, example = "2026-01-01T00:00:00Z")]
     created_from: Option<DateTime<Utc>>,
@@ -73,8 +76,7 @@ const STATUSES: [(&str, Status); 5] = [
 fn filter(query: &mut Query<'_>) -> Filter {
     Filter {
         // filled in once their definitions are read
-        profile: Map::new(),
-        preferences: Map::new(),
+        attributes: Vec::new(),
         words: query.optional("q", words).unwrap_or_default(),
         email: query.optional("email", |raw| {
             text(raw, EmailAddress::parse).map(|email| email.canonical().to_owned())
@@ -92,8 +94,14 @@ fn filter(query: &mut Query<'_>) -> Filter {
     }
 }
 
-/// A custom attribute that is asked for, and the text of the value that it must have.
-type Asked = (AttributeKey, String);
+/// What is asked for of custom attributes, before their definitions are known.
+#[derive(Default)]
+struct Asked {
+    /// Each with the text of the value that it must have.
+    values: Vec<(AttributeKey, String)>,
+    /// One of which any value will do.
+    held: Option<AttributeKey>,
+}
 
 /// Before the key of a custom attribute.
 const ATTRIBUTE: &str = "attribute.";
@@ -101,12 +109,15 @@ const ATTRIBUTE: &str = "attribute.";
 const ATTRIBUTES_MAX: usize = 5;
 
 /// The attributes that a query asks for, whatever they are.
-fn attributes(query: &mut Query<'_>) -> Vec<Asked> {
-    let mut asked = Vec::new();
+fn attributes(query: &mut Query<'_>) -> Asked {
+    let held = query.optional("has_attribute", |raw| {
+        AttributeKey::parse(raw.text()).map_err(|_| unknown_attribute())
+    });
+    let mut values = Vec::new();
     for (key, text) in query.beginning(ATTRIBUTE) {
-        let room = asked.len() < ATTRIBUTES_MAX;
+        let room = values.len() < ATTRIBUTES_MAX;
         match AttributeKey::parse(key) {
-            Ok(key) if room => asked.push((key, text.text().to_owned())),
+            Ok(key) if room => values.push((key, text.text().to_owned())),
             Ok(_) => {
                 let detail = format!("At most {ATTRIBUTES_MAX} attributes.");
                 query.refuse_one_of(ATTRIBUTE, key, FieldFault::new("too_many", detail));
@@ -115,7 +126,7 @@ fn attributes(query: &mut Query<'_>) -> Vec<Asked> {
             Err(_) => query.refuse_one_of(ATTRIBUTE, key, unknown_attribute()),
         }
     }
-    asked
+    Asked { values, held }
 }
 
 fn unknown_attribute() -> FieldFault {
@@ -126,34 +137,46 @@ fn unknown_attribute() -> FieldFault {
 ///
 /// # Errors
 /// 422 with each that is unknown, not searchable, or whose value is of another type.
-async fn look_up(
-    services: &Services,
-    asked: Vec<Asked>,
-    filter: &mut Filter,
-) -> Result<(), Problem> {
-    if asked.is_empty() {
-        return Ok(());
+async fn look_up(services: &Services, asked: Asked) -> Result<Vec<(Part, Held)>, Problem> {
+    let named = asked.values.iter().map(|(key, _)| key).chain(&asked.held);
+    let keys: Vec<_> = named.map(|key| key.as_str().to_owned()).collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
     }
-    let keys: Vec<_> = asked.iter().map(|(key, _)| key.as_str().to_owned()).collect();
     let read = services.database.read(move |connection| {
         let keys = keys.clone();
         Box::pin(async move { db::attributes::find_many(connection, &keys).await })
     });
     let definitions = read.await?;
-    let mut faults = Vec::new();
-    for (key, text) in asked {
-        let definition = definitions.iter().find(|definition| definition.key == key);
-        match value_sought(definition, &text) {
+    let defined = |key: &AttributeKey| definitions.iter().find(|one| one.key == *key);
+    let (mut profile, mut preferences) = (Map::new(), Map::new());
+    let (mut conditions, mut faults) = (Vec::new(), Vec::new());
+    for (key, text) in asked.values {
+        match value_sought(defined(&key), &text) {
             Ok((Part::Profile, value)) => {
-                drop(filter.profile.insert(key.as_str().to_owned(), value))
+                profile.insert(key.as_str().to_owned(), value);
             }
             Ok((Part::Preferences, value)) => {
-                filter.preferences.insert(key.as_str().to_owned(), value);
+                preferences.insert(key.as_str().to_owned(), value);
             }
             Err(fault) => faults.push(fault.of_parameter(format!("{ATTRIBUTE}{}", key.as_str()))),
         }
     }
-    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
+    if let Some(key) = asked.held {
+        // Also of one that is not searchable: who wants it gone must find its values.
+        match defined(&key) {
+            Some(one) => conditions.push((one.part, Held::Any(key.as_str().to_owned()))),
+            None => faults.push(unknown_attribute().of_parameter("has_attribute")),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
+    // All of one part in one condition, which is one step into its index.
+    let parts = [(Part::Profile, profile), (Part::Preferences, preferences)];
+    let parts = parts.into_iter().filter(|(_, values)| !values.is_empty());
+    conditions.extend(parts.map(|(part, values)| (part, Held::These(values))));
+    Ok(conditions)
 }
 
 fn value_sought(definition: Option<&Definition>, text: &str) -> Result<(Part, Value), FieldFault> {
@@ -217,7 +240,7 @@ async fn list(
         let (filter, asked) = (filter(query), attributes(query));
         Some((page?, filter, asked))
     })?;
-    look_up(&services, asked, &mut filter).await?;
+    filter.attributes = look_up(&services, asked).await?;
     let (after, limit) = (page.after, page.fetch());
     let read = services.database.read(move |connection| {
         let filter = filter.clone();
@@ -275,14 +298,17 @@ mod tests {
     #[test]
     fn attributes_are_asked_for_by_key() {
         let read = |query: &str| Query::read(query, |query| Some(attributes(query)));
-        let asked = read("attribute.size=L%20%20x&attribute.points=7").unwrap();
-        let asked: Vec<_> = asked.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+        let asked = read("attribute.size=L%20%20x&has_attribute=tier&attribute.points=7").unwrap();
+        assert_eq!(asked.held, AttributeKey::parse("tier").ok());
+        let asked: Vec<_> =
+            asked.values.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
         assert_eq!(asked, [("size", "L  x"), ("points", "7")]);
         let many: String = (0..6).map(|n| format!("attribute.a{n}=1&")).collect();
         for (query, expected) in [
             ("attribute.=1", ("attribute.", "unknown_attribute")),
             ("attribute.Size=1", ("attribute.Size", "unknown_attribute")),
             ("attribute=1", ("attribute", "unknown_parameter")),
+            ("has_attribute=A", ("has_attribute", "unknown_attribute")),
             (many.as_str(), ("attribute.a5", "too_many")),
         ] {
             let faults = read(query).err().unwrap();

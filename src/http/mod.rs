@@ -14,6 +14,7 @@ pub mod catalogue;
 pub mod client_address;
 pub mod conditional;
 pub mod consents;
+pub mod countries;
 pub mod custom_values;
 pub mod customer_parts;
 pub mod customer_search;
@@ -157,6 +158,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(profile::routes)
         .configure(preferences::routes)
         .configure(addresses::routes)
+        .configure(countries::routes)
         .configure(consents::routes)
         .configure(sessions::routes)
         .configure(social::routes)

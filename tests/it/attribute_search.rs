@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use customer_service::db::customer_search::{Filter, plan};
+use customer_service::db::customer_search::{Filter, Held, plan};
+use customer_service::domain::attribute::Part;
 use serde_json::{Value, json};
 
 use crate::attributes::{customer, define, write};
@@ -62,6 +63,9 @@ async fn staff_finds_customers_by_attributes_together_with_all_else() {
             vec![three, one],
         ),
         ("attribute.likes=tea&created_to=2020-01-01T00:00:00Z", vec![]),
+        ("has_attribute=fan", vec![two, one]),
+        ("has_attribute=likes&attribute.size=43", vec![three]),
+        ("has_attribute=secret", vec![three]),
     ] {
         assert_eq!(found(&node, &shop, query).await, expected, "{query}");
     }
@@ -79,6 +83,8 @@ async fn staff_finds_customers_by_attributes_together_with_all_else() {
         ),
         ("attribute.motto=", vec!["attribute.motto required"]),
         ("attribute=x", vec!["attribute unknown_parameter"]),
+        ("has_attribute=none", vec!["has_attribute unknown_attribute"]),
+        ("has_attribute=", vec!["has_attribute unknown_attribute"]),
         (
             "attribute.a=1&attribute.b=1&attribute.c=1&attribute.d=1&attribute.e=1&attribute.f=1",
             vec!["attribute.f too_many"],
@@ -156,30 +162,50 @@ async fn no_search_by_attribute_reads_a_whole_table() {
     for table in ["customers", "customer_profiles", "customer_preferences"] {
         shop.database.execute(&format!("VACUUM ANALYZE {table}")).await;
     }
-    let having = |values: Value| values.as_object().cloned().unwrap();
+    let having = |values: Value| Held::These(values.as_object().cloned().unwrap());
+    let profile = |values| vec![(Part::Profile, having(values))];
+    let preferences = |values| vec![(Part::Preferences, having(values))];
     let filter = Filter::default;
     let deep = Some(("2026-01-10T00:00:00Z".parse().unwrap(), uuid::Uuid::nil()));
-    let rare = || Filter { profile: having(json!({ "size": 44 })), ..filter() };
-    let frequent = || Filter { profile: having(json!({ "fan": true })), ..filter() };
+    let rare = || Filter { attributes: profile(json!({ "size": 44 })), ..filter() };
+    let frequent = || Filter { attributes: profile(json!({ "fan": true })), ..filter() };
+    let any = |part, key: &str| Filter {
+        attributes: vec![(part, Held::Any(key.to_owned()))],
+        ..filter()
+    };
     let searches = [
         ("a rare value", rare(), None),
         ("its deep page", rare(), deep),
         (
             "a value that nobody has",
-            Filter { profile: having(json!({ "size": -1 })), ..filter() },
+            Filter { attributes: profile(json!({ "size": -1 })), ..filter() },
             None,
         ),
+        ("any value of a rare one", any(Part::Preferences, "likes"), None),
+        ("any value of a frequent one", any(Part::Profile, "fan"), None),
+        ("any value that nobody has", any(Part::Profile, "none"), None),
         ("a frequent value", frequent(), None),
         ("its deep page", frequent(), deep),
-        ("a member", Filter { preferences: having(json!({ "likes": ["a"] })), ..filter() }, None),
+        (
+            "a member",
+            Filter { attributes: preferences(json!({ "likes": ["a"] })), ..filter() },
+            None,
+        ),
         (
             "two of one part",
-            Filter { profile: having(json!({ "size": 44, "fan": false })), ..filter() },
+            Filter { attributes: profile(json!({ "size": 44, "fan": false })), ..filter() },
             None,
         ),
         (
             "both parts",
-            Filter { preferences: having(json!({ "likes": ["a"] })), ..frequent() },
+            Filter {
+                attributes: [
+                    profile(json!({ "fan": true })),
+                    preferences(json!({ "likes": ["a"] })),
+                ]
+                .concat(),
+                ..filter()
+            },
             None,
         ),
         ("with a tag", Filter { tag: Some("vip".to_owned()), ..frequent() }, None),

@@ -29,6 +29,7 @@ mod outbox;
 mod passkeys;
 mod passwords;
 mod phones;
+mod places;
 mod rabbit;
 mod records;
 mod registration;

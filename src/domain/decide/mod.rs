@@ -212,8 +212,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::UpdatePreferences { change, if_match } => {
             record::update_preferences(state, change, *if_match, context)
         }
-        Command::AddAddress { id, fields, defaults, limit } => {
-            addresses::add(state, *id, fields, defaults, *limit, context)
+        Command::AddAddress { id, fields, defaults, limits } => {
+            addresses::add(state, *id, fields, defaults, *limits, context)
         }
         Command::ChangeAddress { id, change, if_match } => {
             addresses::change(state, *id, change, *if_match, context)

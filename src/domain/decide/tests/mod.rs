@@ -23,7 +23,7 @@ mod sessions;
 mod sign_in;
 mod wishlists;
 
-use crate::domain::address::{AddressFields, AddressKind};
+use crate::domain::address::{AddressFields, AddressKind, AddressLimits};
 use crate::domain::command::*;
 use crate::domain::consent::{
     Channel as ConsentChannel, MarketingTerms, MarketingWish, TextVersion,
@@ -40,6 +40,7 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::phone::PhoneNumber;
 use crate::domain::place::{Country, Currency, Locale, TimeZone};
 use crate::domain::proof::Proof;
+use crate::domain::region::RegionCode;
 use crate::domain::session::{Client, Device, SecretHash, SessionPolicy};
 use crate::domain::state::State;
 use crate::domain::status::{ReasonCode, Status};
@@ -311,6 +312,8 @@ fn fresh_session(n: u128) -> FreshSession {
     }
 }
 
+const LIMITS: AddressLimits = AddressLimits { individual: 50, business: 50 };
+
 fn address_fields(country_code: &str, postal_code: Option<&str>) -> AddressFields {
     AddressFields {
         label: Some(Label::parse("Zlabel").unwrap()),
@@ -320,6 +323,7 @@ fn address_fields(country_code: &str, postal_code: Option<&str>) -> AddressField
         line2: Some(line("Zline2")),
         city: line("Zcity"),
         region: Some(line("Zregion")),
+        region_code: None,
         postal_code: postal_code.map(str::to_owned),
         country: country(country_code),
         phone: Some(phone()),
@@ -515,7 +519,7 @@ fn add_address(n: u128, defaults: &[AddressKind]) -> Command {
         id: address_id(n),
         fields: Box::new(address_fields("VN", Some("700000"))),
         defaults: defaults.to_vec(),
-        limit: 50,
+        limits: LIMITS,
     }
 }
 

@@ -104,9 +104,9 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
         },
         19 | 20 => Command::AddAddress {
             id: address_id(unique),
-            fields: Box::new(address_fields("IE", Some("Z1P"))),
+            fields: Box::new(address_fields("HK", Some("Z1P"))),
             defaults: AddressKind::ALL[..usize::from(b % 3)].to_vec(),
-            limit: 4,
+            limits: AddressLimits { individual: 4, business: 4 },
         },
         21..=24 => {
             let known = state.addresses.keys().nth(a.into());
