@@ -200,7 +200,9 @@ fn length(raw: Raw<'_>) -> Result<u32, FieldFault> {
 /// Which of the two it must be depends on the type.
 fn bound(raw: Raw<'_>) -> Result<Value, FieldFault> {
     match raw.value() {
-        value @ (Value::Number(_) | Value::String(_)) => Ok(value.clone()),
+        Value::Number(number) => Ok(number.clone().into()),
+        // dates and instants are shorter
+        Value::String(_) => raw.bounded_text(1, 40).map(Into::into),
         _ => Err(FieldFault::wrong_type("a number or a text")),
     }
 }

@@ -1,3 +1,5 @@
+//! Every type with what it accepts, refuses and keeps; and what must hold of any rule.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
