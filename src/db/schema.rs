@@ -200,6 +200,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Customers that became one with another (rule L10); whoever erases a customer erases those that were merged into it.
+    customer_merges (from_id) {
+        /// Who departed.
+        from_id -> Uuid,
+        /// Who went on; may itself have been merged later.
+        into_id -> Uuid,
+        /// What moved, gave way and ended, in ids, counts and names of fields: the answer, should it be asked for again.
+        report -> Jsonb,
+        /// When.
+        merged_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// What staff wrote down about customers; for staff alone, and never changed.
     customer_notes (customer_id, id) {
         /// UUIDv7.
@@ -746,6 +760,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     consents,
     customer_groups,
     customer_identifiers,
+    customer_merges,
     customer_notes,
     customer_preferences,
     customer_profiles,

@@ -23,6 +23,7 @@ use super::flow::{Flow, FlowKind};
 pub use super::group::GroupCommand;
 use super::identity::Account;
 use super::ids::*;
+pub use super::merge::{MergeCommand, MergeMails};
 pub use super::note::NoteCommand;
 use super::passkey::{AddPasskey, PasskeyChange, SignInByPasskey};
 use super::phone::PhoneNumber;
@@ -331,6 +332,8 @@ pub enum Command {
     DeleteCustomer {
         if_match: Option<i64>,
     },
+    /// Another customer becomes one with this (rule L10).
+    Merge(MergeCommand),
     /// Lifts the locks on the customer's identifiers, devices and factors, given as their buckets.
     Unlock {
         buckets: Vec<Bucket>,

@@ -25,6 +25,7 @@ pub mod handle;
 pub mod identity;
 pub mod ids;
 pub mod mail;
+pub mod merge;
 pub mod message;
 pub mod money;
 pub mod note;

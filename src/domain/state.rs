@@ -9,6 +9,7 @@ use super::group::Standing;
 use super::handle::Handle;
 use super::identity::Identity;
 use super::ids::{AddressId, DeviceId, PasskeyId, SessionId};
+use super::merge::MergeReport;
 use super::note::Notes;
 use super::passkey::Passkey;
 use super::phone_confirmation::PhoneConfirmation;
@@ -65,6 +66,11 @@ pub struct State {
     pub group: Option<Standing>,
     /// The definitions of custom attributes that the command at hand names; lent likewise.
     pub attributes: Attributes,
+    /// The customer that the command at hand merges into this one; lent likewise.
+    pub other: Option<Box<State>>,
+    /// How the customer ended, if it was merged into another. Known only to a command that asks for
+    /// it again.
+    pub merged: Option<MergeReport>,
 }
 
 /// Holds secrets and hashes of them: printed without.

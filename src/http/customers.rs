@@ -6,6 +6,7 @@ use super::customer_view::{self, CustomerView, Viewer};
 use super::field::Patch;
 use super::form::Form;
 use super::idempotency::{IdempotencyHeader, REPLAYED};
+use super::merges;
 use super::principal::{CustomersRead, CustomersStatus, CustomersWrite, Staff};
 use super::problem::{Problem, ProblemDocument};
 use super::request_id::RequestIdentity;
@@ -270,7 +271,9 @@ async fn show(
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let parts = customer_view::expand(request.query_string(), Viewer::Staff)?;
-    customer_view::show(&services, CustomerId(id.0), parts, Viewer::Staff).await
+    let id = CustomerId(id.0);
+    let shown = customer_view::show(&services, id, parts, Viewer::Staff).await;
+    merges::followed(&services, id, shown).await
 }
 
 /// Changes a customer.

@@ -30,6 +30,7 @@ pub mod health;
 pub mod idempotency;
 pub mod json;
 pub mod me;
+pub mod merges;
 pub mod mfa;
 pub mod notes;
 pub mod ops;
@@ -167,6 +168,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(customers::routes)
         .configure(customer_search::routes)
         .configure(customer_parts::routes)
+        .configure(merges::routes)
         .configure(tags::routes)
         .configure(notes::routes)
         .configure(timeline::routes)

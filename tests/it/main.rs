@@ -20,6 +20,8 @@ mod limits;
 mod locks;
 mod mailer;
 mod mails;
+mod merge;
+mod merge_races;
 mod messages;
 mod notes;
 mod notices;

@@ -18,6 +18,7 @@ use crate::domain::evolve::evolve;
 use crate::domain::flow::Flow;
 use crate::domain::group::Standing;
 use crate::domain::mail::Mail;
+use crate::domain::merge::MergeReport;
 use crate::domain::message::Message;
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::session::SecretHash;
@@ -50,6 +51,7 @@ pub struct Folded<'a> {
     pub texts: Vec<(TextMessage, DateTime<Utc>)>,
     /// New lines of the ledger of consents.
     pub consents: Vec<(CustomerId, consent::Entry, &'a Context)>,
+    pub merges: Vec<(MergeReport, DateTime<Utc>)>,
     /// Requests to remember, with what their callers are told.
     pub keys: Vec<(&'a IdempotencyKey, Option<CustomerId>, Outcome, DateTime<Utc>)>,
     pub answers: Vec<Answer>,
@@ -130,6 +132,8 @@ impl<'a> Fold<'a, '_> {
         }
         let nobody = &mut State::default();
         let customer_id = submission.customer_id();
+        let other = submission.command.merges();
+        let lent = other.map(|id| Box::new(self.folded.after.remove(&id).unwrap_or_default()));
         let state = match customer_id {
             Some(id) => self.folded.after.entry(id).or_default(),
             None => nobody,
@@ -143,6 +147,7 @@ impl<'a> Fold<'a, '_> {
         let group = submission.command.group();
         state.group = group.and_then(|code| self.groups.get(code)?.1.clone());
         self.attributes.lend(&submission.command, &mut state.attributes);
+        state.other = lent;
         let decided = match decide(state, &submission.command, &submission.context) {
             Ok(decided) => decided,
             Err(rejection) => {
@@ -150,11 +155,22 @@ impl<'a> Fold<'a, '_> {
                 state.throttles.clear();
                 state.flow = None;
                 state.group = None;
+                let lent = state.other.take();
+                self.folded.after.extend(other.zip(lent.map(|lent| *lent)));
                 return Err(SubmitError::Rejected(rejection));
             }
         };
         if let Some(id) = customer_id {
             self.folded.decided_at.insert(id, submission.context.now);
+        }
+        if let (Some(id), Some(other)) = (other, state.other.as_deref_mut()) {
+            self.folded.decided_at.insert(id, submission.context.now);
+            let (clock, context) = (self.clock, &submission.context);
+            let records = Records { clock, context, customer_id: Some(id) };
+            for event in &decided.of_other {
+                evolve(other, event);
+                records.note(&mut self.folded.messages, &mut self.folded.entries, other, event);
+            }
         }
         let mut events = VecDeque::from(decided.events);
         while let Some(event) = events.pop_front() {
@@ -170,6 +186,7 @@ impl<'a> Fold<'a, '_> {
                 (Event::Consent(entry), Some(id)) => {
                     self.folded.consents.push((id, *entry, &submission.context));
                 }
+                (Event::Merged(report), _) => self.folded.merges.push((*report, now)),
                 _ => {}
             }
         }
@@ -190,6 +207,8 @@ impl<'a> Fold<'a, '_> {
             self.groups.entry(code.clone()).or_default().1 = state.group.take();
         }
         self.attributes.take_back(&submission.command, std::mem::take(&mut state.attributes));
+        let lent = state.other.take();
+        self.folded.after.extend(other.zip(lent.map(|lent| *lent)));
         if let Some(key) = &submission.idempotency {
             self.remember(key, customer_id, &outcome, submission.context.now);
         }

@@ -1,9 +1,11 @@
 //! Step one: the rows that the commands declare they need, locked.
 //!
 //! Customers are locked before buckets, those before flows, those before groups, those before
-//! definitions of attributes, each in the order of their keys: batches of other nodes that want the same rows wait, they never deadlock.
+//! definitions of attributes, each in the order of their keys: batches of other nodes that want the
+//! same rows wait, they never deadlock.
 
 mod attributes;
+mod merges;
 mod notes;
 mod wishlists;
 
@@ -57,8 +59,11 @@ struct Wanted {
     consents: Vec<Uuid>,
     wishlists: Vec<Uuid>,
     wishlist_items: Vec<(CustomerId, ItemSought)>,
+    all_wishlist_items: Vec<Uuid>,
     note_counts: Vec<Uuid>,
     notes: Vec<(Uuid, NoteId)>,
+    all_notes: Vec<Uuid>,
+    merged: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
     groups: BTreeSet<String>,
@@ -79,6 +84,10 @@ impl Wanted {
                 let item = submission.command.wishlist_item();
                 wanted.wishlist_items.extend(item.map(|item| (CustomerId(id), item)));
                 wanted.notes.extend(submission.command.note().map(|note| (id, note)));
+            }
+            if let Some(from) = submission.command.merges() {
+                let all = needs.entry(from.0).or_default();
+                *all = all.and(Needs::of_the_merged());
             }
             wanted.buckets.extend(submission.command.buckets());
             wanted.flows.extend(submission.command.flow());
@@ -103,7 +112,10 @@ impl Wanted {
                 (need.passkeys || need.factors, &mut wanted.passkeys),
                 (need.consents, &mut wanted.consents),
                 (need.wishlists, &mut wanted.wishlists),
+                (need.wishlist_items, &mut wanted.all_wishlist_items),
                 (need.note_count, &mut wanted.note_counts),
+                (need.notes, &mut wanted.all_notes),
+                (need.merged, &mut wanted.merged),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -159,6 +171,7 @@ pub async fn load(
         consents,
         wishlists,
         notes,
+        merges,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -180,6 +193,7 @@ pub async fn load(
         unless_empty(&wanted.consents, db::consents::of_customers(connection, &wanted.consents)),
         wishlists::load(connection, &wanted),
         notes::load(connection, &wanted),
+        merges::load(connection, &wanted),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -220,6 +234,7 @@ pub async fn load(
     ways_in.add_to(&mut states);
     wishlists.add_to(&mut states);
     notes.add_to(&mut states);
+    merges.add_to(&mut states);
     Ok(Loaded {
         states,
         throttles: throttles.into_iter().collect(),

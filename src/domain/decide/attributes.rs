@@ -181,19 +181,21 @@ pub fn merge(
             Err(fault) => faults.push((format!("#/custom/{key}"), fault)),
         }
     }
-    if grew && let Some(fault) = too_much(&merged) {
+    if grew && let Some(fault) = too_much(current, &merged) {
         faults.push(("#/custom".to_owned(), fault));
     }
     if faults.is_empty() { Ok(merged) } else { Err(Rejection::InvalidFields(faults)) }
 }
 
-fn too_much(values: &Map<String, Value>) -> Option<Fault> {
-    if values.len() > VALUES_MAX {
+/// A merge of two customers may have brought more than one may have; it can then become fewer.
+fn too_much(before: &Map<String, Value>, values: &Map<String, Value>) -> Option<Fault> {
+    if values.len() > VALUES_MAX.max(before.len()) {
         let detail = format!("must have at most {VALUES_MAX} custom attributes");
         return Some(Fault::new("too_many", detail));
     }
-    let bytes = serde_json::to_string(values).map_or(usize::MAX, |text| text.len());
-    (bytes > BYTES_MAX).then(|| {
+    let bytes = |values| serde_json::to_string(values).map_or(usize::MAX, |text| text.len());
+    let size = bytes(values);
+    (size > BYTES_MAX && size > bytes(before)).then(|| {
         Fault::new("too_large", format!("must have at most {} KiB in all", BYTES_MAX / 1024))
     })
 }

@@ -11,6 +11,7 @@ mod flows;
 mod groups;
 mod identities;
 mod lifecycle;
+mod merge;
 mod notes;
 mod passkeys;
 mod passwords;
@@ -43,7 +44,16 @@ pub type Decision = Result<Decided, Rejection>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
     pub events: Vec<Event>,
+    /// Of the customer that was merged, before those of the one that goes on.
+    pub of_other: Vec<Event>,
     pub answer: Answer,
+}
+
+impl Decided {
+    /// About the customer of the command alone.
+    fn new(events: Vec<Event>, answer: Answer) -> Self {
+        Self { events, of_other: Vec::new(), answer }
+    }
 }
 
 /// What to answer once the events are applied.
@@ -244,6 +254,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::Group(command) => groups::decide(state, command, context),
         Command::Attribute(command) => attributes::decide(state, command, context),
         Command::DeleteCustomer { if_match } => lifecycle::delete(state, *if_match, context),
+        Command::Merge(command) => merge::merge(state, command, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }
 }
@@ -270,5 +281,5 @@ fn check_version(if_match: Option<i64>, version: i64) -> Result<(), Rejection> {
 }
 
 fn decided(events: Vec<Event>, answer: Answer) -> Decision {
-    Ok(Decided { events, answer })
+    Ok(Decided::new(events, answer))
 }

@@ -287,6 +287,34 @@ fn staff_may_take_away_what_has_no_definition() {
     assert!(gone.profile.unwrap().custom.is_empty());
 }
 
+/// A merge of two customers may have brought more than one may have.
+#[test]
+fn values_above_the_limit_may_only_become_fewer() {
+    let mut state = active();
+    let numbers = |range: std::ops::Range<usize>| range.map(|n| (format!("key_{n}"), json!(n)));
+    let change = |values: serde_json::Map<String, Value>| {
+        update_profile(ProfileChange { custom: values, ..Default::default() })
+    };
+    state.profile.as_mut().unwrap().custom = numbers(0..VALUES_MAX + 6).collect();
+    let fewer = [("key_0".to_owned(), Value::Null)].into_iter().collect();
+    given(state.clone()).when(change(fewer)).happens(&["ProfileUpdated"]);
+    let other = [("key_1".to_owned(), json!(7))].into_iter().collect();
+    given(state.clone()).when(change(other)).happens(&["ProfileUpdated"]);
+    let more = given(state).when(profile(&[("size", json!("Zvalue"))]));
+    assert_eq!(faults(&more), [("#/custom".to_owned(), "too_many")]);
+}
+
+/// A command that writes no attribute makes a batch read no definition.
+#[test]
+fn only_commands_with_values_name_definitions() {
+    let bio = ProfileChange { bio: Change::Set("Zbio".into()), ..Default::default() };
+    for command in [update_profile(bio), update_preferences(Default::default()), register()] {
+        assert!(command.attributes().is_empty());
+    }
+    let values = [("size", json!(1)), ("tier", Value::Null)];
+    assert_eq!(profile(&values).attributes(), ["size", "tier"].map(key));
+}
+
 #[test]
 fn values_have_a_limit_in_all() {
     let name = |n: usize| format!("text_{n}");

@@ -8,6 +8,7 @@ mod email_change;
 mod groups;
 mod identities;
 mod lifecycle;
+mod merges;
 mod messages;
 mod notes;
 mod passkeys;
@@ -21,6 +22,7 @@ mod second_factor;
 mod secrets;
 mod sessions;
 mod sign_in;
+mod strangers;
 mod wishlists;
 
 use crate::domain::address::{AddressFields, AddressKind, AddressLimits};
@@ -82,8 +84,11 @@ impl Given {
         };
         let decision = decide(&self.state, &command, &context);
         let mut after = self.state.clone();
-        for event in decision.iter().flat_map(|decided| &decided.events) {
-            evolve(&mut after, event);
+        if let Ok(decided) = &decision {
+            decided.events.iter().for_each(|event| evolve(&mut after, event));
+            if let Some(other) = &mut after.other {
+                decided.of_other.iter().for_each(|event| evolve(other, event));
+            }
         }
         Then { before: self.state, after, decision }
     }
