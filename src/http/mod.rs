@@ -21,6 +21,7 @@ pub mod customer_search;
 pub mod customer_view;
 pub mod customers;
 pub mod docs;
+pub mod document;
 pub mod email_change;
 pub mod error;
 pub mod field;

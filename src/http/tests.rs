@@ -2,6 +2,7 @@
 //! gone, and that the description tells the truth about the routes and the bodies.
 
 mod answers;
+mod document;
 
 use super::form::Form;
 use super::problem::FieldError;
