@@ -1,6 +1,7 @@
 //! Step three: what differs from what was loaded, in a few bulk statements sent without waiting in
 //! between; the outbox last, since it takes the locks that make commit order.
 
+mod attributes;
 mod merges;
 mod notes;
 mod wishlists;
@@ -13,6 +14,7 @@ use crate::db::transactions::{QueryError, is_consequence};
 use crate::domain::handle::HandleKind;
 use crate::domain::outcome::Rejection;
 use crate::domain::{CustomerId, SessionId, State};
+use attributes::AttributeRows;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -65,9 +67,7 @@ struct Plan {
     deleted_groups: DeleteGroups,
     groups: UpdateGroups,
     new_groups: InsertGroups,
-    deleted_attributes: DeleteAttributes,
-    attributes: UpdateAttributes,
-    new_attributes: InsertAttributes,
+    attributes: AttributeRows,
     deleted_totp: DeleteTotp,
     totp: SaveTotp,
     deleted_backup_codes: DeleteBackupCodes,
@@ -265,12 +265,7 @@ impl Plan {
             }
         }
         for change in &folded.attributes {
-            match change {
-                (None, Some(new)) => self.new_attributes.push(new),
-                (Some(_), Some(new)) => self.attributes.push(new),
-                (Some(old), None) => self.deleted_attributes.push(&old.key),
-                (None, None) => {}
-            }
+            self.attributes.push(change);
         }
         for (mail, at) in &folded.mails {
             self.mails.push(mail, *at);
@@ -333,7 +328,6 @@ impl Plan {
             self.deleted.execute(connection).boxed(),
             self.deleted_groups.execute(connection).boxed(),
             self.groups.execute(connection).boxed(),
-            self.deleted_attributes.execute(connection).boxed(),
             self.attributes.execute(connection).boxed(),
             self.deleted_passwords.execute(connection).boxed(),
             self.profiles.execute(connection).boxed(),
@@ -353,7 +347,6 @@ impl Plan {
             self.notes.execute(connection).boxed(),
             self.merges.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
-            self.new_attributes.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
             self.new_preferences.execute(connection).boxed(),
@@ -381,7 +374,6 @@ impl Plan {
             self.deleted.len(),
             self.deleted_groups.len(),
             self.groups.len(),
-            self.deleted_attributes.len(),
             self.attributes.len(),
             self.deleted_passwords.len(),
             self.profiles.len(),
