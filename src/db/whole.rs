@@ -72,6 +72,24 @@ pub struct Whole {
     pub shown_attributes: Option<Vec<String>>,
 }
 
+impl Whole {
+    /// The customer alone.
+    pub fn of(customer: Customer) -> Self {
+        Self {
+            customer,
+            profile: None,
+            preferences: None,
+            addresses: None,
+            wishlists: None,
+            consents: None,
+            identities: None,
+            sessions: None,
+            notes: None,
+            shown_attributes: None,
+        }
+    }
+}
+
 /// A living customer with its parts, of lists that have no limit of their own at most `limit` items.
 /// One statement each, all sent before the first answer comes.
 ///

@@ -14,11 +14,11 @@ use super::event::Trace;
 use super::fault::Fault;
 use super::ids::AttributeId;
 use super::message::{AttributeCreated, AttributeDeleted, AttributeUpdated, Message};
-use super::text::{Label, paragraph};
+use super::text::{Label, line, paragraph};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ impl Audience {
     }
 
     pub fn includes(self, actor: &Actor) -> bool {
-        self == Self::Customer || matches!(actor, Actor::Staff(_))
+        self == Self::Customer || matches!(actor, Actor::Staff(_) | Actor::Operator)
     }
 }
 
@@ -122,6 +122,26 @@ impl Audience {
 pub fn access_fault(write: Audience, read: Audience) -> Option<Fault> {
     (write == Audience::Customer && read == Audience::Staff)
         .then(|| Fault::new("conflicting", "customers cannot write what they cannot read"))
+}
+
+/// What may be a value of some attribute: a text, a number, a boolean or a list of texts.
+///
+/// # Errors
+/// `invalid_key`, `wrong_type`, or those of [`line`].
+pub fn plausible(key: &str, value: &Value) -> Result<Value, Fault> {
+    const TEXT_MAX: usize = 500;
+    let wrong_type =
+        || Fault::new("wrong_type", "must be a text, a number, a boolean or a list of texts");
+    AttributeKey::parse(key)?;
+    match value {
+        Value::String(text) => line(text, TEXT_MAX).map(Into::into),
+        Value::Bool(_) | Value::Number(_) => Ok(value.clone()),
+        Value::Array(members) if !members.is_empty() => {
+            let member = |member: &Value| line(member.as_str().ok_or_else(wrong_type)?, TEXT_MAX);
+            members.iter().map(member).collect::<Result<Vec<_>, _>>().map(Into::into)
+        }
+        _ => Err(wrong_type()),
+    }
 }
 
 /// The words of a description, of one line or several.

@@ -17,6 +17,7 @@ pub fn evolve(state: &mut State, event: &Event) {
     match event {
         Event::Created(created) => {
             state.handles.insert(Handle::email(&created.customer.email), None);
+            hold(state, &created.profile.custom);
             state.customer = Some(created.customer.clone());
             state.profile = Some(created.profile.clone());
             state.preferences = Some(created.preferences.clone());

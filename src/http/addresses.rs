@@ -199,13 +199,9 @@ impl NewAddress {
     }
 }
 
-/// How many addresses a book may have. Lossless: the ranges of the keys end at 1000.
+/// How many addresses a book may have.
 fn limits(config: &CustomersConfig) -> AddressLimits {
-    let individual = config.address_limit as usize;
-    let business = match config.address_limit_business {
-        0 => individual,
-        business => business as usize,
-    };
+    let (individual, business) = config.address_limits();
     AddressLimits { individual, business }
 }
 

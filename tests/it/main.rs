@@ -14,6 +14,7 @@ mod email_change;
 mod expand;
 mod groups;
 mod idempotency;
+mod imports;
 mod janitor;
 mod keys;
 mod limits;

@@ -152,6 +152,8 @@ fn diesel_type(postgres: &str) -> &'static str {
 const SMALL: &[&str] = &[
     "attribute_definitions",
     "customer_groups",
+    // a few a year; kept for a month
+    "imports",
     "outbox_hours",
     "outbox_cursors",
     "signing_keys",

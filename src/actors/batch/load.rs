@@ -9,7 +9,7 @@ mod merges;
 mod notes;
 mod wishlists;
 
-pub use attributes::FoundAttributes;
+pub use attributes::{FoundAttributes, read as read_attributes};
 
 use super::Failure;
 use crate::db::{self, idempotency::Remembered};

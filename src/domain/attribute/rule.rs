@@ -183,6 +183,22 @@ impl Rule {
         Ok(value)
     }
 
+    /// Makes of a value of another type one of this, where nothing is lost: of a number or a boolean
+    /// a text, of a text with commas a list.
+    pub fn adapt(&self, value: &mut Value) {
+        let adapted = match (self.kind, &*value) {
+            (Kind::Text | Kind::Choice, Value::Number(_) | Value::Bool(_)) => {
+                Value::from(value.to_string())
+            }
+            (Kind::List, Value::String(text)) => {
+                let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+                words.map(str::to_owned).collect::<Vec<_>>().into()
+            }
+            _ => return,
+        };
+        *value = adapted;
+    }
+
     /// A value to look for, from the text of a query; of a list, a member. Whether it lies within
     /// the limits does not matter.
     ///

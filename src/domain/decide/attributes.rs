@@ -5,8 +5,8 @@
 
 use super::{Answer, Decision, check_version, decided};
 use crate::domain::attribute::{
-    AttributeCommand, AttributeEvent, AttributeKey, Attributes, DEFINITIONS_MAX, Definition,
-    DefinitionChange, NewDefinition, Part, Rule, Standing, access_fault,
+    AttributeCommand, AttributeEvent, AttributeKey, Attributes, Audience, DEFINITIONS_MAX,
+    Definition, DefinitionChange, NewDefinition, Part, Rule, Standing, access_fault,
 };
 use crate::domain::command::{Actor, Context};
 use crate::domain::event::Event;
@@ -163,7 +163,7 @@ pub fn merge(
     for (key, value) in patch {
         // What was kept before there were definitions may go, though nobody knows what it is.
         let stray = value.is_null()
-            && matches!(context.actor, Actor::Staff(_))
+            && Audience::Staff.includes(&context.actor)
             && !attributes.named.contains_key(key.as_str())
             && current.contains_key(key);
         if stray {
@@ -198,6 +198,16 @@ fn too_much(before: &Map<String, Value>, values: &Map<String, Value>) -> Option<
     (size > BYTES_MAX && size > bytes(before)).then(|| {
         Fault::new("too_large", format!("must have at most {} KiB in all", BYTES_MAX / 1024))
     })
+}
+
+/// Values of a file, in which everything may be text, by what they are defined as: a number may be
+/// meant as a text, and a text with commas as a list.
+pub fn adapt(attributes: &Attributes, values: &mut Map<String, Value>) {
+    for (key, value) in values {
+        if let Some(standing) = attributes.named.get(key.as_str()) {
+            standing.definition.rule.adapt(value);
+        }
+    }
 }
 
 /// One value in its kept form; `None` removes.

@@ -3,13 +3,13 @@
 
 use super::phone::notice;
 use super::{Answer, Decision, attributes, check_version, consents, decided, writable};
-use crate::domain::attribute::Part;
+use crate::domain::attribute::{Attributes, Part};
 use crate::domain::command::{Context, CustomerChange, PreferencesChange, ProfileChange};
 use crate::domain::event::Event;
 use crate::domain::fault::Fault;
 use crate::domain::mail::MailBody;
 use crate::domain::outcome::Rejection;
-use crate::domain::profile::is_believable_birth;
+use crate::domain::profile::{Profile, is_believable_birth};
 use crate::domain::state::State;
 
 /// Puts a new value in place and notes the field's name when it differs from the old one.
@@ -89,6 +89,27 @@ pub fn update_profile(
     let customer = writable(state, context)?;
     let current = state.profile.as_ref().ok_or(Rejection::NotFound)?;
     check_version(if_match, current.version)?;
+    let (mut profile, changed) = changed_profile(current, change, &state.attributes, context)?;
+    if changed.is_empty() {
+        return decided(Vec::new(), Answer::Profile);
+    }
+    profile.version += 1;
+    let event = Event::ProfileUpdated {
+        profile: Box::new(profile),
+        changed,
+        version: customer.version + 1,
+        at: context.now,
+    };
+    decided(vec![event], Answer::Profile)
+}
+
+/// A profile after a change, its version left alone, and the names of the fields that differ.
+pub(super) fn changed_profile(
+    current: &Profile,
+    change: &ProfileChange,
+    defined: &Attributes,
+    context: &Context,
+) -> Result<(Profile, Vec<String>), Rejection> {
     let mut profile = current.clone();
     let mut changed = Vec::new();
     let date_of_birth = change.date_of_birth.apply(&current.date_of_birth);
@@ -107,22 +128,11 @@ pub fn update_profile(
     set!(changed, "profile.company", profile.company, change.company.apply(&current.company));
     set!(changed, "profile.tax_id", profile.tax_id, change.tax_id.apply(&current.tax_id));
     set!(changed, "profile.bio", profile.bio, change.bio.apply(&current.bio));
-    let defined = &state.attributes;
     let custom =
         attributes::merge(defined, Part::Profile, &current.custom, &change.custom, context)?;
     changed.extend(changed_keys("profile.custom", &current.custom, &custom));
     profile.custom = custom;
-    if changed.is_empty() {
-        return decided(Vec::new(), Answer::Profile);
-    }
-    profile.version += 1;
-    let event = Event::ProfileUpdated {
-        profile: Box::new(profile),
-        changed,
-        version: customer.version + 1,
-        at: context.now,
-    };
-    decided(vec![event], Answer::Profile)
+    Ok((profile, changed))
 }
 
 pub fn update_preferences(

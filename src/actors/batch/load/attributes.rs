@@ -36,11 +36,26 @@ impl WantedAttributes {
 }
 
 /// The definitions as they are found.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct FoundAttributes {
     pub named: HashMap<AttributeKey, Standing>,
     /// All there are, where one that is named is not.
     pub all: Arc<Vec<Signpost>>,
+}
+
+/// The definitions of these keys as they are now, not locked: for who locks and compares them later.
+pub async fn read(
+    connection: &db::Connection,
+    keys: &[String],
+) -> Result<FoundAttributes, QueryError> {
+    let found = db::attributes::find_many(connection, keys).await?;
+    let all = match found.len() < keys.len() {
+        true => db::attributes::signposts(connection).await?,
+        false => Vec::new(),
+    };
+    let standing =
+        |definition: Definition| (definition.key.clone(), Standing { definition, in_use: false });
+    Ok(FoundAttributes { named: found.into_iter().map(standing).collect(), all: Arc::new(all) })
 }
 
 pub(super) async fn lock(
