@@ -212,7 +212,7 @@ fn bound(raw: Raw<'_>) -> Result<Value, FieldFault> {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the fields; they are read into a `DefinitionChange`")]
 pub struct AttributePatch {
-    #[schema(value_type = Option<String>, example = "decimal")]
+    #[schema(nullable = false, value_type = Option<String>, example = "decimal")]
     r#type: Option<Kind>,
     #[schema(minimum = 1, maximum = 500)]
     min_length: Option<u32>,
@@ -227,14 +227,15 @@ pub struct AttributePatch {
     choices: Option<Vec<String>>,
     #[schema(minimum = 1, maximum = 50)]
     max_items: Option<u32>,
-    #[schema(value_type = Option<String>, example = "staff")]
+    #[schema(nullable = false, value_type = Option<String>, example = "staff")]
     write: Option<Audience>,
-    #[schema(value_type = Option<String>, example = "customer")]
+    #[schema(nullable = false, value_type = Option<String>, example = "customer")]
     read: Option<Audience>,
-    #[schema(value_type = Option<String>, max_length = 80)]
+    #[schema(nullable = false, value_type = Option<String>, max_length = 80)]
     title: Option<Label>,
     #[schema(max_length = 500)]
     description: Option<String>,
+    #[schema(nullable = false)]
     searchable: Option<bool>,
 }
 
