@@ -59,11 +59,12 @@ async fn m1_a_node_killed_in_the_middle_is_followed_by_another_and_no_row_is_dou
     whole(&shop, 4_000).await;
 }
 
-/// Dies between the last statement of a block and its commit, again and again.
+/// Breaks off right before and right after commits, again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn m1_a_block_that_never_commits_leaves_nothing() {
+async fn m1_a_block_that_breaks_off_around_its_commit_is_done_once() {
     let shop = Shop::configured(SMALL).await;
-    let mut node = shop.node_with(&[("FAILPOINTS", "block.before_commit=20%panic")]).await;
+    let points = "block.before_commit=15%panic;block.after_commit=15%panic";
+    let mut node = shop.node_with(&[("FAILPOINTS", points)]).await;
     let accepted = send(&shop, &node, "", CSV, rows(600)).send().await.expect(202);
     let location = accepted.header("location").to_owned();
     // A few panics are borne; then the process gives up, and another one goes on.
