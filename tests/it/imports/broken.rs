@@ -10,6 +10,7 @@ use customer_service::clock::SystemClock;
 use serde_json::json;
 
 use super::{CSV, HEADER, NDJSON, counts, errors, import, over, rows, send, whole};
+use crate::attributes::define;
 use crate::harness::{Shop, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -19,6 +20,7 @@ async fn l5_a_bad_row_is_told_by_line_and_field_and_the_others_go_in() {
     let before = json!({ "email": "Taken@shop.example", "first_name": "T", "last_name": "T" });
     let taken = node.post("/v1/admin/customers", before).bearer(&shop.staff_key).send().await;
     taken.expect(201);
+    define(&node, &shop, "age", json!({ "type": "integer" })).await.expect(201);
     let header = format!("{HEADER},date_of_birth,custom.age,group,bio\r\n");
     let mut file = b"\xef\xbb\xbf".to_vec();
     file.extend_from_slice(header.as_bytes());
@@ -75,6 +77,7 @@ async fn l5_a_bad_row_is_told_by_line_and_field_and_the_others_go_in() {
 async fn bad_lines_of_ndjson_are_told_and_the_others_go_in() {
     let shop = Shop::new().await;
     let node = shop.node().await;
+    define(&node, &shop, "n", json!({ "type": "integer" })).await.expect(201);
     let sound = json!({ "email": "a@shop.example", "first_name": "A", "last_name": "A" });
     let half = sound.to_string();
     let mut file = format!("{sound}\n").into_bytes();
