@@ -23,6 +23,7 @@ from customer_service_client.api.addresses import (
     get_my_address,
     set_my_address_default,
 )
+from customer_service_client.api.attributes import create_attribute
 from customer_service_client.api.consents import list_my_consent_ledger, set_my_consent
 from customer_service_client.api.countries import get_country
 from customer_service_client.api.customers import (
@@ -52,6 +53,7 @@ from customer_service_client.api.wishlists import (
 from customer_service_client.models import (
     Address,
     AddressPatch,
+    Attribute,
     ChannelsPatch,
     Consent,
     ConsentChange,
@@ -64,6 +66,7 @@ from customer_service_client.models import (
     MePatch,
     Money,
     NewAddress,
+    NewAttribute,
     NewGroup,
     NewNote,
     NewTag,
@@ -151,14 +154,23 @@ def tell(base_url: str, staff_key: str, mails: pathlib.Path) -> None:
     pair = right("refresh", TokenPair, renewed)
 
     lan = AuthenticatedClient(base_url=base_url, token=pair.access_token)
-    keep_a_record(lan, anybody)
-    look_after(AuthenticatedClient(base_url=base_url, token=staff_key), lan, email)
+    staff = AuthenticatedClient(base_url=base_url, token=staff_key)
+    keep_a_record(lan, anybody, ask_for_a_size(staff))
+    look_after(staff, lan, email)
 
 
-def keep_a_record(lan: AuthenticatedClient, anybody: Client) -> None:
+def ask_for_a_size(staff: AuthenticatedClient) -> str:
+    size = NewAttribute(
+        key=f"size_{uuid.uuid4().hex[:12]}", type_="integer", title="Cỡ giày", minimum=15, maximum=60,
+        write="customer",
+    )  # fmt: skip
+    return right("attribute", Attribute, create_attribute.sync_detailed(client=staff, body=size), 201).key
+
+
+def keep_a_record(lan: AuthenticatedClient, anybody: Client, size: str) -> None:
     renamed = change_me.sync_detailed(client=lan, body=MePatch(first_name="Thị Lan"))
     assert right("change me", Customer, renamed).first_name == "Thị Lan"
-    custom = ProfilePatchCustom.from_dict({"shoe_size": 37})
+    custom = ProfilePatchCustom.from_dict({size: 37})
     patch = ProfilePatch(date_of_birth=datetime.date(1994, 5, 17), bio="Xin chào", custom=custom)
     right("profile", Profile, change_my_profile.sync_detailed(client=lan, body=patch))
     # RFC 7396: null clears, what is left out stays

@@ -91,14 +91,21 @@ async function tell(baseUrl: string, staffKey: string, mails: string): Promise<v
   const pair = await right("refresh", anybody.POST("/v1/auth/refresh", again));
 
   const lan = clientOf(baseUrl, pair.access_token);
-  await keepARecord(lan, anybody);
-  await lookAfter(clientOf(baseUrl, staffKey), lan, email);
+  const staff = clientOf(baseUrl, staffKey);
+  await keepARecord(lan, anybody, await askForASize(staff));
+  await lookAfter(staff, lan, email);
 }
 
-async function keepARecord(lan: Api, anybody: Api): Promise<void> {
+async function askForASize(staff: Api): Promise<string> {
+  const key = `size_${randomUUID().slice(-12)}`;
+  const size = { key, type: "integer", title: "Cỡ giày", minimum: 15, maximum: 60, write: "customer" };
+  return (await right("attribute", staff.POST("/v1/admin/attributes", { body: size }), 201)).key;
+}
+
+async function keepARecord(lan: Api, anybody: Api, size: string): Promise<void> {
   const renamed = await right("change me", lan.PATCH("/v1/me", { body: { first_name: "Thị Lan" } }));
   must(renamed.first_name === "Thị Lan", "the new name");
-  const filled = { date_of_birth: "1994-05-17", bio: "Xin chào", custom: { shoe_size: 37 } };
+  const filled = { date_of_birth: "1994-05-17", bio: "Xin chào", custom: { [size]: 37 } };
   await right("profile", lan.PATCH("/v1/me/profile", { body: filled }));
   // RFC 7396: null clears, what is left out stays
   await right("clear bio", lan.PATCH("/v1/me/profile", { body: { bio: null } }));
