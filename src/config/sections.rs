@@ -386,6 +386,8 @@ section! {
         default_group_individual: String,
         default_group_business: String,
         address_limit: u32 [1..=1_000],
+        /// 0: as many as a person.
+        address_limit_business: u32 [0..=1_000],
         note_limit: u32 [1..=10_000],
         wishlist_limit: u32 [1..=1_000],
         /// Of one list.

@@ -6,6 +6,7 @@ use super::statements::{DeleteAddresses, SaveAddresses};
 use crate::domain::address::{Address, AddressFields};
 use crate::domain::phone::PhoneNumber;
 use crate::domain::place::Country;
+use crate::domain::region::RegionCode;
 use crate::domain::text::{Label, Line};
 use crate::domain::{AddressId, CustomerId};
 use chrono::{DateTime, Utc};
@@ -34,6 +35,7 @@ struct Row {
     updated_at: DateTime<Utc>,
     last_used_at: DateTime<Utc>,
     version: i64,
+    region_code: Option<String>,
 }
 
 impl From<Row> for (CustomerId, Address) {
@@ -46,6 +48,7 @@ impl From<Row> for (CustomerId, Address) {
             line2: row.line2.map(Line::from_stored),
             city: Line::from_stored(row.city),
             region: row.region.map(Line::from_stored),
+            region_code: row.region_code.map(RegionCode::from_stored),
             postal_code: row.postal_code,
             country: Country::from_stored(row.country),
             phone: row.phone.map(PhoneNumber::from_stored),
@@ -132,6 +135,7 @@ impl SaveAddresses {
         self.line2.push(text(&fields.line2));
         self.city.push(fields.city.as_str().to_owned());
         self.region.push(text(&fields.region));
+        self.region_code.push(fields.region_code.as_ref().map(|code| code.as_str().to_owned()));
         self.postal_code.push(fields.postal_code.clone());
         self.country.push(fields.country.as_str().to_owned());
         self.phone.push(fields.phone.as_ref().map(|phone| phone.as_str().to_owned()));

@@ -20,6 +20,7 @@ pub mod handles;
 pub mod idempotency;
 pub mod identities;
 pub mod mails;
+pub mod merges;
 pub mod migrations;
 pub mod notes;
 pub mod one_time_tokens;

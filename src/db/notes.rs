@@ -72,6 +72,22 @@ pub async fn named(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
+/// All notes about the customers, whose rows the caller has locked.
+///
+/// # Errors
+/// Those of the query.
+pub async fn of_customers(
+    mut conn: &Connection,
+    customers: &[Uuid],
+) -> QueryResult<Vec<(CustomerId, Note)>> {
+    let rows: Vec<Row> = customer_notes::table
+        .filter(customer_notes::customer_id.eq_any(customers))
+        .select(Row::as_select())
+        .load(&mut conn)
+        .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
 /// One note about a customer.
 ///
 /// # Errors

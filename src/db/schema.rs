@@ -20,7 +20,7 @@ diesel::table! {
         line2 -> Nullable<Text>,
         /// City.
         city -> Text,
-        /// State, province or region.
+        /// State, province or region, as its owner wrote it.
         region -> Nullable<Text>,
         /// In the spelling of its country.
         postal_code -> Nullable<Text>,
@@ -40,6 +40,8 @@ diesel::table! {
         last_used_at -> Timestamptz,
         /// Rises by one with each change; the ETag.
         version -> Int8,
+        /// ISO 3166-2, of its country; empty where the region is none that is known.
+        region_code -> Nullable<Text>,
     }
 }
 
@@ -162,6 +164,20 @@ diesel::table! {
         customer_id -> Uuid,
         /// Given up, but kept for its owner until then; nobody signs in by it.
         held_until -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Customers that became one with another (rule L10); whoever erases a customer erases those that were merged into it.
+    customer_merges (from_id) {
+        /// Who departed.
+        from_id -> Uuid,
+        /// Who went on; may itself have been merged later.
+        into_id -> Uuid,
+        /// What moved, gave way and ended, in ids, counts and names of fields: the answer, should it be asked for again.
+        report -> Jsonb,
+        /// When.
+        merged_at -> Timestamptz,
     }
 }
 
@@ -711,6 +727,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     consents,
     customer_groups,
     customer_identifiers,
+    customer_merges,
     customer_notes,
     customer_preferences,
     customer_profiles,

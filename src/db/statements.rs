@@ -71,16 +71,20 @@ macro_rules! bulk {
     (@first $self:ident $first:ident $($rest:ident)*) => { $self.$first };
 }
 
+mod addresses;
 mod consents;
 mod deletions;
 mod groups;
 mod idempotency;
+mod merges;
 mod notes;
 mod passkeys;
 mod wishlists;
+pub use addresses::{DeleteAddresses, SaveAddresses};
 pub use consents::{InsertConsentEntries, SaveConsents};
 pub use deletions::DeleteCustomers;
 pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
+pub use merges::*;
 pub use notes::*;
 pub use passkeys::{DeletePasskeys, SavePasskeys};
 pub use wishlists::*;
@@ -287,45 +291,6 @@ bulk! {
         ")"
     ] {
         customer_id: SqlUuid = Uuid,
-    }
-
-    SaveAddresses [
-        "INSERT INTO addresses (id, customer_id, label, recipient, company, line1, line2, city, region, postal_code, \
-         country, phone, default_shipping, default_billing, created_at, updated_at, last_used_at, version) \
-         SELECT * FROM unnest(",
-        ") ON CONFLICT (customer_id, id) DO UPDATE SET label = excluded.label, recipient = excluded.recipient, \
-         company = excluded.company, line1 = excluded.line1, line2 = excluded.line2, city = excluded.city, \
-         region = excluded.region, postal_code = excluded.postal_code, country = excluded.country, \
-         phone = excluded.phone, default_shipping = excluded.default_shipping, \
-         default_billing = excluded.default_billing, updated_at = excluded.updated_at, \
-         last_used_at = excluded.last_used_at, version = excluded.version"
-    ] {
-        id: SqlUuid = Uuid,
-        customer_id: SqlUuid = Uuid,
-        label: Nullable<Text> = Option<String>,
-        recipient: Text = String,
-        company: Nullable<Text> = Option<String>,
-        line1: Text = String,
-        line2: Nullable<Text> = Option<String>,
-        city: Text = String,
-        region: Nullable<Text> = Option<String>,
-        postal_code: Nullable<Text> = Option<String>,
-        country: Text = String,
-        phone: Nullable<Text> = Option<String>,
-        default_shipping: Bool = bool,
-        default_billing: Bool = bool,
-        created_at: Timestamptz = DateTime<Utc>,
-        updated_at: Timestamptz = DateTime<Utc>,
-        last_used_at: Timestamptz = DateTime<Utc>,
-        version: BigInt = i64,
-    }
-
-    DeleteAddresses [
-        "DELETE FROM addresses AS t USING unnest(",
-        ") AS u (customer_id, id) WHERE t.customer_id = u.customer_id AND t.id = u.id"
-    ] {
-        customer_id: SqlUuid = Uuid,
-        id: SqlUuid = Uuid,
     }
 
     SaveSessions [

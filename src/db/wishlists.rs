@@ -167,6 +167,22 @@ pub async fn items_sought(
     products.into_iter().chain(places).map(TryInto::try_into).collect()
 }
 
+/// All items of all lists of the customers, whose rows the caller has locked.
+///
+/// # Errors
+/// Those of the query.
+pub async fn items_of_customers(
+    mut conn: &Connection,
+    ids: &[Uuid],
+) -> QueryResult<Vec<(CustomerId, WishlistItem)>> {
+    let rows: Vec<ItemRow> = wishlist_items::table
+        .filter(wishlist_items::customer_id.eq_any(ids))
+        .select(ItemRow::as_select())
+        .load(&mut conn)
+        .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
 impl FindItemsAt {
     fn push(&mut self, customer: CustomerId, (list, id): ItemPlace, other: Option<WishlistId>) {
         self.customer_id.push(customer.0);

@@ -1,9 +1,11 @@
 //! One address of a customer's book, and the two kinds of default (rule D1).
 
+use super::customer::CustomerType;
 use super::fault::Fault;
 use super::ids::AddressId;
 use super::phone::PhoneNumber;
 use super::place::Country;
+use super::region::RegionCode;
 use super::text::{Label, Line, never_printed};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -48,13 +50,32 @@ pub struct AddressFields {
     pub line1: Line,
     pub line2: Option<Line>,
     pub city: Line,
+    /// As its owner wrote it.
     pub region: Option<Line>,
+    /// What that is by ISO 3166-2, where it is known.
+    pub region_code: Option<RegionCode>,
     pub postal_code: Option<String>,
     pub country: Country,
     pub phone: Option<PhoneNumber>,
 }
 
 never_printed!(AddressFields);
+
+/// How many addresses a book may have, by whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressLimits {
+    pub individual: usize,
+    pub business: usize,
+}
+
+impl AddressLimits {
+    pub fn of(self, kind: CustomerType) -> usize {
+        match kind {
+            CustomerType::Individual => self.individual,
+            CustomerType::Business => self.business,
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Address {

@@ -7,7 +7,7 @@ mod footprint;
 
 pub use footprint::Needs;
 
-use super::address::{AddressFields, AddressKind};
+use super::address::{AddressFields, AddressKind, AddressLimits};
 pub use super::consent::ConsentCommand;
 use super::consent::{MarketingTerms, MarketingWish};
 use super::credential::PasswordHash;
@@ -21,6 +21,7 @@ use super::flow::{Flow, FlowKind};
 pub use super::group::GroupCommand;
 use super::identity::Account;
 use super::ids::*;
+pub use super::merge::{MergeCommand, MergeMails};
 pub use super::note::NoteCommand;
 use super::passkey::{AddPasskey, PasskeyChange, SignInByPasskey};
 use super::phone::PhoneNumber;
@@ -264,7 +265,7 @@ pub enum Command {
         id: AddressId,
         fields: Box<AddressFields>,
         defaults: Vec<AddressKind>,
-        limit: usize,
+        limits: AddressLimits,
     },
     ChangeAddress {
         id: AddressId,
@@ -327,6 +328,8 @@ pub enum Command {
     DeleteCustomer {
         if_match: Option<i64>,
     },
+    /// Another customer becomes one with this (rule L10).
+    Merge(MergeCommand),
     /// Lifts the locks on the customer's identifiers, devices and factors, given as their buckets.
     Unlock {
         buckets: Vec<Bucket>,
@@ -514,11 +517,12 @@ pub struct AddressChange {
     pub line1: Option<Line>,
     pub line2: Change<Line>,
     pub city: Option<Line>,
+    /// As written, like the two below: what it means depends on the country that the address will
+    /// then have.
     pub region: Change<Line>,
-    /// As written: its format depends on the country that the address will then have.
     pub postal_code: Change<String>,
     pub country: Option<super::place::Country>,
-    pub phone: Change<PhoneNumber>,
+    pub phone: Change<String>,
     /// `true` makes it the default; a default is only ever handed over, so `false` is refused on
     /// the one that holds it.
     pub default_shipping: Option<bool>,
@@ -540,10 +544,10 @@ never_printed!(RegisterByIdentity, SignInByIdentity, FreshSession, SealedSecret)
 /// A postal code checked against the country it goes with.
 ///
 /// # Errors
-/// Those of [`postal_code`](super::place::postal_code).
+/// Those of [`postal_code::parse`](super::postal_code::parse).
 pub(super) fn checked_postal_code(
     raw: Option<String>,
     country: &super::place::Country,
 ) -> Result<Option<String>, Fault> {
-    raw.map(|code| super::place::postal_code(&code, country)).transpose()
+    raw.map(|code| super::postal_code::parse(&code, country)).transpose()
 }

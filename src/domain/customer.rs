@@ -106,6 +106,15 @@ impl Tags {
         tags
     }
 
+    /// These and those, which may be too many.
+    #[must_use]
+    pub fn and(&self, those: &Self) -> Self {
+        let mut tags = [self.as_slice(), those.as_slice()].concat();
+        tags.sort();
+        tags.dedup();
+        Self(tags)
+    }
+
     /// These but one.
     #[must_use]
     pub fn without(&self, tag: &Label) -> Self {

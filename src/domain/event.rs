@@ -19,6 +19,7 @@ use super::group::GroupEvent;
 use super::identity::Identity;
 use super::ids::*;
 use super::mail::Mail;
+use super::merge::MergeReport;
 use super::note::NoteEvent;
 use super::outcome::SignInRefusal;
 use super::passkey::Passkey;
@@ -61,6 +62,11 @@ pub enum Event {
         phone: PhoneNumber,
         at: DateTime<Utc>,
     },
+    /// A verified number came along with another customer; the customer with it is in
+    /// `CustomerUpdated`.
+    PhoneTaken {
+        phone: PhoneNumber,
+    },
     TextQueued(Box<TextMessage>),
     /// What the customer is found by; the customer with the new address is in `CustomerUpdated`.
     EmailChanged {
@@ -95,7 +101,11 @@ pub enum Event {
     /// Absent from now on, its ways in gone. The last event of a customer.
     CustomerDeleted {
         at: DateTime<Utc>,
+        /// Who has what it had.
+        merged_into: Option<CustomerId>,
     },
+    /// Another customer became one with this: all that came along stands in events before it.
+    Merged(Box<MergeReport>),
     EmailVerified {
         at: DateTime<Utc>,
     },

@@ -6,8 +6,10 @@ use super::event::Event;
 use super::group::{GroupEvent, Standing};
 use super::handle::{Handle, HandleKind};
 use super::ids::AddressId;
+use super::note::Notes;
 use super::state::State;
 use super::status::Status;
+use super::wishlist::Wishlists;
 use chrono::{DateTime, Utc};
 
 /// Applies one event.
@@ -35,7 +37,15 @@ pub fn evolve(state: &mut State, event: &Event) {
             state.group = Some(Standing { group: group.clone(), in_use });
         }
         Event::Group(GroupEvent::Deleted { .. }) => state.group = None,
-        Event::CustomerDeleted { at } => depart(state, *at),
+        Event::CustomerDeleted { at, merged_into } => {
+            depart(state, *at);
+            if merged_into.is_some() {
+                leave(state);
+            }
+        }
+        Event::PhoneTaken { phone } => {
+            state.handles.insert(Handle::phone(phone), None);
+        }
         Event::EmailVerified { at } => {
             if let Some(customer) = &mut state.customer {
                 customer.email_verified_at = Some(*at);
@@ -221,6 +231,7 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::SignInLocked { .. }
         | Event::SecondFactorAsked { .. }
         | Event::FactorsReset
+        | Event::Merged(_)
         | Event::SignInRefused { .. }
         | Event::PasskeySuspected { .. } => {}
     }
@@ -250,6 +261,13 @@ fn depart(state: &mut State, at: DateTime<Utc>) {
     for token in state.tokens.values_mut().filter(|token| token.used_at.is_none()) {
         token.voided_at.get_or_insert(at);
     }
+}
+
+/// What belongs to another customer now is not this one's any more.
+fn leave(state: &mut State) {
+    state.addresses.clear();
+    state.wishlists = Wishlists::default();
+    state.notes = Notes::default();
 }
 
 fn change_status(state: &mut State, from: Status, to: Status, at: DateTime<Utc>) {

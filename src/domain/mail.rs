@@ -80,6 +80,8 @@ pub enum MailBody {
     PasskeyNotRequired,
     /// There may be a copy of a passkey.
     PasskeySuspected,
+    /// To the address of an account that became one with another.
+    Merged,
     /// A step of the welcome series.
     Welcome(WelcomeMail),
 }
@@ -124,6 +126,7 @@ impl MailBody {
             Self::PasskeyRequired => "passkey_required",
             Self::PasskeyNotRequired => "passkey_not_required",
             Self::PasskeySuspected => "passkey_suspected",
+            Self::Merged => "merged",
             Self::Welcome(mail) => mail.template.kind(),
         }
     }
@@ -160,6 +163,7 @@ impl MailBody {
             | Self::PasskeyRequired
             | Self::PasskeyNotRequired
             | Self::PasskeySuspected
+            | Self::Merged
             | Self::Welcome(_) => None,
         }
     }

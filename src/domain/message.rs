@@ -7,8 +7,10 @@
 //! Data holds ids, codes, numbers, times and names of fields, never a personal value (rule M6).
 
 mod examples;
+mod merges;
 mod wishlists;
 
+pub use merges::CustomerMerged;
 pub use wishlists::*;
 
 use super::address::AddressKind;
@@ -88,8 +90,11 @@ contract! {
     CustomerCreated = "customer.created",
     /// Fields of a customer, of its profile or of its preferences changed.
     CustomerUpdated = "customer.updated",
-    /// A customer was deleted by staff: the last that is told of it.
+    /// A customer was deleted by staff, or merged into another: the last that is told of it.
     CustomerDeleted = "customer.deleted",
+    /// A customer took another one in. What came along was told just before, as if it were new; the
+    /// other's end is its own `customer.deleted`.
+    CustomerMerged = "customer.merged",
     /// A customer moved to another status.
     StatusChanged = "customer.status_changed",
     /// A customer moved to another group.
@@ -197,6 +202,8 @@ pub struct CustomerUpdated {
 pub struct CustomerDeleted {
     /// The customer.
     pub customer_id: CustomerId,
+    /// The customer that it became one with; null where it was deleted alone.
+    pub merged_into: Option<CustomerId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]

@@ -7,6 +7,7 @@
 //! imports none of them.
 
 pub mod address;
+pub mod address_format;
 pub mod command;
 pub mod consent;
 pub mod credential;
@@ -23,6 +24,7 @@ pub mod handle;
 pub mod identity;
 pub mod ids;
 pub mod mail;
+pub mod merge;
 pub mod message;
 pub mod money;
 pub mod note;
@@ -31,9 +33,11 @@ pub mod passkey;
 pub mod phone;
 pub mod phone_confirmation;
 pub mod place;
+pub mod postal_code;
 pub mod preferences;
 pub mod profile;
 pub mod proof;
+pub mod region;
 pub mod second_factor;
 pub mod session;
 pub mod shard;

@@ -7,6 +7,7 @@ use super::fault::Fault;
 use super::group::Group;
 use super::identity::Identity;
 use super::ids::{CustomerId, SessionId};
+use super::merge::MergeReport;
 use super::note::Note;
 use super::passkey::Passkey;
 use super::preferences::Preferences;
@@ -34,6 +35,7 @@ pub enum Outcome {
     Wishlist(Box<WishlistAnswer>),
     Note(Box<Note>),
     Group(Box<Group>),
+    Merged(Box<MergeReport>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
     AttemptFailed {
@@ -92,6 +94,15 @@ pub enum SignInRefusal {
 pub enum Rejection {
     /// No such customer, address or session, or another customer's.
     NotFound,
+    /// No such customer, or none that lives, named in a request's field.
+    NoSuchCustomer {
+        field: &'static str,
+    },
+    /// A customer of the one status does not become one of the other.
+    MergeNotAllowed {
+        from: Status,
+        into: Status,
+    },
     EmailTaken,
     /// A number that another customer has verified.
     PhoneTaken,

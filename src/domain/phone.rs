@@ -1,7 +1,11 @@
 //! Phone numbers: accepted in any common formatting with a country code, kept in E.164.
 
 use super::fault::Fault;
+use super::place::Country;
 use serde::{Deserialize, Serialize};
+
+/// An upper bound before the parser, in bytes: its regular expressions need not see a novel.
+pub const PHONE_MAX: usize = 40;
 
 /// A possible and valid phone number in E.164, e.g. `+84912345678`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,15 +23,36 @@ impl PhoneNumber {
             )
         };
         let trimmed = raw.trim();
-        // An upper bound before the parser: its regular expressions need not see a novel.
-        if trimmed.len() > 40 || !trimmed.starts_with('+') {
+        if trimmed.len() > PHONE_MAX || !trimmed.starts_with('+') {
             return Err(fault());
         }
-        let number = phonenumber::parse(None, trimmed).map_err(|_| fault())?;
-        if !number.is_valid() || number.extension().is_some() {
+        Self::of(phonenumber::parse(None, trimmed).ok()).ok_or_else(fault)
+    }
+
+    /// Also as it is dialled within a country: `0912 345 678` in Vietnam.
+    ///
+    /// # Errors
+    /// `invalid_phone` unless it is a valid number, with its country code or of this country.
+    pub fn parse_in(raw: &str, country: &Country) -> Result<Self, Fault> {
+        let trimmed = raw.trim();
+        if trimmed.starts_with('+') {
+            return Self::parse(trimmed);
+        }
+        let fault = || {
+            let detail = "must be a valid phone number, with country code (+84 912 345 678) or of \
+                          the address's country";
+            Fault::new("invalid_phone", detail)
+        };
+        if trimmed.len() > PHONE_MAX {
             return Err(fault());
         }
-        Ok(Self(number.format().mode(phonenumber::Mode::E164).to_string()))
+        let country = country.as_str().parse().map_err(|_| fault())?;
+        Self::of(phonenumber::parse(Some(country), trimmed).ok()).ok_or_else(fault)
+    }
+
+    fn of(number: Option<phonenumber::PhoneNumber>) -> Option<Self> {
+        let number = number.filter(|number| number.is_valid() && number.extension().is_none())?;
+        Some(Self(number.format().mode(phonenumber::Mode::E164).to_string()))
     }
 
     /// A value that this service itself stored after parsing it.
@@ -77,6 +102,27 @@ mod tests {
                 Ok("+84912345678".to_owned()),
                 "{raw}"
             );
+        }
+    }
+
+    #[test]
+    fn d2_a_number_without_country_code_is_of_the_country_of_its_address() {
+        let parse = |raw, country| {
+            PhoneNumber::parse_in(raw, &Country::parse(country).unwrap()).map(|phone| phone.0)
+        };
+        for (raw, country, kept) in [
+            ("0912 345 678", "VN", "+84912345678"),
+            ("(202) 555-0123", "US", "+12025550123"),
+            ("030 901820", "DE", "+4930901820"),
+            ("0044 7400 123456", "DE", "+447400123456"),
+            ("020 7946 0958", "GB", "+442079460958"),
+            ("03-1234-5678", "JP", "+81312345678"),
+            ("+84 912 345 678", "US", "+84912345678"),
+        ] {
+            assert_eq!(parse(raw, country), Ok(kept.to_owned()), "{country} {raw}");
+        }
+        for (raw, country) in [("0912", "DE"), ("0912 345 678", "US"), ("", "VN"), ("x", "VN")] {
+            assert_eq!(parse(raw, country).unwrap_err().code, "invalid_phone", "{country} {raw}");
         }
     }
 

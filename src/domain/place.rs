@@ -1,5 +1,5 @@
-//! Where a person is, by standards: country (ISO 3166-1), postal code, time zone (IANA), language
-//! (BCP 47), currency (ISO 4217).
+//! Where a person is, by standards: country (ISO 3166-1), time zone (IANA), language (BCP 47),
+//! currency (ISO 4217).
 
 use super::fault::Fault;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,16 @@ code_type!(
 );
 
 impl Country {
+    /// Every country, by its code.
+    pub fn all() -> impl Iterator<Item = Country> {
+        rust_iso3166::ALL_ALPHA2.iter().map(|code| Self((*code).to_owned()))
+    }
+
+    /// Its short name of ISO 3166-1, in English.
+    pub fn name(&self) -> &'static str {
+        rust_iso3166::from_alpha2(&self.0).map_or("", |country| country.name)
+    }
+
     /// # Errors
     /// `unknown_country`.
     pub fn parse(raw: &str) -> Result<Self, Fault> {
@@ -110,91 +120,6 @@ const CURRENCIES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BI
      SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST \
      XAF XCD XCG XOF XPF YER ZAR ZMW ZWG";
 
-/// A postal code in the spelling its country uses.
-///
-/// The countries listed have one format and are checked; every other is taken as a short line
-/// (rule D2).
-///
-/// # Errors
-/// `invalid_postal_code`, or those of [`text::line`](super::text::line).
-pub fn postal_code(raw: &str, country: &Country) -> Result<String, Fault> {
-    // Upper case first: it can be longer (ß is SS), and the length is the table's.
-    let code = super::text::line(&raw.to_uppercase(), 16)?;
-    let Some((_, patterns)) = POSTAL_FORMATS.iter().find(|(c, _)| *c == country.as_str()) else {
-        return Ok(code);
-    };
-    if patterns.split('|').any(|pattern| fits(&code, pattern)) {
-        Ok(code)
-    } else {
-        Err(Fault::new(
-            "invalid_postal_code",
-            format!("does not have the format of {}", country.as_str()),
-        ))
-    }
-}
-
-/// `9` is a digit, `A` a letter, anything else itself; `|` separates alternatives.
-/// Formats as published by the Universal Postal Union (POST*CODE address formats).
-const POSTAL_FORMATS: &[(&str, &str)] = &[
-    ("AT", "9999"),
-    ("AU", "9999"),
-    ("BE", "9999"),
-    ("BR", "99999-999|99999999"),
-    ("CA", "A9A 9A9|A9A9A9"),
-    ("CH", "9999"),
-    ("CN", "999999"),
-    ("CZ", "999 99|99999"),
-    ("DE", "99999"),
-    ("DK", "9999"),
-    ("EE", "99999"),
-    ("ES", "99999"),
-    ("FI", "99999"),
-    ("FR", "99999"),
-    (
-        "GB",
-        "A9 9AA|A99 9AA|AA9 9AA|AA99 9AA|A9A 9AA|AA9A 9AA|A99AA|A999AA|AA99AA|AA999AA|A9A9AA|AA9A9AA",
-    ),
-    ("GR", "999 99|99999"),
-    ("HU", "9999"),
-    ("ID", "99999"),
-    ("IN", "999999|999 999"),
-    ("IT", "99999"),
-    ("JP", "999-9999|9999999"),
-    ("KR", "99999"),
-    ("LT", "LT-99999|99999"),
-    ("LV", "LV-9999|9999"),
-    ("MX", "99999"),
-    ("MY", "99999"),
-    ("NL", "9999 AA|9999AA"),
-    ("NO", "9999"),
-    ("NZ", "9999"),
-    ("PH", "9999"),
-    ("PL", "99-999"),
-    ("PT", "9999-999"),
-    ("RO", "999999"),
-    ("RU", "999999"),
-    ("SE", "999 99|99999"),
-    ("SG", "999999"),
-    ("SI", "9999"),
-    ("SK", "999 99|99999"),
-    ("TH", "99999"),
-    ("TR", "99999"),
-    ("TW", "999|99999|999999"),
-    ("UA", "99999"),
-    ("US", "99999|99999-9999"),
-    ("VN", "99999|999999"),
-    ("ZA", "9999"),
-];
-
-fn fits(code: &str, pattern: &str) -> bool {
-    code.chars().count() == pattern.chars().count()
-        && code.chars().zip(pattern.chars()).all(|(c, p)| match p {
-            '9' => c.is_ascii_digit(),
-            'A' => c.is_ascii_uppercase(),
-            other => c == other,
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,21 +130,6 @@ mod tests {
         for raw in ["", "XX", "VNM", "Vietnam", "UK"] {
             assert_eq!(Country::parse(raw).unwrap_err().code, "unknown_country", "{raw}");
         }
-    }
-
-    #[test]
-    fn d2_postal_code_is_checked_where_the_country_has_a_format() {
-        let code = |raw: &str, country: &str| {
-            postal_code(raw, &Country::parse(country).unwrap()).map_err(|fault| fault.code)
-        };
-        assert_eq!(code("700000", "VN"), Ok("700000".into()));
-        assert_eq!(code("sw1a 1aa", "GB"), Ok("SW1A 1AA".into()));
-        assert_eq!(code("k1a 0b1", "CA"), Ok("K1A 0B1".into()));
-        assert_eq!(code("90210-1234", "US"), Ok("90210-1234".into()));
-        assert_eq!(code("1234", "US"), Err("invalid_postal_code"));
-        assert_eq!(code("ABCDE", "DE"), Err("invalid_postal_code"));
-        assert_eq!(code("anything 1", "IE"), Ok("ANYTHING 1".into()));
-        assert_eq!(code(&"ß".repeat(9), "IE"), Err("too_long"));
     }
 
     #[test]

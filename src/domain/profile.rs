@@ -108,7 +108,8 @@ pub fn custom_attribute(key: &str, value: &serde_json::Value) -> Result<serde_js
 /// `current` after a merge patch (RFC 7396): `null` removes a key.
 ///
 /// # Errors
-/// `too_many` when more than 64 attributes would remain.
+/// `too_many` when more than 64 attributes would remain, and more than there are: a merge of two
+/// customers may have brought more, which can then become fewer.
 pub fn merge_custom(
     current: &serde_json::Map<String, serde_json::Value>,
     patch: &serde_json::Map<String, serde_json::Value>,
@@ -121,7 +122,7 @@ pub fn merge_custom(
             merged.insert(key.clone(), value.clone());
         }
     }
-    if merged.len() > CUSTOM_MAX {
+    if merged.len() > CUSTOM_MAX.max(current.len()) {
         return Err(Fault::new(
             "too_many",
             format!("must have at most {CUSTOM_MAX} custom attributes"),
@@ -156,6 +157,23 @@ mod tests {
         ] {
             assert_eq!(date(raw).unwrap_err().code, "invalid_date", "{raw}");
         }
+    }
+
+    #[test]
+    fn attributes_above_the_limit_may_only_become_fewer() {
+        let of = |numbers: std::ops::Range<usize>, value: serde_json::Value| {
+            numbers.map(|n| (format!("k{n}"), value.clone())).collect::<serde_json::Map<_, _>>()
+        };
+        let (some, none) = (serde_json::Value::from(1), serde_json::Value::Null);
+        assert_eq!(
+            merge_custom(&of(0..63, some.clone()), &of(63..64, some.clone())).unwrap().len(),
+            64
+        );
+        let over = merge_custom(&of(0..64, some.clone()), &of(64..65, some.clone()));
+        assert_eq!(over.unwrap_err().code, "too_many");
+        let many = of(0..70, some.clone());
+        assert_eq!(merge_custom(&many, &of(0..2, none)).unwrap().len(), 68);
+        assert_eq!(merge_custom(&many, &of(70..71, some)).unwrap_err().code, "too_many");
     }
 
     #[test]

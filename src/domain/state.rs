@@ -8,6 +8,7 @@ use super::group::Standing;
 use super::handle::Handle;
 use super::identity::Identity;
 use super::ids::{AddressId, DeviceId, PasskeyId, SessionId};
+use super::merge::MergeReport;
 use super::note::Notes;
 use super::passkey::Passkey;
 use super::phone_confirmation::PhoneConfirmation;
@@ -62,6 +63,11 @@ pub struct State {
     pub flow: Option<Flow>,
     /// The group that the command at hand names; lent likewise.
     pub group: Option<Standing>,
+    /// The customer that the command at hand merges into this one; lent likewise.
+    pub other: Option<Box<State>>,
+    /// How the customer ended, if it was merged into another. Known only to a command that asks for
+    /// it again.
+    pub merged: Option<MergeReport>,
 }
 
 /// Holds secrets and hashes of them: printed without.

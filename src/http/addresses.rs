@@ -15,13 +15,17 @@ use super::values::{
     IdempotencyParam, IfMatchParam, IfNoneMatchParam, PageParams, PathId, change, given, parsed,
 };
 use crate::actors::customers::Answered;
+use crate::config::CustomersConfig;
 use crate::db;
 use crate::domain::AddressId;
-use crate::domain::address::{Address, AddressFields, AddressKind};
+use crate::domain::address::{Address, AddressFields, AddressKind, AddressLimits};
 use crate::domain::command::{AddressChange, Change, Command};
+use crate::domain::fault::Fault;
 use crate::domain::outcome::{Outcome, Rejection};
-use crate::domain::phone::PhoneNumber;
-use crate::domain::place::{Country, postal_code};
+use crate::domain::phone::{PHONE_MAX, PhoneNumber};
+use crate::domain::place::Country;
+use crate::domain::postal_code;
+use crate::domain::region::{self, RegionCode};
 use crate::domain::text::{Label, Line, line};
 use actix_web::http::header;
 use actix_web::web::{self, Data};
@@ -31,9 +35,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 use uuid::Uuid;
-
-/// The longest postal code of any country, in characters.
-const POSTAL_CODE_MAX: usize = 16;
 
 pub fn routes(cfg: &mut ServiceConfig) {
     cfg.service(list).service(create).service(show).service(change_address).service(remove);
@@ -56,7 +57,13 @@ pub struct AddressView {
     pub line2: Option<String>,
     #[schema(example = "Thành phố Hồ Chí Minh")]
     pub city: String,
+    /// As its owner wrote it.
+    #[schema(example = "TP. Hồ Chí Minh")]
     pub region: Option<String>,
+    /// What that is by ISO 3166-2; empty where it is none that is known.
+    #[schema(example = "VN-SG")]
+    pub region_code: Option<String>,
+    /// In the one spelling of its country.
     #[schema(example = "700000")]
     pub postal_code: Option<String>,
     /// ISO 3166-1 alpha-2.
@@ -85,6 +92,7 @@ impl From<Address> for AddressView {
             line2: text(fields.line2),
             city: fields.city.as_str().to_owned(),
             region: text(fields.region),
+            region_code: fields.region_code.map(|code| code.as_str().to_owned()),
             postal_code: fields.postal_code,
             country: fields.country.as_str().to_owned(),
             phone: fields.phone.map(|phone| phone.as_str().to_owned()),
@@ -113,15 +121,17 @@ pub struct NewAddress {
     line2: Option<Line>,
     #[schema(value_type = String, max_length = 200, example = "Thành phố Hồ Chí Minh")]
     city: Line,
-    #[schema(value_type = Option<String>, max_length = 200)]
-    region: Option<Line>,
-    /// In the format of its country, where that has one.
+    /// By its name or its code of ISO 3166-2. Where the country's post requires one of a list, an
+    /// unknown one is refused; elsewhere it is kept as written. See `/v1/countries/{country}`.
+    #[schema(value_type = Option<String>, max_length = 200, example = "TP. Hồ Chí Minh")]
+    region: Option<(Line, Option<RegionCode>)>,
+    /// In the format of its country, where that has one; kept in its one spelling.
     #[schema(max_length = 16, example = "700000")]
     postal_code: Option<String>,
     /// ISO 3166-1 alpha-2.
     #[schema(value_type = String, example = "VN")]
     country: Country,
-    /// With country code; kept in E.164.
+    /// With country code, or as it is dialled in the address's country; kept in E.164.
     #[schema(value_type = Option<String>, example = "+84 912 345 678")]
     phone: Option<PhoneNumber>,
     /// `true` makes it the default; the first address becomes both defaults anyway.
@@ -138,13 +148,19 @@ impl NewAddress {
         let line1 = form.required("line1", |raw| parsed(raw, Line::parse));
         let line2 = form.optional("line2", |raw| parsed(raw, Line::parse));
         let city = form.required("city", |raw| parsed(raw, Line::parse));
-        let region = form.optional("region", |raw| parsed(raw, Line::parse));
         let country = form.required("country", |raw| parsed(raw, Country::parse));
-        let postal_code = form.optional("postal_code", |raw| match &country {
-            Some(country) => parsed(raw, |text| postal_code(text, country)),
-            None => parsed(raw, |text| line(text, POSTAL_CODE_MAX)),
+        let region = form.optional("region", |raw| match &country {
+            Some(country) => parsed(raw, |text| region::resolve(Line::parse(text)?, country)),
+            None => parsed(raw, |text| Ok((Line::parse(text)?, None))),
         });
-        let phone = form.optional("phone", |raw| parsed(raw, PhoneNumber::parse));
+        let postal_code = form.optional("postal_code", |raw| match &country {
+            Some(country) => parsed(raw, |text| postal_code::parse(text, country)),
+            None => parsed(raw, |text| line(text, postal_code::MAX)),
+        });
+        let phone = form.optional("phone", |raw| match &country {
+            Some(country) => parsed(raw, |text| PhoneNumber::parse_in(text, country)),
+            None => parsed(raw, PhoneNumber::parse),
+        });
         let default_shipping = form.optional("default_shipping", |raw| raw.boolean());
         let default_billing = form.optional("default_billing", |raw| raw.boolean());
         Some(NewAddress {
@@ -163,14 +179,13 @@ impl NewAddress {
         })
     }
 
-    /// Adds it to a book of at most `limit`.
-    pub(super) fn into_command(self, id: AddressId, limit: u32) -> Command {
+    /// Adds it to a book.
+    pub(super) fn into_command(self, id: AddressId, config: &CustomersConfig) -> Command {
         Command::AddAddress {
             id,
             defaults: self.defaults(),
             fields: Box::new(self.into()),
-            // lossless: the range of the key ends at 1000
-            limit: limit as usize,
+            limits: limits(config),
         }
     }
 
@@ -184,8 +199,20 @@ impl NewAddress {
     }
 }
 
+/// How many addresses a book may have. Lossless: the ranges of the keys end at 1000.
+fn limits(config: &CustomersConfig) -> AddressLimits {
+    let individual = config.address_limit as usize;
+    let business = match config.address_limit_business {
+        0 => individual,
+        business => business as usize,
+    };
+    AddressLimits { individual, business }
+}
+
 impl From<NewAddress> for AddressFields {
     fn from(new: NewAddress) -> AddressFields {
+        let (region, region_code) =
+            new.region.map_or((None, None), |(kept, code)| (Some(kept), code));
         AddressFields {
             label: new.label,
             recipient: new.recipient,
@@ -193,7 +220,8 @@ impl From<NewAddress> for AddressFields {
             line1: new.line1,
             line2: new.line2,
             city: new.city,
-            region: new.region,
+            region,
+            region_code,
             postal_code: new.postal_code,
             country: new.country,
             phone: new.phone,
@@ -216,6 +244,7 @@ pub struct AddressPatch {
     line2: Change<Line>,
     #[schema(value_type = Option<String>, max_length = 200)]
     city: Option<Line>,
+    /// Of the country that the address then has, as for a new address.
     #[schema(value_type = Option<String>, max_length = 200)]
     region: Change<Line>,
     /// In the format of the country that the address then has.
@@ -223,8 +252,9 @@ pub struct AddressPatch {
     postal_code: Change<String>,
     #[schema(value_type = Option<String>, example = "VN")]
     country: Option<Country>,
+    /// With country code, or as it is dialled in the country that the address then has.
     #[schema(value_type = Option<String>)]
-    phone: Change<PhoneNumber>,
+    phone: Change<String>,
     /// `true` makes it the default. A default is handed over, never given up: `false` is refused
     /// on the address that holds it.
     default_shipping: Option<bool>,
@@ -240,14 +270,19 @@ impl AddressPatch {
         let line1 = given(form.patch_required("line1", |raw| parsed(raw, Line::parse)));
         let line2 = change(form.patch("line2", |raw| parsed(raw, Line::parse)));
         let city = given(form.patch_required("city", |raw| parsed(raw, Line::parse)));
-        let region = change(form.patch("region", |raw| parsed(raw, Line::parse)));
+        // Without a country, the one that the rest goes with is known under the row lock only.
         let country = given(form.patch_required("country", |raw| parsed(raw, Country::parse)));
-        let postal_code = change(form.patch("postal_code", |raw| match &country {
-            Some(country) => parsed(raw, |text| postal_code(text, country)),
-            // the country it goes with is known under the row lock only
-            None => parsed(raw, |text| line(text, POSTAL_CODE_MAX)),
+        let region = change(form.patch("region", |raw| match &country {
+            Some(country) => parsed(raw, |text| {
+                region::resolve(Line::parse(text)?, country).map(|(kept, _)| kept)
+            }),
+            None => parsed(raw, Line::parse),
         }));
-        let phone = change(form.patch("phone", |raw| parsed(raw, PhoneNumber::parse)));
+        let postal_code = change(form.patch("postal_code", |raw| match &country {
+            Some(country) => parsed(raw, |text| postal_code::parse(text, country)),
+            None => parsed(raw, |text| line(text, postal_code::MAX)),
+        }));
+        let phone = change(form.patch("phone", |raw| parsed(raw, |text| phone(text, &country))));
         let default_shipping = form.patch_required("default_shipping", |raw| raw.boolean());
         let default_billing = form.patch_required("default_billing", |raw| raw.boolean());
         Some(AddressPatch {
@@ -265,6 +300,16 @@ impl AddressPatch {
             default_billing: given(default_billing),
         })
     }
+}
+
+/// A number that is a valid one, or may be one of a country that is not known yet.
+fn phone(raw: &str, country: &Option<Country>) -> Result<String, Fault> {
+    let known = match country {
+        Some(country) => PhoneNumber::parse_in(raw, country)?,
+        None if raw.trim().starts_with('+') => PhoneNumber::parse(raw)?,
+        None => return line(raw, PHONE_MAX),
+    };
+    Ok(known.as_str().to_owned())
 }
 
 impl From<AddressPatch> for AddressChange {
@@ -346,7 +391,7 @@ async fn create(
     let new = body.read(NewAddress::read)?;
     let key = IdempotencyHeader::of(&request, &body.sha256)?;
     let id = AddressId(services.clock.new_id());
-    let command = new.into_command(id, services.config.customers.address_limit);
+    let command = new.into_command(id, &services.config.customers);
     let answered = services.submit(&owner, &identity, owner.customer_id, command, key).await?;
     let mut response = HttpResponse::Created();
     if let Outcome::Address(address) = &answered.outcome {

@@ -108,6 +108,8 @@ problems! {
         "The request is sound but does not fit the present state of the resource. Read it again and decide anew."
     TransitionNotAllowed "transition_not_allowed" 409 "The status does not allow this move"
         "The customer's status can only move along the documented paths."
+    MergeNotAllowed "merge_not_allowed" 409 "These two cannot be merged"
+        "A suspended customer is merged into a suspended one only, a pending one takes in pending ones only, and none takes part whose deletion is scheduled. The detail tells where both stand; move the status of one of them first."
     AccountFrozen "account_frozen" 409 "The account is frozen"
         "A deletion is scheduled, so nothing can be changed; cancelling the deletion thaws the account."
     EmailTaken "email_taken" 409 "The e-mail address is in use"

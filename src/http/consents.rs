@@ -10,6 +10,7 @@ use super::body::JsonBody;
 use super::conditional::{IfMatch, etag};
 use super::field::{FieldFault, Raw};
 use super::form::Form;
+use super::merges;
 use super::pages::{Page, PageRequest};
 use super::principal::{CustomersRead, CustomersWrite, Owner, Staff};
 use super::problem::{Problem, ProblemDocument};
@@ -321,7 +322,8 @@ async fn list_of(
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<web::Json<Page<ConsentView>>, Problem> {
-    all_of(&services, CustomerId(id.0), &request).await
+    let id = CustomerId(id.0);
+    merges::followed(&services, id, all_of(&services, id, &request).await).await
 }
 
 /// What a customer agreed to for one purpose.
@@ -339,7 +341,8 @@ async fn show_of(
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let (id, purpose) = path.into_inner();
-    one_of(&services, CustomerId(id.0), &named(&purpose)?, &request).await
+    let (id, purpose) = (CustomerId(id.0), named(&purpose)?);
+    merges::followed(&services, id, one_of(&services, id, &purpose, &request).await).await
 }
 
 /// Grants or withdraws consent in a customer's name. What holds already changes nothing.
@@ -388,7 +391,9 @@ async fn ledger_of(
     services: Data<Services>,
 ) -> Result<web::Json<Page<EntryView>>, Problem> {
     let (id, purpose) = path.into_inner();
-    ledger_page(&services, CustomerId(id.0), named(&purpose)?, &request, true).await
+    let (id, purpose) = (CustomerId(id.0), named(&purpose)?);
+    let page = ledger_page(&services, id, purpose, &request, true).await;
+    merges::followed(&services, id, page).await
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::addresses::{self, AddressPatch, AddressView, DefaultKind, NewAddress}
 use super::body::JsonBody;
 use super::conditional::{IfMatch, IfNoneMatch};
 use super::idempotency::IdempotencyHeader;
+use super::merges;
 use super::pages::{Page, PageRequest};
 use super::preferences::{self, PreferencesPatch, PreferencesView};
 use super::principal::{CustomersRead, CustomersWrite, Staff};
@@ -55,7 +56,7 @@ where
         })
     });
     let (lives, part) = both.await?;
-    if lives { Ok(part) } else { Err(Rejection::NotFound.into()) }
+    if lives { Ok(part) } else { Err(merges::absent(services, id).await) }
 }
 
 /// A customer's profile.
@@ -81,7 +82,9 @@ async fn show_profile(
         })
     });
     let (lives, mut part) = read.await?;
-    let (_, part) = part.pop().filter(|_| lives).ok_or(Rejection::NotFound)?;
+    let Some((_, part)) = part.pop().filter(|_| lives) else {
+        return Err(merges::absent(&services, id).await);
+    };
     Ok(known.answer(part.version, &ProfileView::from(part)))
 }
 
@@ -131,7 +134,9 @@ async fn show_preferences(
         })
     });
     let (lives, mut part) = read.await?;
-    let (_, part) = part.pop().filter(|_| lives).ok_or(Rejection::NotFound)?;
+    let Some((_, part)) = part.pop().filter(|_| lives) else {
+        return Err(merges::absent(&services, id).await);
+    };
     Ok(known.answer(part.version, &PreferencesView::from(part)))
 }
 
@@ -206,7 +211,7 @@ async fn create_address(
     let new = body.read(NewAddress::read)?;
     let key = IdempotencyHeader::of(&request, &body.sha256)?;
     let address = AddressId(services.clock.new_id());
-    let command = new.into_command(address, services.config.customers.address_limit);
+    let command = new.into_command(address, &services.config.customers);
     let answered = services.submit(&staff, &identity, CustomerId(id.0), command, key).await?;
     let mut response = HttpResponse::Created();
     if let Outcome::Address(address) = &answered.outcome {

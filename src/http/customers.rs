@@ -6,6 +6,7 @@ use super::customer_view::{self, CustomerView};
 use super::field::Patch;
 use super::form::Form;
 use super::idempotency::{IdempotencyHeader, REPLAYED};
+use super::merges;
 use super::principal::{CustomersRead, CustomersStatus, CustomersWrite, Staff};
 use super::problem::{Problem, ProblemDocument};
 use super::request_id::RequestIdentity;
@@ -270,7 +271,8 @@ async fn show(
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
     let parts = customer_view::expand(request.query_string())?;
-    customer_view::show(&services, CustomerId(id.0), parts).await
+    let id = CustomerId(id.0);
+    merges::followed(&services, id, customer_view::show(&services, id, parts).await).await
 }
 
 /// Changes a customer.

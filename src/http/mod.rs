@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod client_address;
 pub mod conditional;
 pub mod consents;
+pub mod countries;
 pub mod customer_parts;
 pub mod customer_search;
 pub mod customer_view;
@@ -27,6 +28,7 @@ pub mod health;
 pub mod idempotency;
 pub mod json;
 pub mod me;
+pub mod merges;
 pub mod mfa;
 pub mod notes;
 pub mod ops;
@@ -155,6 +157,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(profile::routes)
         .configure(preferences::routes)
         .configure(addresses::routes)
+        .configure(countries::routes)
         .configure(consents::routes)
         .configure(sessions::routes)
         .configure(social::routes)
@@ -163,6 +166,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(customers::routes)
         .configure(customer_search::routes)
         .configure(customer_parts::routes)
+        .configure(merges::routes)
         .configure(tags::routes)
         .configure(notes::routes)
         .configure(timeline::routes)

@@ -15,6 +15,7 @@ use actix_web::{
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::catalogue::Code;
 
@@ -54,6 +55,7 @@ struct Parts {
     detail: Option<Cow<'static, str>>,
     errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    merged_into: Option<Uuid>,
 }
 
 /// What an answer tells about the request it belongs to.
@@ -91,12 +93,17 @@ pub struct ProblemDocument<'a> {
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schema(required = false)]
     errors: &'a [FieldError],
+    /// With status 404, to staff: the customer that has what the one asked for had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    merged_into: Option<Uuid>,
 }
 
 impl Problem {
     /// A problem with the catalogue's own words.
     pub fn new(code: Code) -> Problem {
-        Problem(Box::new(Parts { code, detail: None, errors: Vec::new(), headers: Vec::new() }))
+        let (errors, headers) = (Vec::new(), Vec::new());
+        Problem(Box::new(Parts { code, detail: None, errors, headers, merged_into: None }))
     }
 
     /// 422 with every failing field. More than [`FIELD_ERRORS_MAX`] are cut off and counted.
@@ -115,6 +122,12 @@ impl Problem {
     /// Says what happened this time. Must not repeat what was sent, nor tell internals.
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Problem {
         self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Says who has what the customer that was asked for had.
+    pub fn merged_into(mut self, customer: Uuid) -> Problem {
+        self.0.merged_into = Some(customer);
         self
     }
 
@@ -158,6 +171,7 @@ impl Problem {
             code: entry.code,
             request_id: occurrence.map(|occurrence| occurrence.request_id),
             errors: &self.0.errors,
+            merged_into: self.0.merged_into,
         };
         serde_json::to_vec(&document).expect("strings and numbers always serialise")
     }

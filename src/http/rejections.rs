@@ -29,6 +29,10 @@ impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
             Rejection::NotFound => Problem::new(Code::NotFound),
+            Rejection::NoSuchCustomer { field } => Problem::new(Code::NotFound)
+                .detail(format!("There is no customer of the id in `{field}`.")),
+            Rejection::MergeNotAllowed { from, into } => Problem::new(Code::MergeNotAllowed)
+                .detail(format!("From is {}, into is {}.", from.as_str(), into.as_str())),
             Rejection::EmailTaken => Problem::new(Code::EmailTaken),
             Rejection::FactorNotFound => Problem::new(Code::NotFound),
             Rejection::FactorEnabled => Problem::new(Code::MfaEnabled),
@@ -156,6 +160,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Wishlist(_) => "wishlist",
         Outcome::Note(_) => "note",
         Outcome::Group(_) => "group",
+        Outcome::Merged(_) => "merged",
         Outcome::Admission(_) => "admission",
         Outcome::AttemptFailed { .. } => "attempt_failed",
         Outcome::SignedIn(_) => "signed_in",
@@ -186,6 +191,12 @@ mod tests {
         let fault = || Fault::new("too_long", "must have at most 3 characters");
         for (rejection, status, code) in [
             (Rejection::NotFound, 404, "not_found"),
+            (Rejection::NoSuchCustomer { field: "from" }, 404, "not_found"),
+            (
+                Rejection::MergeNotAllowed { from: Status::Suspended, into: Status::Active },
+                409,
+                "merge_not_allowed",
+            ),
             (Rejection::EmailTaken, 409, "email_taken"),
             (Rejection::VersionMismatch, 412, "precondition_failed"),
             (

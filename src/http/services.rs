@@ -2,6 +2,7 @@
 //! one way in which they submit a command.
 
 use super::idempotency::{IdempotencyHeader, REPLAYED};
+use super::merges;
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::request_id::RequestIdentity;
@@ -99,7 +100,12 @@ impl Services {
         command: Command,
         key: Option<IdempotencyHeader>,
     ) -> Result<Answered, Problem> {
-        self.submit_about(Subject::Customer(customer), principal, identity, command, key).await
+        let subject = Subject::Customer(customer);
+        let answered = self.submit_about(subject, principal, identity, command, key).await;
+        match principal.actor() {
+            Actor::Staff(_) => merges::followed(self, customer, answered).await,
+            Actor::Customer(_) | Actor::Anonymous => answered,
+        }
     }
 
     /// As [`Self::submit`], about whatever the command is about.
@@ -114,18 +120,26 @@ impl Services {
         command: Command,
         key: Option<IdempotencyHeader>,
     ) -> Result<Answered, Problem> {
+        let submission = self.submission(subject, principal, identity, command, key);
+        Ok(self.customers.submit(submission).await?)
+    }
+
+    /// A command with all that submitting it takes.
+    pub(super) fn submission(
+        &self,
+        subject: Subject,
+        principal: &impl Principal,
+        identity: &RequestIdentity,
+        command: Command,
+        key: Option<IdempotencyHeader>,
+    ) -> Submission {
         let idempotency = key.map(|header| IdempotencyKey {
             owner: principal.key_owner(),
             key: header.key,
             request_hash: header.request_hash,
         });
-        let submission = Submission {
-            subject,
-            command,
-            context: self.context(principal.actor(), identity),
-            idempotency,
-        };
-        Ok(self.customers.submit(submission).await?)
+        let context = self.context(principal.actor(), identity);
+        Submission { subject, command, context, idempotency }
     }
 }
 

@@ -6,6 +6,7 @@ use super::conditional::IfMatch;
 use super::customer_view::{self, CustomerView};
 use super::form::Form;
 use super::idempotency::IdempotencyHeader;
+use super::merges;
 use super::pages::{Page, PageRequest};
 use super::principal::{CustomersRead, CustomersWrite, Staff};
 use super::problem::{Problem, ProblemDocument};
@@ -62,7 +63,7 @@ async fn list(
     let read = services
         .database
         .read(move |connection| Box::pin(async move { db::customers::find(connection, id).await }));
-    let customer = read.await?.ok_or(Rejection::NotFound)?;
+    let Some(customer) = read.await? else { return Err(merges::absent(&services, id).await) };
     // At most fifty, and all in the customer's own row.
     let after = page.after.as_deref().unwrap_or_default();
     let tags = customer.tags.as_slice().iter().filter(|tag| tag.as_str() > after);

@@ -10,7 +10,7 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, auth, consents, customers, email_change, groups, me, mfa, notes, passkeys,
+    addresses, auth, consents, customers, email_change, groups, me, merges, mfa, notes, passkeys,
     passwords, phone, preferences, profile, social, tags, wishlists,
 };
 use crate::actors::allowance::Allowance;
@@ -383,6 +383,7 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "NewCustomer" customers::NewCustomer::read
         "CustomerPatch" customers::CustomerPatch::read
         "StatusMove" customers::StatusMove::read
+        "MergeOrder" merges::MergeOrder::read
         "NewTag" tags::NewTag::read
         "NewNote" notes::NewNote::read
         "ConsentChange" consents::ConsentChange::read

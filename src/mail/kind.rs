@@ -111,6 +111,8 @@ kinds! {
     PasskeyNotRequired = "passkey_not_required",
     /// There may be a copy of one.
     PasskeySuspected = "passkey_suspected",
+    /// To the address of an account that became one with another. Needs `link` (to sign in).
+    Merged = "merged",
     /// A greeting, once the address is verified. Needs `link` (to sign in), as all of the series.
     Welcome = "welcome",
     /// What one can do with an account.

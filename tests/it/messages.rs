@@ -12,6 +12,7 @@ use crate::harness::consumer::Message;
 use crate::harness::identity::{CLIENT_ID, Person};
 use crate::harness::shopper::{PASSWORD, address, home, sign_in};
 use crate::harness::{Api, IdentityProvider, Shop, Shopper};
+use crate::merge;
 use crate::second_factors::Guarded;
 
 const NEW_PASSWORD: &str = "seven violet umbrellas 42";
@@ -77,6 +78,8 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     node.post(&path, body).bearer(&shop.staff_key).send().await.expect(200);
     let gone = format!("/v1/admin/customers/{}", mover.id);
     node.delete(&gone).bearer(&shop.staff_key).send().await.expect(204);
+    let (from, into) = (merge::made(&shop, &node).await, merge::made(&shop, &node).await);
+    merge::merge(&shop, &node, &from, &into).await.expect(200);
 
     checker::check(&shop.database, &consumer, &[], Duration::from_secs(20)).await;
     let received = consumer.received();

@@ -16,12 +16,12 @@ pub async fn confirm(api: &Api, shopper: &Shopper, code: &str) -> Answer {
     shopper.post(api, "/v1/me/phone/confirm", json!({ "code": code })).send().await
 }
 
-async fn sign_in_by(api: &Api, number: &str, password: &str) -> Answer {
+pub async fn sign_in_by(api: &Api, number: &str, password: &str) -> Answer {
     api.post("/v1/auth/login", json!({ "phone": number, "password": password })).send().await
 }
 
 /// Asks for a code at `number`, of which `before` texts exist, and confirms it.
-async fn own(shop: &Shop, api: &Api, shopper: &Shopper, number: &str) {
+pub async fn own(shop: &Shop, api: &Api, shopper: &Shopper, number: &str) {
     let before = shop.texts_to(number).len();
     ask(api, shopper, number).await.expect(202);
     let code = shop.text_to(number, before + 1).await.code();

@@ -12,6 +12,7 @@ use crate::harness::db::TestDatabase;
 use crate::harness::servers::PrivateServer;
 use crate::harness::shopper::{PASSWORD, refresh, sign_in};
 use crate::harness::{Shop, Shopper};
+use crate::merge;
 
 /// Everything a schema consists of, as sorted lines of text.
 async fn schema(database: &TestDatabase) -> Vec<String> {
@@ -267,6 +268,15 @@ async fn wishlists(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {
 }
 
 async fn staff_writes(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {
+    let (from, into) = (merge::made(shop, node).await, merge::made(shop, node).await);
+    let notes = merge::path(&from, "/notes");
+    let note = node.post(&notes, json!({ "text": "One" })).bearer(&shop.staff_key).send().await;
+    note.expect(201);
+    for _ in 0..2 {
+        merge::merge(shop, node, &from, &into).await.expect(200);
+    }
+    let gone = node.get(&notes).bearer(&shop.staff_key).send().await;
+    gone.problem(404, "not_found");
     let (path, key) = (format!("/v1/admin/customers/{}", shopper.id), &shop.staff_key);
     let tags = format!("{path}/tags");
     node.post(&tags, json!({ "tag": "one" })).bearer(key).send().await.expect(200);

@@ -15,6 +15,7 @@ use crate::domain::evolve::evolve;
 use crate::domain::flow::Flow;
 use crate::domain::group::Standing;
 use crate::domain::mail::Mail;
+use crate::domain::merge::MergeReport;
 use crate::domain::message::Message;
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::session::SecretHash;
@@ -44,6 +45,7 @@ pub struct Folded<'a> {
     pub texts: Vec<(TextMessage, DateTime<Utc>)>,
     /// New lines of the ledger of consents.
     pub consents: Vec<(CustomerId, consent::Entry, &'a Context)>,
+    pub merges: Vec<(MergeReport, DateTime<Utc>)>,
     /// Requests to remember, with what their callers are told.
     pub keys: Vec<(&'a IdempotencyKey, Option<CustomerId>, Outcome, DateTime<Utc>)>,
     pub answers: Vec<Answer>,
@@ -119,6 +121,8 @@ impl<'a> Fold<'a, '_> {
         }
         let nobody = &mut State::default();
         let customer_id = submission.customer_id();
+        let other = submission.command.merges();
+        let lent = other.map(|id| Box::new(self.folded.after.remove(&id).unwrap_or_default()));
         let state = match customer_id {
             Some(id) => self.folded.after.entry(id).or_default(),
             None => nobody,
@@ -131,17 +135,29 @@ impl<'a> Fold<'a, '_> {
         state.flow = flow.map(|(flow, _)| flow.clone());
         let group = submission.command.group();
         state.group = group.and_then(|code| self.groups.get(code)?.1.clone());
+        state.other = lent;
         let decided = match decide(state, &submission.command, &submission.context) {
             Ok(decided) => decided,
             Err(rejection) => {
                 state.throttles.clear();
                 state.flow = None;
                 state.group = None;
+                let lent = state.other.take();
+                self.folded.after.extend(other.zip(lent.map(|lent| *lent)));
                 return Err(SubmitError::Rejected(rejection));
             }
         };
         if let Some(id) = customer_id {
             self.folded.decided_at.insert(id, submission.context.now);
+        }
+        if let (Some(id), Some(other)) = (other, state.other.as_deref_mut()) {
+            self.folded.decided_at.insert(id, submission.context.now);
+            let (clock, context) = (self.clock, &submission.context);
+            let records = Records { clock, context, customer_id: Some(id) };
+            for event in &decided.of_other {
+                evolve(other, event);
+                records.note(&mut self.folded.messages, &mut self.folded.entries, other, event);
+            }
         }
         let mut events = VecDeque::from(decided.events);
         while let Some(event) = events.pop_front() {
@@ -157,6 +173,7 @@ impl<'a> Fold<'a, '_> {
                 (Event::Consent(entry), Some(id)) => {
                     self.folded.consents.push((id, *entry, &submission.context));
                 }
+                (Event::Merged(report), _) => self.folded.merges.push((*report, now)),
                 _ => {}
             }
         }
@@ -176,6 +193,8 @@ impl<'a> Fold<'a, '_> {
         if let Some(code) = group {
             self.groups.entry(code.clone()).or_default().1 = state.group.take();
         }
+        let lent = state.other.take();
+        self.folded.after.extend(other.zip(lent.map(|lent| *lent)));
         if let Some(key) = &submission.idempotency {
             self.remember(key, customer_id, &outcome, submission.context.now);
         }

@@ -3,6 +3,7 @@
 //! Customers are locked before buckets, those before flows, those before groups, each in the order of
 //! their keys: batches of other nodes that want the same rows wait, they never deadlock.
 
+mod merges;
 mod notes;
 mod wishlists;
 
@@ -52,8 +53,11 @@ struct Wanted {
     consents: Vec<Uuid>,
     wishlists: Vec<Uuid>,
     wishlist_items: Vec<(CustomerId, ItemSought)>,
+    all_wishlist_items: Vec<Uuid>,
     note_counts: Vec<Uuid>,
     notes: Vec<(Uuid, NoteId)>,
+    all_notes: Vec<Uuid>,
+    merged: Vec<Uuid>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
     groups: BTreeSet<String>,
@@ -73,6 +77,10 @@ impl Wanted {
                 let item = submission.command.wishlist_item();
                 wanted.wishlist_items.extend(item.map(|item| (CustomerId(id), item)));
                 wanted.notes.extend(submission.command.note().map(|note| (id, note)));
+            }
+            if let Some(from) = submission.command.merges() {
+                let all = needs.entry(from.0).or_default();
+                *all = all.and(Needs::of_the_merged());
             }
             wanted.buckets.extend(submission.command.buckets());
             wanted.flows.extend(submission.command.flow());
@@ -96,7 +104,10 @@ impl Wanted {
                 (need.passkeys || need.factors, &mut wanted.passkeys),
                 (need.consents, &mut wanted.consents),
                 (need.wishlists, &mut wanted.wishlists),
+                (need.wishlist_items, &mut wanted.all_wishlist_items),
                 (need.note_count, &mut wanted.note_counts),
+                (need.notes, &mut wanted.all_notes),
+                (need.merged, &mut wanted.merged),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -151,6 +162,7 @@ pub async fn load(
         consents,
         wishlists,
         notes,
+        merges,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -172,6 +184,7 @@ pub async fn load(
         unless_empty(&wanted.consents, db::consents::of_customers(connection, &wanted.consents)),
         wishlists::load(connection, &wanted),
         notes::load(connection, &wanted),
+        merges::load(connection, &wanted),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -212,6 +225,7 @@ pub async fn load(
     ways_in.add_to(&mut states);
     wishlists.add_to(&mut states);
     notes.add_to(&mut states);
+    merges.add_to(&mut states);
     Ok(Loaded {
         states,
         throttles: throttles.into_iter().collect(),

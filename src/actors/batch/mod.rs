@@ -123,7 +123,18 @@ impl BatchRunner for Batches {
 }
 
 impl Batches {
+    /// In order of arrival, in one transaction; a command that changes two customers has one of its
+    /// own, so that what comes after it reads what it moved.
     async fn answers(&self, submissions: &[Submission], committing: &AtomicBool) -> Vec<Answer> {
+        let alone = |submission: &Submission| submission.command.merges().is_some();
+        let mut answers = Vec::with_capacity(submissions.len());
+        for part in submissions.chunk_by(|one, next| !alone(one) && !alone(next)) {
+            answers.extend(self.together(part, committing).await);
+        }
+        answers
+    }
+
+    async fn together(&self, submissions: &[Submission], committing: &AtomicBool) -> Vec<Answer> {
         match self.attempt(submissions, committing).await {
             Ok(answers) => answers,
             Err(failure) if !failure.concerns_one() => {

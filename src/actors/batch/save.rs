@@ -1,6 +1,7 @@
 //! Step three: what differs from what was loaded, in a few bulk statements sent without waiting in
 //! between; the outbox last, since it takes the locks that make commit order.
 
+mod merges;
 mod notes;
 mod wishlists;
 
@@ -15,6 +16,7 @@ use crate::domain::{CustomerId, SessionId, State};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use merges::MergeRows;
 use notes::NoteRows;
 use std::collections::BTreeSet;
 use wishlists::WishlistRows;
@@ -57,6 +59,7 @@ struct Plan {
     consents: SaveConsents,
     wishlists: WishlistRows,
     notes: NoteRows,
+    merges: MergeRows,
     tokens: SaveTokens,
     flows: SaveFlows,
     deleted_groups: DeleteGroups,
@@ -84,7 +87,7 @@ pub async fn save(
     folded: &Folded<'_>,
     since: DateTime<Utc>,
 ) -> Result<Written, Failure> {
-    let mut plan = Plan::default();
+    let mut plan = Plan { merges: MergeRows::of(folded), ..Plan::default() };
     plan.keys.since = since;
     // Sorted, so that every batch writes rows in one order.
     let mut ids: Vec<_> = folded.after.keys().copied().collect();
@@ -113,6 +116,7 @@ impl Plan {
                 self.new_customers.push(customer);
             }
             (Some(old), Some(new)) if old != new => {
+                self.merges.changed(old, new);
                 if TouchCustomers::suffices(old, new) {
                     self.touched.push(new);
                 } else {
@@ -190,10 +194,12 @@ impl Plan {
             }
         }
         for gone in before.handles.keys().filter(|key| !after.handles.contains_key(key)) {
-            self.released_identifiers.push(id, gone);
+            if !self.merges.moves(gone) {
+                self.released_identifiers.push(id, gone);
+            }
         }
         for (handle, held_until) in &after.handles {
-            if before.handles.get(handle) != Some(held_until) {
+            if before.handles.get(handle) != Some(held_until) && !self.merges.moves(handle) {
                 match held_until {
                     None => self.identifiers.push(id, handle),
                     Some(until) => self.held_identifiers.push(id, handle, *until),
@@ -332,6 +338,7 @@ impl Plan {
             self.consent_entries.execute(connection).boxed(),
             self.wishlists.execute(connection).boxed(),
             self.notes.execute(connection).boxed(),
+            self.merges.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
@@ -376,6 +383,7 @@ impl Plan {
             self.consent_entries.len(),
             self.wishlists.len(),
             self.notes.len(),
+            self.merges.len(),
         ];
         let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);
         if !complete {

@@ -168,6 +168,7 @@ impl Letters {
             | MailKind::PasskeyRequired
             | MailKind::PasskeyNotRequired
             | MailKind::PasskeySuspected
+            | MailKind::Merged
             | MailKind::SignInLocked
             | MailKind::NewDevice
             | MailKind::IdentityWelcome

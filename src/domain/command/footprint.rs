@@ -21,8 +21,14 @@ pub struct Needs {
     pub consents: bool,
     /// The heads of the wishlists; of their items only those of [`Command::wishlist_item`].
     pub wishlists: bool,
+    /// All items of all of them.
+    pub wishlist_items: bool,
     /// How many notes there are; of the notes only that of [`Command::note`].
     pub note_count: bool,
+    /// All notes.
+    pub notes: bool,
+    /// Whether the customer was merged into another, and how.
+    pub merged: bool,
 }
 
 impl Needs {
@@ -54,6 +60,34 @@ impl Needs {
         }
     }
 
+    /// What moves to another customer, and what ends with this one.
+    pub fn of_the_merged() -> Self {
+        let moving = Self {
+            addresses: true,
+            wishlists: true,
+            wishlist_items: true,
+            note_count: true,
+            notes: true,
+            merged: true,
+            ..Self::default()
+        };
+        Self::of_taking_in().and(Self::of_deletion()).and(moving)
+    }
+
+    /// What another customer's things are held against.
+    fn of_taking_in() -> Self {
+        Self {
+            profile: true,
+            preferences: true,
+            addresses: true,
+            handles: true,
+            identities: true,
+            consents: true,
+            note_count: true,
+            ..Self::default()
+        }
+    }
+
     /// What either needs.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -72,7 +106,10 @@ impl Needs {
             passkeys: self.passkeys || other.passkeys,
             consents: self.consents || other.consents,
             wishlists: self.wishlists || other.wishlists,
+            wishlist_items: self.wishlist_items || other.wishlist_items,
             note_count: self.note_count || other.note_count,
+            notes: self.notes || other.notes,
+            merged: self.merged || other.merged,
         }
     }
 }
@@ -166,6 +203,7 @@ impl Command {
             }
             Self::Consent(_) => ConsentCommand::needs(),
             Self::DeleteCustomer { .. } => Needs::of_deletion(),
+            Self::Merge(_) => Needs::of_taking_in(),
             Self::UpdateProfile { .. } => Needs { profile: true, ..none },
             Self::UpdatePreferences { .. } => Needs { preferences: true, ..none },
             Self::AddAddress { .. }
@@ -176,6 +214,15 @@ impl Command {
             Self::Note(command) => {
                 Needs { note_count: matches!(command, NoteCommand::Add { .. }), ..none }
             }
+        }
+    }
+
+    /// The customer whose row must be locked with the one that the command is about, and of whom
+    /// [`Needs::of_the_merged`] is loaded.
+    pub fn merges(&self) -> Option<CustomerId> {
+        match self {
+            Self::Merge(command) => Some(command.from),
+            _ => None,
         }
     }
 

@@ -1,12 +1,14 @@
 //! The address book (rules D1, D2): at most one default per kind, always handed over, never lost.
 
 use super::{Answer, Decision, check_version, decided, writable};
-use crate::domain::address::{Address, AddressFields, AddressKind};
+use crate::domain::address::{Address, AddressFields, AddressKind, AddressLimits};
 use crate::domain::command::{AddressChange, Change, Context, checked_postal_code};
 use crate::domain::event::Event;
 use crate::domain::fault::Fault;
 use crate::domain::ids::AddressId;
 use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::phone::PhoneNumber;
+use crate::domain::region;
 use crate::domain::state::State;
 
 /// Adds an address; the first one becomes both defaults.
@@ -15,15 +17,15 @@ pub fn add(
     id: AddressId,
     fields: &AddressFields,
     defaults: &[AddressKind],
-    limit: usize,
+    limits: AddressLimits,
     context: &Context,
 ) -> Decision {
-    writable(state, context)?;
+    let limit = limits.of(writable(state, context)?.customer_type);
     if state.addresses.len() >= limit {
         return Err(Rejection::AddressLimitReached { limit });
     }
-    let postal_code =
-        checked_postal_code(fields.postal_code.clone(), &fields.country).map_err(postal)?;
+    let postal_code = checked_postal_code(fields.postal_code.clone(), &fields.country)
+        .map_err(at("#/postal_code"))?;
     let address = Address {
         id,
         fields: AddressFields { postal_code, ..fields.clone() },
@@ -141,8 +143,8 @@ fn hand_over(
     Event::DefaultAddressChanged { kind, from, to, at: context.now }
 }
 
-fn postal(fault: Fault) -> Rejection {
-    Rejection::Invalid { pointer: "#/postal_code", fault }
+fn at(pointer: &'static str) -> impl Fn(Fault) -> Rejection {
+    move |fault| Rejection::Invalid { pointer, fault }
 }
 
 /// The fields after the patch and the names of those that differ.
@@ -151,12 +153,29 @@ fn patched(
     change: &AddressChange,
 ) -> Result<(AddressFields, Vec<String>), Rejection> {
     let country = change.country.clone().unwrap_or_else(|| current.country.clone());
-    // A code that was good when it was written does not stand in the way of another change.
-    let postal_code = if country == current.country && change.postal_code == Change::Keep {
+    // What was good when it was written does not stand in the way of another change.
+    let stays = country == current.country;
+    let postal_code = if stays && change.postal_code == Change::Keep {
         current.postal_code.clone()
     } else {
         let raw = change.postal_code.apply(&current.postal_code);
-        checked_postal_code(raw, &country).map_err(postal)?
+        checked_postal_code(raw, &country).map_err(at("#/postal_code"))?
+    };
+    let (region, region_code) = if stays && change.region == Change::Keep {
+        (current.region.clone(), current.region_code.clone())
+    } else {
+        match change.region.apply(&current.region) {
+            None => (None, None),
+            Some(written) => {
+                let (kept, code) = region::resolve(written, &country).map_err(at("#/region"))?;
+                (Some(kept), code)
+            }
+        }
+    };
+    let phone = match &change.phone {
+        Change::Keep => current.phone.clone(),
+        Change::Clear => None,
+        Change::Set(raw) => Some(PhoneNumber::parse_in(raw, &country).map_err(at("#/phone"))?),
     };
     let fields = AddressFields {
         label: change.label.apply(&current.label),
@@ -165,10 +184,11 @@ fn patched(
         line1: change.line1.clone().unwrap_or_else(|| current.line1.clone()),
         line2: change.line2.apply(&current.line2),
         city: change.city.clone().unwrap_or_else(|| current.city.clone()),
-        region: change.region.apply(&current.region),
+        region,
+        region_code,
         postal_code,
         country,
-        phone: change.phone.apply(&current.phone),
+        phone,
     };
     let differs = [
         ("label", fields.label != current.label),
@@ -178,6 +198,7 @@ fn patched(
         ("line2", fields.line2 != current.line2),
         ("city", fields.city != current.city),
         ("region", fields.region != current.region),
+        ("region_code", fields.region_code != current.region_code),
         ("postal_code", fields.postal_code != current.postal_code),
         ("country", fields.country != current.country),
         ("phone", fields.phone != current.phone),

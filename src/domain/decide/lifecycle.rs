@@ -34,7 +34,7 @@ pub fn delete(state: &State, if_match: Option<i64>, context: &Context) -> Decisi
     check_version(if_match, customer.version)?;
     let all = state.sessions.values().collect();
     let (_, mut events) = sessions::revocations(all, RevocationReason::CustomerDeleted, context);
-    events.push(Event::CustomerDeleted { at: context.now });
+    events.push(Event::CustomerDeleted { at: context.now, merged_into: None });
     decided(events, Answer::Now(Outcome::Done))
 }
 

@@ -10,6 +10,7 @@ mod flows;
 mod groups;
 mod identities;
 mod lifecycle;
+mod merge;
 mod notes;
 mod passkeys;
 mod passwords;
@@ -42,7 +43,16 @@ pub type Decision = Result<Decided, Rejection>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
     pub events: Vec<Event>,
+    /// Of the customer that was merged, before those of the one that goes on.
+    pub of_other: Vec<Event>,
     pub answer: Answer,
+}
+
+impl Decided {
+    /// About the customer of the command alone.
+    fn new(events: Vec<Event>, answer: Answer) -> Self {
+        Self { events, of_other: Vec::new(), answer }
+    }
 }
 
 /// What to answer once the events are applied.
@@ -204,8 +214,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::UpdatePreferences { change, if_match } => {
             record::update_preferences(state, change, *if_match, context)
         }
-        Command::AddAddress { id, fields, defaults, limit } => {
-            addresses::add(state, *id, fields, defaults, *limit, context)
+        Command::AddAddress { id, fields, defaults, limits } => {
+            addresses::add(state, *id, fields, defaults, *limits, context)
         }
         Command::ChangeAddress { id, change, if_match } => {
             addresses::change(state, *id, change, *if_match, context)
@@ -235,6 +245,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::Consent(command) => consents::declare(state, command, context),
         Command::Group(command) => groups::decide(state, command, context),
         Command::DeleteCustomer { if_match } => lifecycle::delete(state, *if_match, context),
+        Command::Merge(command) => merge::merge(state, command, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }
 }
@@ -261,5 +272,5 @@ fn check_version(if_match: Option<i64>, version: i64) -> Result<(), Rejection> {
 }
 
 fn decided(events: Vec<Event>, answer: Answer) -> Decision {
-    Ok(Decided { events, answer })
+    Ok(Decided::new(events, answer))
 }

@@ -102,7 +102,7 @@ fn revoke_all(
     context: &Context,
 ) -> super::Decided {
     let (ids, events) = revocations(sessions, reason, context);
-    super::Decided { events, answer: Answer::Now(Outcome::Revoked { sessions: ids }) }
+    super::Decided::new(events, Answer::Now(Outcome::Revoked { sessions: ids }))
 }
 
 /// The events that end those of `sessions` that live.

@@ -31,7 +31,7 @@ pub fn claim(state: &State, guard: &Guard, id: ClaimId, context: &Context) -> De
         events.extend(locked(state, guard.factor, until));
         events.extend(until.and_then(|_| told_of_lock(state, MailId(id.0))));
     }
-    Decided { events, answer: Answer::Now(Outcome::Admission(admission)) }
+    Decided::new(events, Answer::Now(Outcome::Admission(admission)))
 }
 
 /// A wrong password. For a known customer it is an entry, and a lock is a message.
@@ -44,7 +44,7 @@ pub fn fail(state: &State, guard: &Guard, id: ClaimId, context: &Context) -> Dec
     events.extend(locked(state, factor, newly_locked));
     // The id of the claim that locks is the mail's as well: there is no other mail about it.
     events.extend(newly_locked.and_then(|_| told_of_lock(state, MailId(id.0))));
-    Decided { events, answer: Answer::Now(Outcome::AttemptFailed { locked_until }) }
+    Decided::new(events, Answer::Now(Outcome::AttemptFailed { locked_until }))
 }
 
 /// An attempt that nobody verified: its claim is given back and nothing else changes.
@@ -53,7 +53,7 @@ pub fn release(state: &State, bucket: Bucket, id: ClaimId) -> Decided {
     let released = throttle.release(id);
     let events =
         if released { vec![Event::AttemptReleased { bucket, throttle }] } else { Vec::new() };
-    Decided { events, answer: Answer::Now(Outcome::Done) }
+    Decided::new(events, Answer::Now(Outcome::Done))
 }
 
 /// A new lock is told of a known customer only; of nobody there is nothing to tell.

@@ -4,6 +4,7 @@ use super::Event;
 use crate::domain::consent::Entry;
 use crate::domain::event::PasswordCause;
 use crate::domain::ids::{CustomerId, PasskeyId};
+use crate::domain::merge::MergeReport;
 use crate::domain::message::*;
 
 impl Event {
@@ -37,9 +38,14 @@ impl Event {
                 let reason = reason.clone();
                 StatusChanged { customer_id, from: *from, to: *to, reason }.into()
             }
-            Self::CustomerDeleted { .. } => CustomerDeleted { customer_id }.into(),
+            Self::CustomerDeleted { merged_into, .. } => {
+                CustomerDeleted { customer_id, merged_into: *merged_into }.into()
+            }
+            Self::Merged(report) => merged(customer_id, report),
             Self::EmailVerified { .. } => Verified { customer_id, channel: Channel::Email }.into(),
-            Self::PhoneVerified { .. } => Verified { customer_id, channel: Channel::Phone }.into(),
+            Self::PhoneVerified { .. } | Self::PhoneTaken { .. } => {
+                Verified { customer_id, channel: Channel::Phone }.into()
+            }
             Self::SignedIn { session } => {
                 let (method, second_factor) = (session.method, session.second_factor);
                 SignedIn { customer_id, session_id: session.id, method, second_factor }.into()
@@ -147,6 +153,22 @@ fn declared(customer_id: CustomerId, entry: &Entry) -> Message {
         .into(),
         None => ConsentWithdrawn { customer_id, purpose, channel, source, entry: number }.into(),
     }
+}
+
+fn merged(customer_id: CustomerId, report: &MergeReport) -> Message {
+    let moved = &report.moved;
+    CustomerMerged {
+        customer_id,
+        from: report.from,
+        addresses: moved.addresses.len(),
+        wishlists: moved.wishlists.len(),
+        wishlist_items: moved.wishlist_items,
+        identities: moved.identities.clone(),
+        tags: moved.tags,
+        changed: report.changed.clone(),
+        version: report.version,
+    }
+    .into()
 }
 
 fn updated(customer_id: CustomerId, changed: &[String], version: i64) -> Message {

@@ -37,7 +37,9 @@ impl Event {
             }
             Self::PhoneCodeFailed => trace("phone.code_failed", json!({})),
             Self::PhoneRequestDropped => trace("phone.request_dropped", json!({})),
-            Self::PhoneVerified { .. } => trace("customer.verified", json!({ "channel": "phone" })),
+            Self::PhoneVerified { .. } | Self::PhoneTaken { .. } => {
+                trace("customer.verified", json!({ "channel": "phone" }))
+            }
             Self::TextQueued(text) => trace(
                 "text_message.queued",
                 json!({ "text_message_id": text.id, "kind": text.body.kind() }),
@@ -58,7 +60,17 @@ impl Event {
             Self::Group(GroupEvent::Deleted { code }) => {
                 trace("group.deleted", json!({ "group": code }))
             }
-            Self::CustomerDeleted { .. } => trace("customer.deleted", json!({})),
+            Self::CustomerDeleted { merged_into: None, .. } => trace("customer.deleted", json!({})),
+            Self::CustomerDeleted { merged_into: Some(into), .. } => {
+                trace("customer.deleted", json!({ "merged_into": into }))
+            }
+            Self::Merged(report) => trace(
+                "customer.merged",
+                json!({ "from": report.from, "moved": report.moved, "defaults": report.defaults,
+                        "changed": report.changed, "kept": report.kept,
+                        "consents": report.consents, "ended": report.ended,
+                        "version": report.version }),
+            ),
             Self::EmailVerified { .. } => trace("customer.verified", json!({ "channel": "email" })),
             Self::TokenIssued(token) => trace(
                 "token.issued",

@@ -36,7 +36,7 @@ impl Data for CustomerUpdated {
 
 impl Data for CustomerDeleted {
     fn example() -> Self {
-        Self { customer_id: CUSTOMER }
+        Self { customer_id: CUSTOMER, merged_into: None }
     }
 }
 

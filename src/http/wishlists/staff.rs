@@ -2,6 +2,7 @@
 //! hand out.
 
 use super::super::conditional::IfNoneMatch;
+use super::super::merges;
 use super::super::pages::{Page, PageRequest};
 use super::super::principal::{CustomersRead, Staff};
 use super::super::problem::Problem;
@@ -11,7 +12,6 @@ use super::super::values::{IfNoneMatchParam, PageParams, PathId};
 use super::items;
 use super::view::{ItemView, WishlistView};
 use crate::db;
-use crate::domain::outcome::Rejection;
 use crate::domain::{CustomerId, WishlistId};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, get};
@@ -46,7 +46,9 @@ async fn all(
         })
     });
     let (customer, lists) = read.await?;
-    customer.ok_or(Rejection::NotFound)?;
+    if customer.is_none() {
+        return Err(merges::absent(&services, id).await);
+    }
     Ok(web::Json(page.page(lists, |list| list.id.0, WishlistView::to_staff)))
 }
 
@@ -71,8 +73,10 @@ async fn show(
             tokio::try_join!(db::customers::find(connection, customer), list)
         })
     });
-    let (customer, list) = read.await?;
-    let (_, list) = customer.zip(list).ok_or(Rejection::NotFound)?;
+    let (owner, list) = read.await?;
+    let Some((_, list)) = owner.zip(list) else {
+        return Err(merges::absent(&services, customer).await);
+    };
     Ok(known.answer(list.version, &WishlistView::to_staff(list)))
 }
 
@@ -94,6 +98,8 @@ async fn list_items(
     let read = services.database.read(move |connection| {
         Box::pin(async move { db::customers::find(connection, customer).await })
     });
-    read.await?.ok_or(Rejection::NotFound)?;
+    if read.await?.is_none() {
+        return Err(merges::absent(&services, customer).await);
+    }
     items::page(&services, customer, WishlistId(path.1.0), &request).await
 }

@@ -150,7 +150,8 @@ async fn every_message_is_an_entry(database: &TestDatabase) {
                 'sign_in.second_factor_asked', 'sign_in.unlocked', 'password.rehashed',
                 'device.remembered', 'device.forgotten', 'session.refreshed', 'mfa.totp_started',
                 'mfa.reset', 'passkey.used', 'passkey.suspected', 'phone.requested',
-                'phone.request_dropped', 'phone.code_failed')
+                'phone.request_dropped', 'phone.code_failed', 'text_message.queued', 'note.added',
+                'note.removed')
             GROUP BY 1, 2
         )
         SELECT coalesce(m.customer_id, e.customer_id), coalesce(m.action, e.action),

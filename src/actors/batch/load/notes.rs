@@ -1,5 +1,5 @@
 //! The notes that commands need: how many there are, and of the notes, which may be a thousand,
-//! those that are named.
+//! those that are named; all of them only where they move with their customer.
 
 use super::{Wanted, unless_empty};
 use crate::db;
@@ -18,10 +18,13 @@ pub(super) async fn load(
     wanted: &Wanted,
 ) -> Result<Found, QueryError> {
     let (counted, named) = (&wanted.note_counts, &wanted.notes);
-    let (counts, notes) = tokio::try_join!(
+    let all = &wanted.all_notes;
+    let (counts, mut notes, every) = tokio::try_join!(
         unless_empty(counted, db::notes::counts(connection, counted)),
         unless_empty(named, db::notes::named(connection, named)),
+        unless_empty(all, db::notes::of_customers(connection, all)),
     )?;
+    notes.extend(every);
     Ok(Found { counts, notes })
 }
 

@@ -1,5 +1,5 @@
 //! The wishlists that commands need: all heads, which are few, and of the items, which may be
-//! thousands, those that are named.
+//! thousands, those that are named; all of them only where they move with their customer.
 
 use super::{Wanted, unless_empty};
 use crate::db;
@@ -18,10 +18,13 @@ pub(super) async fn load(
     wanted: &Wanted,
 ) -> Result<Found, QueryError> {
     let (customers, sought) = (&wanted.wishlists, &wanted.wishlist_items);
-    let (lists, items) = tokio::try_join!(
+    let all = &wanted.all_wishlist_items;
+    let (lists, mut items, every) = tokio::try_join!(
         unless_empty(customers, db::wishlists::of_customers(connection, customers)),
         unless_empty(sought, db::wishlists::items_sought(connection, sought)),
+        unless_empty(all, db::wishlists::items_of_customers(connection, all)),
     )?;
+    items.extend(every);
     Ok(Found { lists, items })
 }
 

@@ -1,5 +1,6 @@
 //! What differs of wishlists. Items go before others come, so that a product that moves finds its
-//! place free; lists come before their items and go after them.
+//! place free, and so do lists, whose links may move to another customer; lists come before their
+//! items and go after them.
 
 use super::all_done;
 use crate::db::Connection;
@@ -50,10 +51,10 @@ impl WishlistRows {
     /// written.
     pub(super) async fn execute(&self, connection: &Connection) -> Result<usize, QueryError> {
         let written = join_all([
-            self.lists.execute(connection).boxed(),
             self.deleted_items.execute(connection).boxed(),
-            self.items.execute(connection).boxed(),
             self.deleted_lists.execute(connection).boxed(),
+            self.lists.execute(connection).boxed(),
+            self.items.execute(connection).boxed(),
         ]);
         Ok(all_done(written.await)?.into_iter().sum())
     }

@@ -160,12 +160,17 @@ fn d2_the_book_has_a_limit() {
         id: address_id(n),
         fields: Box::new(address_fields("VN", None)),
         defaults: vec![],
-        limit,
+        limits: AddressLimits { individual: limit, business: limit + 1 },
     };
     given(with_addresses(2))
         .when(with_limit(3, 2))
         .refused(Rejection::AddressLimitReached { limit: 2 });
     given(with_addresses(2)).when(with_limit(3, 3)).happens(&["AddressAdded"]);
+    // A company has a limit of its own.
+    let mut company = with_addresses(2);
+    company.customer.as_mut().unwrap().customer_type = CustomerType::Business;
+    given(company.clone()).when(with_limit(3, 2)).happens(&["AddressAdded"]);
+    given(company).when(with_limit(3, 1)).refused(Rejection::AddressLimitReached { limit: 2 });
 }
 
 #[test]
@@ -221,7 +226,7 @@ fn d2_postal_code_and_country_are_checked_together() {
         (patch(Change::Set("8033".into()), Some("DE")), false),
         (patch(Change::Set("ABC".into()), None), false),
         (patch(Change::Clear, Some("DE")), true),
-        (patch(Change::Keep, Some("IE")), true),
+        (patch(Change::Keep, Some("HK")), true),
     ] {
         let shown = format!("{change:?}");
         match given(with_addresses(1)).when(change_address(1, change)).decision {
@@ -241,7 +246,7 @@ fn d2_a_new_address_has_the_postal_code_of_its_country() {
         id: address_id(1),
         fields: Box::new(address_fields(country, Some(postal_code))),
         defaults: vec![],
-        limit: 50,
+        limits: LIMITS,
     };
     let then = given(active()).when(add("GB", "sw1a 1aa"));
     let kept = &then.after.addresses[&address_id(1)].fields.postal_code;
@@ -261,4 +266,88 @@ fn d2_a_code_that_does_not_change_is_not_checked_again() {
     let then = given(state).when(change_address(1, change)).happens(&["AddressUpdated"]);
     let kept = &then.after.addresses[&address_id(1)].fields.postal_code;
     assert_eq!(kept.as_deref(), Some("OLD"));
+}
+
+#[test]
+fn d2_region_and_country_are_looked_up_together() {
+    let patch = |region, to: Option<&str>| AddressChange {
+        region,
+        postal_code: Change::Clear,
+        country: to.map(country),
+        ..Default::default()
+    };
+    let set = |text| Change::Set(line(text));
+    // The book has Zregion in VN, which does not insist on a list.
+    for (change, kept) in [
+        (patch(set("Hà Nội"), None), Ok(("Hà Nội", Some("VN-HN")))),
+        (patch(set("vn-hn"), None), Ok(("Hà Nội", Some("VN-HN")))),
+        (patch(set("Atlantis"), None), Ok(("Atlantis", None))),
+        (patch(set("california"), Some("US")), Ok(("california", Some("US-CA")))),
+        (patch(set("ca"), Some("US")), Ok(("CA", Some("US-CA")))),
+        (patch(set("Atlantis"), Some("US")), Err("unknown_region")),
+        // The kept region is none of the new country.
+        (patch(Change::Keep, Some("US")), Err("unknown_region")),
+        (patch(Change::Keep, Some("DE")), Ok(("Zregion", None))),
+    ] {
+        let shown = format!("{:?} {:?}", change.region, change.country);
+        let then = given(with_addresses(1)).when(change_address(1, change));
+        match then.decision {
+            Ok(_) => {
+                let fields = &then.after.addresses[&address_id(1)].fields;
+                let region = fields.region.as_ref().map(Line::as_str).unwrap();
+                let code = fields.region_code.as_ref().map(RegionCode::as_str);
+                assert_eq!(Ok((region, code)), kept, "{shown}");
+            }
+            Err(Rejection::Invalid { pointer, fault }) => {
+                assert_eq!((Err(fault.code), pointer), (kept, "#/region"), "{shown}");
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn l2_the_code_of_a_region_changes_by_name() {
+    let then = |state, region: &str, to| {
+        let change = AddressChange {
+            region: Change::Set(line(region)),
+            postal_code: Change::Clear,
+            country: Some(country(to)),
+            ..Default::default()
+        };
+        given(state).when(change_address(1, change)).happens(&["AddressUpdated"])
+    };
+    let washington = then(with_addresses(1), "WA", "US");
+    let changed = ["region", "region_code", "postal_code", "country"];
+    assert_eq!(washington.messages()[0].1["changed"], json!(changed));
+    let western_australia = then(washington.after, "WA", "AU");
+    assert_eq!(western_australia.messages()[0].1["changed"], json!(["region_code", "country"]));
+}
+
+#[test]
+fn d2_a_phone_number_is_of_the_country_that_the_address_then_has() {
+    let phone = |raw: &str, to: Option<&str>| AddressChange {
+        phone: Change::Set(raw.to_owned()),
+        postal_code: Change::Clear,
+        country: to.map(country),
+        ..Default::default()
+    };
+    for (change, kept) in [
+        (phone("0987 654 321", None), Some("+84987654321")),
+        (phone("030 901820", Some("DE")), Some("+4930901820")),
+        (phone("+44 7400 123456", Some("DE")), Some("+447400123456")),
+        (phone("030 901820", None), None),
+    ] {
+        let then = given(with_addresses(1)).when(change_address(1, change));
+        match then.decision {
+            Ok(_) => {
+                let fields = &then.after.addresses[&address_id(1)].fields;
+                assert_eq!(fields.phone.as_ref().map(PhoneNumber::as_str), kept);
+            }
+            Err(Rejection::Invalid { pointer, fault }) => {
+                assert_eq!((None, pointer, fault.code), (kept, "#/phone", "invalid_phone"));
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
 }

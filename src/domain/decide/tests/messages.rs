@@ -74,6 +74,7 @@ samples! {
     Event::PhoneCodeFailed => [Event::PhoneCodeFailed],
     Event::PhoneRequestDropped => [Event::PhoneRequestDropped],
     Event::PhoneVerified { .. } => [Event::PhoneVerified { phone: phone(), at: at(1) }],
+    Event::PhoneTaken { .. } => [Event::PhoneTaken { phone: phone() }],
     Event::TextQueued(_) => [Event::TextQueued(Box::new(text()))],
     Event::EmailChanged { .. } =>
         [EmailChangeCause::Confirmed, EmailChangeCause::Undone].map(email_changed),
@@ -105,7 +106,9 @@ samples! {
         Event::Group(GroupEvent::Renamed(a_group())),
         Event::Group(GroupEvent::Deleted { code: group("vip") }),
     ],
-    Event::CustomerDeleted { .. } => [Event::CustomerDeleted { at: at(1) }],
+    Event::CustomerDeleted { .. } => [None, Some(customer_id())]
+        .map(|merged_into| Event::CustomerDeleted { at: at(1), merged_into }),
+    Event::Merged(_) => super::merges::told(),
     Event::EmailVerified { .. } => [Event::EmailVerified { at: at(1) }],
     Event::TokenIssued(_) =>
         [Event::TokenIssued(Box::new(pending().tokens[&hash(1)].clone()))],

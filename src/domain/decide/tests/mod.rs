@@ -7,6 +7,7 @@ mod email_change;
 mod groups;
 mod identities;
 mod lifecycle;
+mod merges;
 mod messages;
 mod notes;
 mod passkeys;
@@ -20,9 +21,10 @@ mod second_factor;
 mod secrets;
 mod sessions;
 mod sign_in;
+mod strangers;
 mod wishlists;
 
-use crate::domain::address::{AddressFields, AddressKind};
+use crate::domain::address::{AddressFields, AddressKind, AddressLimits};
 use crate::domain::command::*;
 use crate::domain::consent::{
     Channel as ConsentChannel, MarketingTerms, MarketingWish, TextVersion,
@@ -39,6 +41,7 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::phone::PhoneNumber;
 use crate::domain::place::{Country, Currency, Locale, TimeZone};
 use crate::domain::proof::Proof;
+use crate::domain::region::RegionCode;
 use crate::domain::session::{Client, Device, SecretHash, SessionPolicy};
 use crate::domain::state::State;
 use crate::domain::status::{ReasonCode, Status};
@@ -80,8 +83,11 @@ impl Given {
         };
         let decision = decide(&self.state, &command, &context);
         let mut after = self.state.clone();
-        for event in decision.iter().flat_map(|decided| &decided.events) {
-            evolve(&mut after, event);
+        if let Ok(decided) = &decision {
+            decided.events.iter().for_each(|event| evolve(&mut after, event));
+            if let Some(other) = &mut after.other {
+                decided.of_other.iter().for_each(|event| evolve(other, event));
+            }
         }
         Then { before: self.state, after, decision }
     }
@@ -310,6 +316,8 @@ fn fresh_session(n: u128) -> FreshSession {
     }
 }
 
+const LIMITS: AddressLimits = AddressLimits { individual: 50, business: 50 };
+
 fn address_fields(country_code: &str, postal_code: Option<&str>) -> AddressFields {
     AddressFields {
         label: Some(Label::parse("Zlabel").unwrap()),
@@ -319,6 +327,7 @@ fn address_fields(country_code: &str, postal_code: Option<&str>) -> AddressField
         line2: Some(line("Zline2")),
         city: line("Zcity"),
         region: Some(line("Zregion")),
+        region_code: None,
         postal_code: postal_code.map(str::to_owned),
         country: country(country_code),
         phone: Some(phone()),
@@ -514,7 +523,7 @@ fn add_address(n: u128, defaults: &[AddressKind]) -> Command {
         id: address_id(n),
         fields: Box::new(address_fields("VN", Some("700000"))),
         defaults: defaults.to_vec(),
-        limit: 50,
+        limits: LIMITS,
     }
 }
 

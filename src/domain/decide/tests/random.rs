@@ -13,11 +13,11 @@ use serde_json::json;
 use std::collections::BTreeSet;
 
 /// One step: which command, two free choices, who asks, and how many seconds later.
-type Step = (u8, u8, u8, bool, u32);
+pub(super) type Step = (u8, u8, u8, bool, u32);
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
-    prop::collection::vec((0..50_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+    prop::collection::vec((0..51_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
 }
 
 /// The command of a step; the choices are small, so that steps meet each other.
@@ -104,9 +104,9 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
         },
         19 | 20 => Command::AddAddress {
             id: address_id(unique),
-            fields: Box::new(address_fields("IE", Some("Z1P"))),
+            fields: Box::new(address_fields("HK", Some("Z1P"))),
             defaults: AddressKind::ALL[..usize::from(b % 3)].to_vec(),
-            limit: 4,
+            limits: AddressLimits { individual: 4, business: 4 },
         },
         21..=24 => {
             let known = state.addresses.keys().nth(a.into());
@@ -177,6 +177,7 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
         41..=45 => super::wishlists::random((which, a, b), unique, state),
         46 | 47 => super::consents::some(a, b),
         48 | 49 => super::notes::random((a, b), unique, state),
+        50 => super::strangers::merge_of(super::strangers::stranger_id(unique), b == 4),
         _ => {
             let Command::ChangePassword(mut change) = change_password(id, 1) else {
                 unreachable!()
@@ -188,7 +189,7 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
 }
 
 /// What the tables demand of every commit, and what the rules promise.
-fn sound(state: &State, now: DateTime<Utc>) {
+pub(super) fn sound(state: &State, now: DateTime<Utc>) {
     for kind in AddressKind::ALL {
         let holders = state.addresses.values().filter(|address| address.is_default(kind)).count();
         assert_eq!(holders, usize::from(!state.addresses.is_empty()), "D1: {kind:?}");
@@ -272,7 +273,7 @@ fn impersonal(text: &str, what: &str) {
 }
 
 /// Every event is an entry, except the claims; and neither entries nor messages are personal.
-fn told(events: &[Event], kinds: &mut BTreeSet<&'static str>) {
+pub(super) fn told(events: &[Event], kinds: &mut BTreeSet<&'static str>) {
     for event in events {
         let name = name(event);
         match event.trace() {
@@ -289,12 +290,15 @@ fn told(events: &[Event], kinds: &mut BTreeSet<&'static str>) {
 }
 
 /// Carries the steps out, checking after each. Returns the state and the message kinds told.
-fn play(steps: &[Step]) -> (State, BTreeSet<&'static str>) {
+pub(super) fn play(steps: &[Step]) -> (State, BTreeSet<&'static str>) {
     let (mut state, mut seconds, mut kinds) = (pending(), 0, BTreeSet::new());
     for (n, step) in steps.iter().enumerate() {
         seconds += i64::from(step.4);
         let command = command(n as u16, *step, &state, seconds);
         impersonal(&format!("{command:?}"), "Debug");
+        if let Some(from) = command.merges() {
+            state.other = Some(Box::new(super::strangers::stranger(from, seconds)));
+        }
         let actor = if step.3 { owner() } else { staff() };
         let then = given(state).by(actor.clone()).at(seconds).when(command.clone());
         let again = given(then.before.clone()).by(actor).at(seconds).when(command);
@@ -309,6 +313,7 @@ fn play(steps: &[Step]) -> (State, BTreeSet<&'static str>) {
         }
         sound(&then.after, at(seconds));
         state = then.after;
+        state.other = None;
     }
     impersonal(&format!("{state:?}"), "Debug");
     (state, kinds)
@@ -378,8 +383,11 @@ fn m4_every_listed_message_is_told_by_some_command() {
             .chain([delete_address(1), Command::SignOut { session_id: session_id(1) }])
             .chain(failures)
             .chain([claim(20), change_password(20, 2)])
+            .chain([super::strangers::merge_of(super::strangers::stranger_id(1), false)])
             .chain([Command::DeleteCustomer { if_match: None }]);
     for (n, command) in script.enumerate() {
+        let other = command.merges().map(|from| super::strangers::stranger(from, n as i64));
+        state.other = other.map(Box::new);
         let then = given(state).by(staff()).at(n as i64).when(command);
         told(then.events(), &mut kinds);
         state = then.after;

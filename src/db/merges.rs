@@ -1,0 +1,90 @@
+//! Table `customer_merges`: who became one with whom.
+
+use super::Connection;
+use super::schema::customer_merges;
+use super::statements::{BackdateCustomers, InsertMerges, MoveIdentifiers};
+use crate::domain::CustomerId;
+use crate::domain::customer::Customer;
+use crate::domain::handle::Handle;
+use crate::domain::merge::MergeReport;
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::Uuid as SqlUuid;
+use diesel_async::RunQueryDsl;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What came of the customers that were merged into another. A merge is never undone, so no lock is
+/// needed to read it.
+///
+/// # Errors
+/// Those of the query.
+pub async fn of_customers(
+    mut conn: &Connection,
+    ids: &[Uuid],
+) -> QueryResult<Vec<(CustomerId, MergeReport)>> {
+    let rows: Vec<(Uuid, Value)> = customer_merges::table
+        .filter(customer_merges::from_id.eq_any(ids))
+        .select((customer_merges::from_id, customer_merges::report))
+        .load(&mut conn)
+        .await?;
+    rows.into_iter()
+        .map(|(id, report)| {
+            let report = serde_json::from_value(report)
+                .map_err(|error| diesel::result::Error::DeserializationError(error.into()))?;
+            Ok((CustomerId(id), report))
+        })
+        .collect()
+}
+
+#[derive(QueryableByName)]
+struct Heir {
+    #[diesel(sql_type = SqlUuid)]
+    into_id: Uuid,
+}
+
+/// Who has by now what the customer had: the last of those that were merged one into the other. It
+/// may have been deleted since. `None`: the customer was never merged.
+///
+/// # Errors
+/// Those of the query.
+pub async fn heir(mut conn: &Connection, id: CustomerId) -> QueryResult<Option<CustomerId>> {
+    // Ends, since only who lives takes in, and whoever was merged is dead.
+    let heir: Option<Heir> = diesel::sql_query(
+        "WITH RECURSIVE chain (into_id, step) AS ( \
+         SELECT into_id, 1 FROM customer_merges WHERE from_id = $1 \
+         UNION ALL SELECT m.into_id, chain.step + 1 FROM chain \
+         JOIN customer_merges AS m ON m.from_id = chain.into_id) \
+         SELECT into_id FROM chain ORDER BY step DESC LIMIT 1",
+    )
+    .bind::<SqlUuid, _>(id.0)
+    .get_result(&mut conn)
+    .await
+    .optional()?;
+    Ok(heir.map(|heir| CustomerId(heir.into_id)))
+}
+
+impl InsertMerges {
+    pub fn push(&mut self, report: &MergeReport, at: DateTime<Utc>) {
+        self.from_id.push(report.from.0);
+        self.into_id.push(report.into.0);
+        self.report.push(serde_json::json!(report));
+        self.merged_at.push(at);
+    }
+}
+
+impl MoveIdentifiers {
+    pub fn push(&mut self, from: CustomerId, into: CustomerId, handle: &Handle) {
+        self.kind.push(handle.kind.name());
+        self.value.push(handle.value.clone());
+        self.customer_id.push(from.0);
+        self.new_owner.push(into.0);
+    }
+}
+
+impl BackdateCustomers {
+    pub fn push(&mut self, customer: &Customer) {
+        self.id.push(customer.id.0);
+        self.created_at.push(customer.created_at);
+    }
+}
