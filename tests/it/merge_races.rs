@@ -182,7 +182,7 @@ impl Round {
 
     /// What must hold between the one that ended and the one that went on.
     async fn verify(&self, shop: &Shop, from: &Shopper, into: &Shopper) {
-        let acknowledged = self.acknowledged.lock().unwrap();
+        let acknowledged = std::mem::take(&mut *self.acknowledged.lock().unwrap());
         let id = &into.id;
         let column = async |sql: String| -> BTreeSet<String> {
             shop.database.column(&sql).await.into_iter().collect()
