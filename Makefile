@@ -1,13 +1,15 @@
 # The commands of this repository. Each is one script in dev/, which says in its first lines what it does.
-.PHONY: help run demo test single-use soak bench stop clean-data
+.PHONY: help run demo clients test single-use soak bench bench-import stop clean-data
 
 help:
 	@echo "make run         build and serve on this machine, with private servers under .local"
 	@echo "make demo        play the whole story against the running service"
+	@echo "make clients     generate a Python and a TypeScript client, and tell the story with each"
 	@echo "make test        format check, lints, and all tests against real servers"
 	@echo "make single-use  what works once: 64 uses at once on two nodes, 50 rounds of each thing"
 	@echo "make soak        kill the service and its broker under load; nothing may be lost"
 	@echo "make bench       the service beside its peers, as ratios; ROW=a one row, QUICK=1 a short look"
+	@echo "make bench-import  imports against COPY of the same rows; ROWS=50000 a short look"
 	@echo "make stop        stop what make run started; the data stays"
 	@echo "make clean-data  stop, and delete the data"
 	@echo
@@ -21,6 +23,9 @@ run:
 demo:
 	@dev/demo
 
+clients:
+	@dev/clients
+
 test:
 	@dev/test
 
@@ -32,6 +37,9 @@ soak:
 
 bench:
 	@dev/bench
+
+bench-import:
+	@dev/bench-import
 
 stop:
 	@dev/stop

@@ -8,9 +8,12 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Parser, Subcommand};
+use customer_service::actors::imports::settings::{DELIMITERS, Format};
 use customer_service::app;
 use customer_service::config::{self, Config, Fault};
 use customer_service::telemetry::{self, LogTarget};
+
+mod progress;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -45,6 +48,78 @@ enum Command {
     /// Keys of staff and of other services
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Import customers from a file. Killed and run again with the same file, it goes on where it was
+    #[command(
+        after_help = "Exit codes: 0 every row was imported, 1 failed (run it again to go on), \
+        2 configuration, command line or file at fault, 3 done, but some rows were refused.\n\
+        Fields and examples are in docs/imports.md."
+    )]
+    Import(ImportArguments),
+    /// Write data of the service to standard output
+    #[command(subcommand)]
+    Export(ExportCommand),
+}
+
+#[derive(clap::Args)]
+struct ImportArguments {
+    /// CSV with a header, or NDJSON; UTF-8
+    file: PathBuf,
+    /// csv or ndjson; otherwise by the file's name
+    #[arg(long, value_parser = format)]
+    format: Option<Format>,
+    /// A column that stands for a field: --map 'First Name=first_name'; field - reads over it
+    #[arg(long, value_name = "COLUMN=FIELD")]
+    map: Vec<String>,
+    /// Read over columns that are no field, instead of refusing the file
+    #[arg(long)]
+    ignore_unknown: bool,
+    /// Between the columns of CSV: , ; | or tab
+    #[arg(long, default_value = ",", value_parser = delimiter)]
+    delimiter: char,
+    /// For hashes of Firebase: ln=14,r=8,sep=Bw==,key=…
+    #[arg(
+        long,
+        value_name = "PARAMETERS",
+        env = "CUSTOMER_IMPORT_HASH_PARAMETERS",
+        hide_env_values = true
+    )]
+    hash_parameters: Option<String>,
+    /// Judge every row and import none
+    #[arg(long)]
+    dry_run: bool,
+    /// Write what is wrong with which row to this file, .csv or .ndjson
+    #[arg(long, value_name = "FILE")]
+    errors: Option<PathBuf>,
+    /// Most rows a second; otherwise imports.rows_per_second
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Import a file that was imported before once more
+    #[arg(long)]
+    again: bool,
+}
+
+#[derive(Subcommand)]
+enum ExportCommand {
+    /// All customers with profile, preferences and addresses, by the names that an import reads
+    Customers {
+        /// ndjson or csv
+        #[arg(long, default_value = "ndjson", value_parser = format)]
+        format: Format,
+    },
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    Format::parse(text).ok_or_else(|| "csv or ndjson".to_owned())
+}
+
+fn delimiter(text: &str) -> Result<char, String> {
+    match text {
+        "tab" | "\\t" => Ok('\t'),
+        _ => match text.chars().collect::<Vec<_>>()[..] {
+            [sign] if DELIMITERS.contains(&sign) => Ok(sign),
+            _ => Err("one of , ; | and tab".to_owned()),
+        },
+    }
 }
 
 #[derive(Subcommand)]
@@ -148,6 +223,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Key(command) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             key(&config, command)?;
+        }
+        Command::Import(arguments) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            return progress::import(&config, arguments);
+        }
+        Command::Export(ExportCommand::Customers { format }) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            app::imports::export(&config, format, &mut io::stdout().lock())?;
         }
         Command::CheckConfig => {}
     }

@@ -7,6 +7,8 @@ use crate::actors::consents::{self, Purposes};
 use crate::actors::customers::Customers;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
+use crate::actors::imports::Imports;
+use crate::actors::imports::engine::Engine;
 use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
@@ -18,6 +20,7 @@ use crate::actors::shard::Shards;
 use crate::actors::sharing::Sharing;
 use crate::actors::signing;
 use crate::actors::worker::{WorkerRef, Workers};
+use crate::actors::workers::importer::{self, Importer};
 use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
 use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
@@ -155,7 +158,7 @@ async fn check_groups(config: &Config, database: &Database) -> anyhow::Result<()
 pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Result<Running> {
     let (escalation, escalated) = Escalation::new();
     let runtime = Runtime::new(database, settings::runtime(config), escalation)?;
-    let (workers, after) = start_workers(config, &parts, &runtime)?;
+    let (mut workers, after) = start_workers(config, &parts, &runtime)?;
     let batches = Arc::new(Batches {
         database: parts.database.clone(),
         clock: parts.clock.clone(),
@@ -165,7 +168,12 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     });
     let shards = runtime.spawn_shards("customers", settings::shards(config), &batches);
     let customers = Customers::new(shards.clone(), config.shards.call_timeout_ms.duration());
-    let services = services(config, &parts, &runtime, customers);
+    // The importer works through the batches, which wake other workers: it comes last.
+    let engine = Engine::new(config, batches);
+    let importer = runtime.spawn_worker(move || Importer::new(engine.clone()));
+    let imports = Imports::new(parts.database.clone(), parts.clock.clone(), importer.nudge());
+    workers.add(importer);
+    let services = services(config, &parts, &runtime, customers, imports);
     Ok(Running {
         services,
         shards,
@@ -221,6 +229,7 @@ fn start_workers(
     parts: &Parts,
     runtime: &Runtime,
 ) -> anyhow::Result<(Workers, AfterCommit)> {
+    importer::describe_metrics();
     janitor::describe_metrics();
     mailer::describe_metrics();
     outbox_relay::describe_metrics();
@@ -345,6 +354,7 @@ fn services(
     parts: &Parts,
     runtime: &Runtime,
     customers: Customers,
+    imports: Imports,
 ) -> Services {
     let shared = Shared::new(config, parts, &customers);
     let gate = shared.gate(config, parts, &customers);
@@ -413,6 +423,7 @@ fn services(
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
         sharing,
+        imports,
         database: parts.database.clone(),
         access: parts.access.clone(),
         revoked: parts.revoked.clone(),

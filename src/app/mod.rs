@@ -6,6 +6,7 @@
 //! would live on an HTTP worker's thread, which stops first.
 
 mod compose;
+pub mod imports;
 pub mod keys;
 mod probes;
 mod settings;

@@ -185,6 +185,7 @@ pub fn janitor(config: &Config) -> anyhow::Result<janitor::Settings> {
         partitions_ahead_hours: config.outbox.partitions_ahead_hours.count().try_into()?,
         idempotency_keys: config.idempotency.keep_hours.delta(),
         signing_keys: signing(config).overlap,
+        imports: config.imports.keep_days.delta(),
     })
 }
 

@@ -138,6 +138,7 @@ section! {
         customers: CustomersConfig,
         consents: ConsentsConfig,
         welcome: WelcomeConfig,
+        imports: ImportsConfig,
         idempotency: IdempotencyConfig,
         secrets: SecretsConfig,
         telemetry: TelemetryConfig,
@@ -399,6 +400,22 @@ section! {
 }
 
 section! {
+    /// Imports of customers.
+    ImportsConfig {
+        upload_limit_mib: u32 [1..=1_048_576],
+        upload_minutes: Minutes [1..=1_440],
+        record_limit_bytes: usize [1_024..=1_048_576],
+        block_rows: usize [1..=5_000],
+        block_ms: Millis [20..=2_000],
+        yield_percent: u32 [0..=1_000],
+        rest_max_ms: Millis [0..=3_000],
+        /// 0 = no limit.
+        rows_per_second: u32 [0..=1_000_000],
+        keep_days: Days [1..=3_650],
+    }
+}
+
+section! {
     /// How long a repeated request is recognised.
     IdempotencyConfig {
         keep_hours: Hours [1..=720],
@@ -417,6 +434,19 @@ section! {
     TelemetryConfig {
         log: String,
         format: LogFormat,
+    }
+}
+
+impl CustomersConfig {
+    /// How many addresses the book of a person and of a company may have. Lossless: the ranges of
+    /// the keys end at 1000.
+    pub fn address_limits(&self) -> (usize, usize) {
+        let individual = self.address_limit as usize;
+        let business = match self.address_limit_business {
+            0 => individual,
+            business => business as usize,
+        };
+        (individual, business)
     }
 }
 

@@ -107,6 +107,7 @@ pub(super) fn actor(actor: &Actor) -> (&'static str, Option<String>) {
         Actor::Anonymous => ("anonymous", None),
         Actor::Customer(id) => ("customer", Some(id.to_string())),
         Actor::Staff(id) => ("staff", Some(id.clone())),
+        Actor::Operator => ("operator", None),
     }
 }
 

@@ -66,6 +66,15 @@ pub async fn exists(mut conn: &Connection, code: &str) -> QueryResult<bool> {
     diesel::select(dsl::exists(found)).get_result(&mut conn).await
 }
 
+/// Which of these codes are groups.
+///
+/// # Errors
+/// Those of the query.
+pub async fn known(mut conn: &Connection, codes: &[String]) -> QueryResult<Vec<String>> {
+    let known = customer_groups::table.filter(customer_groups::code.eq_any(codes));
+    known.select(customer_groups::code).load(&mut conn).await
+}
+
 /// One group.
 ///
 /// # Errors

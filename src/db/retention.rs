@@ -34,10 +34,16 @@ pub enum Perishable {
     TextMessages,
     /// Numbers that were not confirmed, by the end of their code.
     PhoneConfirmations,
+    /// Pieces of uploads that nobody goes on with or needs any more, by their last sign of life.
+    ImportChunks,
+    /// Errors of rows, by the end of their import. Before the imports, which take what is left along.
+    ImportErrors,
+    /// Imports, by their end; uploads that broke off.
+    Imports,
 }
 
 impl Perishable {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::IdempotencyKeys,
         Self::OneTimeTokens,
         Self::Throttles,
@@ -48,6 +54,9 @@ impl Perishable {
         Self::SigningKeys,
         Self::TextMessages,
         Self::PhoneConfirmations,
+        Self::ImportChunks,
+        Self::ImportErrors,
+        Self::Imports,
     ];
 
     /// The table's name, for logs and metrics.
@@ -63,6 +72,9 @@ impl Perishable {
             Self::SigningKeys => "signing_keys",
             Self::TextMessages => "text_messages",
             Self::PhoneConfirmations => "phone_confirmations",
+            Self::ImportChunks => "import_chunks",
+            Self::ImportErrors => "import_errors",
+            Self::Imports => "imports",
         }
     }
 
@@ -73,6 +85,17 @@ impl Perishable {
             Self::PendingTotp => "created_at < $1 AND confirmed_at IS NULL",
             Self::HeldIdentifiers => "held_until < $1",
             Self::Throttles => "updated_at < $1 AND (locked_until IS NULL OR locked_until < $1)",
+            Self::ImportChunks => {
+                "import_id = ANY (ARRAY(SELECT id FROM imports WHERE touched_at < $1 \
+                 AND (finished_at IS NOT NULL OR state = 'uploading')))"
+            }
+            Self::ImportErrors => {
+                "import_id = ANY (ARRAY(SELECT id FROM imports WHERE finished_at < $1))"
+            }
+            Self::Imports => {
+                "(finished_at < $1 OR (state = 'uploading' AND touched_at < $1)) AND NOT EXISTS \
+                 (SELECT FROM import_errors AS e WHERE e.import_id = imports.id)"
+            }
             Self::SigningKeys => "retired_at < $1 OR revoked_at < $1",
             // The first is implied and has the index.
             Self::Mails | Self::TextMessages => {

@@ -362,6 +362,90 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Uploaded files in pieces of one length, until their rows are imported: any node finds them, and a kill loses none.
+    import_chunks (import_id, number) {
+        /// Of which import.
+        import_id -> Uuid,
+        /// Its place in the file, from 0.
+        number -> Int4,
+        /// Bytes as they came; all but the last piece are of one length.
+        data -> Bytea,
+    }
+}
+
+diesel::table! {
+    /// What kept rows of imports from becoming customers; never the values.
+    import_errors (import_id, line, number) {
+        /// Of which import.
+        import_id -> Uuid,
+        /// Where the row begins, from 1.
+        line -> Int8,
+        /// Which of the row's errors, from 0.
+        number -> Int4,
+        /// Our name of the field; none where the row as a whole is at fault.
+        field -> Nullable<Text>,
+        /// What is wrong, for programs.
+        code -> Text,
+        /// What is wrong, for people.
+        detail -> Text,
+    }
+}
+
+diesel::table! {
+    /// Imports of customers: what each was told, and how far it is; written in the transaction of the rows.
+    imports (id) {
+        /// UUIDv7; the audit entries of its rows bear it with the line, as import:<id>:<line>.
+        id -> Uuid,
+        /// uploading (not yet an import), queued, running, completed, cancelled or failed.
+        state -> Text,
+        /// upload: the file is in import_chunks, any node goes on; file: whoever runs the command has it.
+        source -> Text,
+        /// csv or ndjson.
+        format -> Text,
+        /// What people call it, such as the name of the file.
+        name -> Nullable<Text>,
+        /// Columns, mapping, delimiter, parameters of hashes.
+        settings -> Jsonb,
+        /// Whether rows are only judged and nothing is written.
+        dry_run -> Bool,
+        /// SHA-256 of the content and the settings, by which a command knows its file again.
+        digest -> Nullable<Bytea>,
+        /// Length of the file.
+        bytes -> Int8,
+        /// Bytes that are done with: the next row begins there.
+        position -> Int8,
+        /// The line, from 1, that begins there.
+        line -> Int8,
+        /// Rows that are done with.
+        rows_read -> Int8,
+        /// Of these, rows that became customers.
+        rows_imported -> Int8,
+        /// Of these, rows that were refused.
+        rows_failed -> Int8,
+        /// The pace of late, pauses included.
+        rows_per_minute -> Int8,
+        /// Why it failed, for programs.
+        reason -> Nullable<Text>,
+        /// Who asked for it: staff or operator (the command line).
+        actor_kind -> Text,
+        /// The staff key's id.
+        actor_id -> Nullable<Text>,
+        /// The Idempotency-Key of the request; kept as long as the import.
+        idempotency_key -> Nullable<Text>,
+        /// What the key stands for: SHA-256 of method, path, query and body.
+        request_hash -> Nullable<Bytea>,
+        /// When it was asked for.
+        created_at -> Timestamptz,
+        /// When something last came in, or a block was done.
+        touched_at -> Timestamptz,
+        /// When its first block began.
+        started_at -> Nullable<Timestamptz>,
+        /// When it was over.
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     /// Mails to send: written in the transaction that decided on them, sent by a worker (rule A11).
     mails (id) {
         /// UUIDv7; also names the mail to the mail server, so that a repetition is recognised.
@@ -736,6 +820,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     devices,
     idempotency_keys,
     identities,
+    import_chunks,
+    import_errors,
+    imports,
     mails,
     one_time_tokens,
     outbox_cursors,

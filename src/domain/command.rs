@@ -21,6 +21,7 @@ use super::flow::{Flow, FlowKind};
 pub use super::group::GroupCommand;
 use super::identity::Account;
 use super::ids::*;
+pub use super::import::ImportCustomer;
 pub use super::merge::{MergeCommand, MergeMails};
 pub use super::note::NoteCommand;
 use super::passkey::{AddPasskey, PasskeyChange, SignInByPasskey};
@@ -55,6 +56,8 @@ pub enum Actor {
     Customer(CustomerId),
     /// A staff or service key, by its public id.
     Staff(String),
+    /// Somebody at the command line.
+    Operator,
 }
 
 /// The circumstances of one command.
@@ -145,6 +148,8 @@ pub enum Command {
         password_hash: PasswordHash,
     },
     CreateByStaff(Box<CreateByStaff>),
+    /// A row of an import.
+    Import(Box<ImportCustomer>),
     VerifyEmail {
         token_hash: SecretHash,
         session: Box<FreshSession>,

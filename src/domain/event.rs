@@ -305,6 +305,8 @@ pub enum Source {
     Staff,
     /// An account at an identity provider.
     Identity,
+    /// A file from another system.
+    Import,
 }
 
 /// Why an address is another one now.

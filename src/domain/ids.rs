@@ -46,4 +46,6 @@ id!(
     MessageId,
     /// One entry of the audit trail.
     EntryId,
+    /// One import of customers.
+    ImportId,
 );

@@ -85,8 +85,8 @@ macro_rules! contract {
 }
 
 contract! {
-    /// A customer came to be: registered, made by staff, or signed in for the first time with an
-    /// account elsewhere.
+    /// A customer came to be: registered, made by staff, imported, or signed in for the first time
+    /// with an account elsewhere.
     CustomerCreated = "customer.created",
     /// Fields of a customer, of its profile or of its preferences changed.
     CustomerUpdated = "customer.updated",

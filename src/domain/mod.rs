@@ -23,6 +23,7 @@ pub mod group;
 pub mod handle;
 pub mod identity;
 pub mod ids;
+pub mod import;
 pub mod mail;
 pub mod merge;
 pub mod message;

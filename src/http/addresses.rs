@@ -199,13 +199,9 @@ impl NewAddress {
     }
 }
 
-/// How many addresses a book may have. Lossless: the ranges of the keys end at 1000.
+/// How many addresses a book may have.
 fn limits(config: &CustomersConfig) -> AddressLimits {
-    let individual = config.address_limit as usize;
-    let business = match config.address_limit_business {
-        0 => individual,
-        business => business as usize,
-    };
+    let (individual, business) = config.address_limits();
     AddressLimits { individual, business }
 }
 
@@ -234,15 +230,15 @@ impl From<NewAddress> for AddressFields {
 pub struct AddressPatch {
     #[schema(value_type = Option<String>, max_length = 80)]
     label: Change<Label>,
-    #[schema(value_type = Option<String>, max_length = 200)]
+    #[schema(nullable = false, value_type = Option<String>, max_length = 200)]
     recipient: Option<Line>,
     #[schema(value_type = Option<String>, max_length = 200)]
     company: Change<Line>,
-    #[schema(value_type = Option<String>, max_length = 200)]
+    #[schema(nullable = false, value_type = Option<String>, max_length = 200)]
     line1: Option<Line>,
     #[schema(value_type = Option<String>, max_length = 200)]
     line2: Change<Line>,
-    #[schema(value_type = Option<String>, max_length = 200)]
+    #[schema(nullable = false, value_type = Option<String>, max_length = 200)]
     city: Option<Line>,
     /// Of the country that the address then has, as for a new address.
     #[schema(value_type = Option<String>, max_length = 200)]
@@ -250,15 +246,17 @@ pub struct AddressPatch {
     /// In the format of the country that the address then has.
     #[schema(value_type = Option<String>, max_length = 16)]
     postal_code: Change<String>,
-    #[schema(value_type = Option<String>, example = "VN")]
+    #[schema(nullable = false, value_type = Option<String>, example = "VN")]
     country: Option<Country>,
     /// With country code, or as it is dialled in the country that the address then has.
     #[schema(value_type = Option<String>)]
     phone: Change<String>,
     /// `true` makes it the default. A default is handed over, never given up: `false` is refused
     /// on the address that holds it.
+    #[schema(nullable = false)]
     default_shipping: Option<bool>,
     /// As `default_shipping`.
+    #[schema(nullable = false)]
     default_billing: Option<bool>,
 }
 

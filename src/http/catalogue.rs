@@ -59,7 +59,7 @@ problems! {
     PayloadTooLarge "payload_too_large" 413 "The body is too large"
         "A body may hold at most 64 KiB unless the route says otherwise."
     UnsupportedMediaType "unsupported_media_type" 415 "The content type is not supported"
-        "Send `application/json`; for PATCH also `application/merge-patch+json`. UTF-8 only, without content encoding."
+        "Send `application/json`; for PATCH also `application/merge-patch+json`; for an import `text/csv` or `application/x-ndjson`. UTF-8 only, without content encoding."
     ValidationFailed "validation_failed" 422 "Some fields are not valid"
         "The member `errors` lists every failing field: `pointer` (or `parameter` for the query string) says where, `code` what is wrong, `detail` says it in words."
 
@@ -136,6 +136,8 @@ problems! {
         "A customer bears at most 50 tags. Take one away first."
     NoteLimitReached "note_limit_reached" 409 "No room for another note"
         "There are as many notes about the customer as the shop allows. Delete one first."
+    ImportOver "import_over" 409 "The import is over"
+        "It was completed or failed before; what it imported stays."
     GroupExists "group_exists" 409 "There is a group of this code"
         "A group's code is its name for good. Choose another one, or rename the group that has it."
     GroupInUse "group_in_use" 409 "The group has customers"

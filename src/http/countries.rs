@@ -92,7 +92,6 @@ pub struct RegionView {
 
 /// Every country of ISO 3166-1, in the order of their codes.
 #[utoipa::path(
-    operation_id = "list_countries",
     tag = "countries",
     responses((status = 200, body = Countries, headers(("Cache-Control" = String))))
 )]
@@ -108,7 +107,6 @@ async fn list() -> HttpResponse {
 /// How addresses are written in a country: the fields in its order, what its post requires, its
 /// regions and postal codes.
 #[utoipa::path(
-    operation_id = "get_country",
     tag = "countries",
     params(("country" = String, Path, description = "ISO 3166-1 alpha-2", example = "US")),
     responses((status = 200, body = CountryView, headers(("Cache-Control" = String))))

@@ -145,19 +145,20 @@ fn tags(form: &mut Form<'_>) -> Option<Tags> {
 /// A change of a customer by staff. The status has a route of its own.
 #[derive(ToSchema)]
 pub struct CustomerPatch {
-    #[schema(value_type = Option<String>, max_length = 100)]
+    #[schema(nullable = false, value_type = Option<String>, max_length = 100)]
     first_name: Option<PersonName>,
-    #[schema(value_type = Option<String>, max_length = 100)]
+    #[schema(nullable = false, value_type = Option<String>, max_length = 100)]
     last_name: Option<PersonName>,
+    #[schema(nullable = false)]
     accepts_marketing: Option<bool>,
     /// A new number is unverified; `null` removes it.
     #[schema(value_type = Option<String>, example = "+84 912 345 678")]
     phone: Change<PhoneNumber>,
     /// `individual` or `business`.
-    #[schema(value_type = Option<String>, example = "business")]
+    #[schema(nullable = false, value_type = Option<String>, example = "business")]
     customer_type: Option<CustomerType>,
     /// The code of a group.
-    #[schema(value_type = Option<String>, example = "business")]
+    #[schema(nullable = false, value_type = Option<String>, example = "business")]
     group: Option<GroupCode>,
     /// Replaces all tags; `null` or an empty list clears them.
     #[schema(value_type = Option<Vec<String>>, max_items = 50)]

@@ -33,7 +33,7 @@ use utoipa_swagger_ui::Config;
 
 use super::{
     catalogue::{Code, PROBLEMS},
-    error,
+    document, error,
     problem::{FieldError, Problem, ProblemDocument},
 };
 
@@ -152,9 +152,10 @@ impl Description {
         // only now: each route that names the schema has put its own copy there
         name_all_codes(document.components.get_or_insert_default());
         routes.sort_by_key(|route| !route.fixed);
-        let json = serde_json::to_vec(&document)
+        let mut document = serde_json::to_value(&document)
             .expect("an OpenAPI document is a tree of strings, lists and maps with string keys");
-        Description { json: json.into(), routes }
+        document::fit(&mut document);
+        Description { json: document.to_string().into(), routes }
     }
 
     /// The document as JSON text.
@@ -266,7 +267,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
 }
 
 /// This document.
-#[utoipa::path(tag = "documentation", responses((status = 200, content_type = "application/json")))]
+#[utoipa::path(tag = "documentation", responses((status = 200, body = Object, content_type = "application/json")))]
 #[get("/openapi.json")]
 async fn openapi_json(description: Data<Description>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(description.json.clone())
@@ -284,7 +285,7 @@ async fn docs() -> HttpResponse {
     tag = "documentation",
     path = "/docs/{file}",
     params(("file" = String, Path, description = "a part of the page; empty for the page itself")),
-    responses((status = 200, content_type = "text/html"))
+    responses((status = 200, body = String, content_type = "text/html"))
 )]
 #[get("/docs/{file:[^/]*}")]
 async fn docs_file(

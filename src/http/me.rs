@@ -24,12 +24,13 @@ pub fn routes(cfg: &mut ServiceConfig) {
 /// phone number change by confirmation.
 #[derive(ToSchema)]
 pub struct MePatch {
-    #[schema(value_type = Option<String>, max_length = 100, example = "Thị Ánh")]
+    #[schema(nullable = false, value_type = Option<String>, max_length = 100, example = "Thị Ánh")]
     first_name: Option<PersonName>,
-    #[schema(value_type = Option<String>, max_length = 100, example = "Nguyễn")]
+    #[schema(nullable = false, value_type = Option<String>, max_length = 100, example = "Nguyễn")]
     last_name: Option<PersonName>,
     /// Consent to marketing: `true` grants the channels that the shop has configured for it, `false`
     /// withdraws all. `/v1/me/consents/marketing` does the same channel by channel.
+    #[schema(nullable = false)]
     accepts_marketing: Option<bool>,
 }
 

@@ -19,13 +19,16 @@ pub mod customer_search;
 pub mod customer_view;
 pub mod customers;
 pub mod docs;
+pub mod document;
 pub mod email_change;
 pub mod error;
+pub mod exports;
 pub mod field;
 pub mod form;
 pub mod groups;
 pub mod health;
 pub mod idempotency;
+pub mod imports;
 pub mod json;
 pub mod me;
 pub mod merges;
@@ -121,7 +124,8 @@ pub fn app(
     let public_url = http.public_url.clone();
     let contract = Contract::new(&services.config);
     let clock = services.clock.clone();
-    let layer = RequestLayer::new(move || clock.new_id(), http.request_timeout_ms.duration());
+    let layer = RequestLayer::new(move || clock.new_id(), http.request_timeout_ms.duration())
+        .with_upload(imports::PATH, services.config.imports.upload_minutes.duration());
     let app = App::new()
         .wrap(cors(http))
         .wrap(layer)
@@ -171,6 +175,8 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(notes::routes)
         .configure(timeline::routes)
         .configure(groups::routes)
+        .configure(imports::routes)
+        .configure(exports::routes)
         .configure(well_known::routes);
 }
 

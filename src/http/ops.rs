@@ -70,7 +70,7 @@ async fn overview(services: &Services) -> Overview {
 }
 
 /// The supervision page. It asks for an API key with `ops:read` and keeps it in the tab only.
-#[utoipa::path(tag = "operators", responses((status = 200, content_type = "text/html")))]
+#[utoipa::path(tag = "operators", responses((status = 200, body = String, content_type = "text/html")))]
 #[get("/ops")]
 async fn page() -> HttpResponse {
     HttpResponse::Ok()
@@ -96,7 +96,8 @@ async fn actors(_staff: Staff<OpsRead>, services: Data<Services>) -> web::Json<O
 #[utoipa::path(
     tag = "operators",
     security(("staff" = ["ops:read"])),
-    responses((status = 200, body = Overview, content_type = "text/event-stream"))
+    responses((status = 200, body = String, content_type = "text/event-stream",
+        description = "Each event's data is what `/ops/actors` answers"))
 )]
 #[get("/ops/stream")]
 async fn watch(staff: Staff<OpsRead>, services: Data<Services>) -> HttpResponse {

@@ -85,9 +85,10 @@ pub(super) fn read_finish(form: &mut Form<'_>) -> Option<Finish> {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which is read into a `Change`")]
 struct PasskeyPatch {
-    #[schema(max_length = 80, example = "Ánh's phone")]
+    #[schema(nullable = false, max_length = 80, example = "Ánh's phone")]
     name: Option<String>,
     /// `true`: after a password, one of my passkeys is asked for.
+    #[schema(nullable = false)]
     second_factor: Option<bool>,
     #[schema(format = "password")]
     password: Option<String>,

@@ -72,11 +72,11 @@ impl From<Preferences> for PreferencesView {
 /// A change of the preferences.
 #[derive(ToSchema)]
 pub struct PreferencesPatch {
-    #[schema(value_type = Option<String>, example = "vi-VN")]
+    #[schema(nullable = false, value_type = Option<String>, example = "vi-VN")]
     locale: Option<Locale>,
-    #[schema(value_type = Option<String>, example = "Asia/Ho_Chi_Minh")]
+    #[schema(nullable = false, value_type = Option<String>, example = "Asia/Ho_Chi_Minh")]
     timezone: Option<TimeZone>,
-    #[schema(value_type = Option<String>, example = "VND")]
+    #[schema(nullable = false, value_type = Option<String>, example = "VND")]
     currency: Option<Currency>,
     #[schema(required = false)]
     channels: ChannelsPatch,
@@ -92,8 +92,11 @@ pub struct PreferencesPatch {
 /// A change of the channels; those that are left out stay.
 #[derive(Default, ToSchema)]
 pub struct ChannelsPatch {
+    #[schema(nullable = false)]
     email: Option<bool>,
+    #[schema(nullable = false)]
     sms: Option<bool>,
+    #[schema(nullable = false)]
     push: Option<bool>,
 }
 

@@ -75,13 +75,29 @@ impl FromRequest for RequestIdentity {
 pub struct RequestLayer {
     new_id: Rc<dyn Fn() -> Uuid>,
     limit: Duration,
+    /// A path whose bodies may take longer, and how long.
+    upload: Option<(&'static str, Duration)>,
 }
 
 impl RequestLayer {
     /// `new_id` gives ids to requests that come without one. A request unanswered after `limit`
     /// gets 503 `timed_out`; set it above the body's own deadline, which knows better what to say.
     pub fn new(new_id: impl Fn() -> Uuid + 'static, limit: Duration) -> RequestLayer {
-        RequestLayer { new_id: Rc::new(new_id), limit }
+        RequestLayer { new_id: Rc::new(new_id), limit, upload: None }
+    }
+
+    /// Lets a `POST` to one path take longer: its body is a file.
+    pub fn with_upload(self, path: &'static str, limit: Duration) -> RequestLayer {
+        RequestLayer { upload: Some((path, limit)), ..self }
+    }
+
+    fn limit_of(&self, request: &ServiceRequest) -> Duration {
+        match self.upload {
+            Some((path, limit)) if request.method() == Method::POST && request.path() == path => {
+                limit
+            }
+            _ => self.limit,
+        }
     }
 }
 
@@ -132,7 +148,7 @@ where
             request.head_mut().method = Method::GET;
         }
         let span = tracing::info_span!("request", request_id = identity.id());
-        let (service, limit) = (self.service.clone(), self.layer.limit);
+        let (service, limit) = (self.service.clone(), self.layer.limit_of(&request));
         // called inside the guarded future: a panic may also come from the call itself
         let answer = async move { service.call(request).await };
         let guarded = AssertUnwindSafe(tokio::time::timeout(limit, answer)).catch_unwind();

@@ -11,6 +11,7 @@ use crate::actors::consents::Purposes;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::email_change::EmailChange;
 use crate::actors::gate::Gate;
+use crate::actors::imports::Imports;
 use crate::actors::passkeys::Passkeys;
 use crate::actors::passwords::Passwords;
 use crate::actors::phones::Phones;
@@ -46,6 +47,8 @@ pub struct Services {
     pub password_policy: Arc<PasswordPolicy>,
     pub second_factors: SecondFactors,
     pub sessions: Arc<Sessions>,
+    /// Where imports are asked for.
+    pub imports: Imports,
     /// The links of shared wishlists.
     pub sharing: Sharing,
     /// `None`: passkeys are off.
@@ -104,7 +107,7 @@ impl Services {
         let answered = self.submit_about(subject, principal, identity, command, key).await;
         match principal.actor() {
             Actor::Staff(_) => merges::followed(self, customer, answered).await,
-            Actor::Customer(_) | Actor::Anonymous => answered,
+            Actor::Customer(_) | Actor::Operator | Actor::Anonymous => answered,
         }
     }
 

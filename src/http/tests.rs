@@ -2,6 +2,7 @@
 //! gone, and that the description tells the truth about the routes and the bodies.
 
 mod answers;
+mod document;
 
 use super::form::Form;
 use super::problem::FieldError;
@@ -19,6 +20,7 @@ use crate::actors::consents::Purposes;
 use crate::actors::customers::Customers;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
+use crate::actors::imports::Imports;
 use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
@@ -28,6 +30,7 @@ use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::ShardSettings;
 use crate::actors::sharing::Sharing;
+use crate::actors::worker::Nudge;
 use crate::brokers::limits::Limiter;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
@@ -233,6 +236,7 @@ fn world(more: &[(&str, &str)]) -> World {
         passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
+        imports: Imports::new(database.clone(), shared.clone(), Nudge::new()),
         sharing: Sharing::new(database.clone(), shared.clone(), allowance, &root, &config),
         staff_keys: StaffKeys::new(database.clone()),
         database,

@@ -60,9 +60,10 @@ impl NewWishlist {
 /// A change of a wishlist.
 #[derive(ToSchema)]
 pub struct WishlistPatch {
-    #[schema(value_type = Option<String>, max_length = 80)]
+    #[schema(nullable = false, value_type = Option<String>, max_length = 80)]
     name: Option<Label>,
     /// `false` withdraws the link at once and for ever; `true` after that makes another one.
+    #[schema(nullable = false)]
     shared: Option<bool>,
 }
 

@@ -222,6 +222,12 @@ fn readable(hash: &PasswordHash) -> Option<(phc::PasswordHash, Cost)> {
     (hash.salt.is_some() && hash.hash.is_some() && affordable(cost)).then_some((hash, cost))
 }
 
+/// Whether passwords can be verified by a hash: one of Argon2, or of another system.
+#[must_use]
+pub fn is_readable(hash: &str) -> bool {
+    readable(&PasswordHash::stored(hash.to_owned())).is_some() || LegacyHash::parse(hash).is_some()
+}
+
 fn affordable(cost: Cost) -> bool {
     cost.memory_kib <= MAX_MEMORY_KIB && cost.passes <= MAX_PASSES
 }

@@ -294,6 +294,7 @@ async fn l5_an_address_given_up_stays_its_owners_for_72_hours() {
             partitions_ahead_hours: 5,
             idempotency_keys: TimeDelta::hours(24),
             signing_keys: TimeDelta::minutes(12),
+            imports: TimeDelta::days(30),
         };
         Janitor::new(shop.database.database(), Arc::new(SystemClock), settings)
     };

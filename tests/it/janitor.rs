@@ -16,6 +16,7 @@ fn janitor(database: &TestDatabase) -> Janitor {
         partitions_ahead_hours: 5,
         idempotency_keys: TimeDelta::hours(24),
         signing_keys: TimeDelta::minutes(12),
+        imports: TimeDelta::days(30),
     };
     Janitor::new(database.database(), Arc::new(SystemClock), settings)
 }

@@ -11,6 +11,7 @@ mod crash;
 mod email_change;
 mod groups;
 mod idempotency;
+mod imports;
 mod janitor;
 mod keys;
 mod limits;

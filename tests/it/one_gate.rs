@@ -62,6 +62,10 @@ fn table() -> Vec<(&'static str, Way)> {
         "GET /v1/wishlists/shared/{token}",
         Free("a list that its owner gave out, and nobody's account; limited by address"),
     ));
+    table.push((
+        "POST /v1/admin/imports",
+        Free("hashes of another shop, brought by staff; nobody signs in by them here"),
+    ));
     let of_a_group = "the name of a group, and no secret";
     for route in [
         "POST /v1/admin/groups",

@@ -70,7 +70,7 @@ pub struct Entry<'a> {
 
 pub fn fold<'a>(
     loaded: Loaded,
-    submissions: &'a [Submission],
+    submissions: impl IntoIterator<Item = &'a Submission>,
     welcome: &Series,
     clock: &dyn Clock,
 ) -> Folded<'a> {

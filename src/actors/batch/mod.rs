@@ -6,6 +6,7 @@
 //! somebody else took meanwhile), it is rolled back and its commands run one by one, so that only
 //! the one at fault is refused.
 
+pub mod block;
 mod fold;
 mod load;
 mod save;

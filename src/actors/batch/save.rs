@@ -31,8 +31,9 @@ pub struct Written {
     pub revoked: Vec<(SessionId, DateTime<Utc>)>,
 }
 
+/// The rows to write, by statement.
 #[derive(Default)]
-struct Plan {
+pub struct Plan {
     identifiers: ClaimIdentifiers,
     held_identifiers: HoldIdentifiers,
     released_identifiers: ReleaseIdentifiers,
@@ -87,28 +88,41 @@ pub async fn save(
     folded: &Folded<'_>,
     since: DateTime<Utc>,
 ) -> Result<Written, Failure> {
-    let mut plan = Plan { merges: MergeRows::of(folded), ..Plan::default() };
-    plan.keys.since = since;
-    // Sorted, so that every batch writes rows in one order.
-    let mut ids: Vec<_> = folded.after.keys().copied().collect();
-    ids.sort();
-    let empty = State::default();
-    for id in ids {
-        let before = folded.before.get(&id).unwrap_or(&empty);
-        if let Some(after) = folded.after.get(&id).filter(|after| *after != before) {
-            plan.customer(id, before, after);
-            if let Some(now) = folded.decided_at.get(&id) {
-                plan.password(id, before, after, *now);
-            }
-        }
-    }
-    let shards = plan.records(folded);
-    let (mails, texts) = (!plan.mails.is_empty(), !plan.texts.is_empty());
-    plan.execute(connection).await?;
-    Ok(Written { shards, mails, texts, revoked: plan.revoked })
+    let (plan, shards) = Plan::of(folded, since);
+    plan.rows(connection).await?;
+    plan.append(connection).await?;
+    Ok(plan.written(shards))
 }
 
 impl Plan {
+    /// What there is to write, and the shards of the messages. Idempotency keys from before `since`
+    /// count for nothing and are overwritten.
+    pub fn of(folded: &Folded<'_>, since: DateTime<Utc>) -> (Self, BTreeSet<u16>) {
+        let mut plan = Self { merges: MergeRows::of(folded), ..Self::default() };
+        plan.keys.since = since;
+        // Sorted, so that every batch writes rows in one order.
+        let mut ids: Vec<_> = folded.after.keys().copied().collect();
+        ids.sort();
+        let empty = State::default();
+        for id in ids {
+            let before = folded.before.get(&id).unwrap_or(&empty);
+            if let Some(after) = folded.after.get(&id).filter(|after| *after != before) {
+                plan.customer(id, before, after);
+                if let Some(now) = folded.decided_at.get(&id) {
+                    plan.password(id, before, after, *now);
+                }
+            }
+        }
+        let shards = plan.records(folded);
+        (plan, shards)
+    }
+
+    /// Whom to wake once it is committed.
+    pub fn written(self, shards: BTreeSet<u16>) -> Written {
+        let (mails, texts) = (!self.mails.is_empty(), !self.texts.is_empty());
+        Written { shards, mails, texts, revoked: self.revoked }
+    }
+
     /// The rows of one customer that differ.
     fn customer(&mut self, id: CustomerId, before: &State, after: &State) {
         match (&before.customer, &after.customer) {
@@ -296,7 +310,8 @@ impl Plan {
         shards
     }
 
-    async fn execute(&self, connection: &Connection) -> Result<(), Failure> {
+    /// Writes everything but the messages.
+    pub async fn rows(&self, connection: &Connection) -> Result<(), Failure> {
         // The locks of uniqueness first, so that who comes too late has written nothing else.
         let (keys, identifiers) =
             tokio::join!(self.keys.execute(connection), self.identifiers.claim(connection));
@@ -390,6 +405,12 @@ impl Plan {
             // A locked row that is not there, or a token or code used by somebody without its lock.
             return Err(Failure::Refused(Rejection::Conflict));
         }
+        Ok(())
+    }
+
+    /// Appends the messages: the last statement before the commit, since it takes the locks that
+    /// make commit order.
+    pub async fn append(&self, connection: &Connection) -> Result<(), Failure> {
         self.outbox.execute(connection).await?;
         Ok(())
     }

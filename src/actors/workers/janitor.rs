@@ -31,6 +31,8 @@ const MAILS_KEPT: TimeDelta = TimeDelta::days(30);
 const TEXT_MESSAGES_KEPT: TimeDelta = TimeDelta::days(30);
 /// Long enough to tell its owner that the code has expired: the row holds a number.
 const PHONE_CONFIRMATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
+/// An upload that shows no sign of life for so long has broken off with its node.
+const UPLOADS_KEPT: TimeDelta = TimeDelta::hours(1);
 
 /// What is kept for how long.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct Settings {
     pub idempotency_keys: TimeDelta,
     /// How long a signing key is verified by after it signed for the last time.
     pub signing_keys: TimeDelta,
+    /// How long an import that is over can be looked at, with its errors.
+    pub imports: TimeDelta,
 }
 
 /// What one run did.
@@ -127,6 +131,8 @@ impl Janitor {
             Perishable::SigningKeys => self.settings.signing_keys,
             Perishable::TextMessages => TEXT_MESSAGES_KEPT,
             Perishable::PhoneConfirmations => PHONE_CONFIRMATIONS_KEPT,
+            Perishable::ImportChunks => UPLOADS_KEPT,
+            Perishable::ImportErrors | Perishable::Imports => self.settings.imports,
         }
     }
 

@@ -2,6 +2,7 @@
 //! and says what it did.
 
 pub mod dispatcher;
+pub mod importer;
 pub mod janitor;
 pub mod mailer;
 pub mod outbox_relay;

@@ -119,7 +119,7 @@ impl Command {
     pub fn needs(&self) -> Needs {
         let none = Needs::default();
         match self {
-            Self::Register(_) | Self::CreateByStaff(_) => none,
+            Self::Register(_) | Self::CreateByStaff(_) | Self::Import(_) => none,
             // Its failure may lock, and the owner is told in its language.
             Self::FailAttempt { .. } => Needs { preferences: true, ..none },
             Self::ClaimAttempt { .. }

@@ -67,10 +67,11 @@ pub(super) fn marketing(state: &State, wish: &MarketingWish, context: &Context) 
 pub(super) fn at_creation(
     terms: Option<&MarketingTerms>,
     locale: &Locale,
+    source: Source,
     context: &Context,
 ) -> Vec<Event> {
     let Some(terms) = terms else { return Vec::new() };
-    let (will, source) = (granting(terms), Source::of(&context.actor));
+    let will = granting(terms);
     let words = Words { will: &will, source, reference: None, locale: locale.clone() };
     let purpose = Purpose::marketing();
     let entries = words.entries(&Consents::default(), &purpose, &terms.channels, context);

@@ -8,7 +8,7 @@ use crate::domain::event::Event;
 use crate::domain::fault::Fault;
 use crate::domain::mail::MailBody;
 use crate::domain::outcome::Rejection;
-use crate::domain::profile::{is_believable_birth, merge_custom};
+use crate::domain::profile::{Profile, is_believable_birth, merge_custom};
 use crate::domain::state::State;
 
 /// Puts a new value in place and notes the field's name when it differs from the old one.
@@ -88,6 +88,26 @@ pub fn update_profile(
     let customer = writable(state, context)?;
     let current = state.profile.as_ref().ok_or(Rejection::NotFound)?;
     check_version(if_match, current.version)?;
+    let (mut profile, changed) = changed_profile(current, change, context)?;
+    if changed.is_empty() {
+        return decided(Vec::new(), Answer::Profile);
+    }
+    profile.version += 1;
+    let event = Event::ProfileUpdated {
+        profile: Box::new(profile),
+        changed,
+        version: customer.version + 1,
+        at: context.now,
+    };
+    decided(vec![event], Answer::Profile)
+}
+
+/// A profile after a change, its version left alone, and the names of the fields that differ.
+pub(super) fn changed_profile(
+    current: &Profile,
+    change: &ProfileChange,
+    context: &Context,
+) -> Result<(Profile, Vec<String>), Rejection> {
     let mut profile = current.clone();
     let mut changed = Vec::new();
     let date_of_birth = change.date_of_birth.apply(&current.date_of_birth);
@@ -110,17 +130,7 @@ pub fn update_profile(
         .map_err(|fault| Rejection::Invalid { pointer: "#/custom", fault })?;
     changed.extend(changed_keys("profile.custom", &current.custom, &custom));
     profile.custom = custom;
-    if changed.is_empty() {
-        return decided(Vec::new(), Answer::Profile);
-    }
-    profile.version += 1;
-    let event = Event::ProfileUpdated {
-        profile: Box::new(profile),
-        changed,
-        version: customer.version + 1,
-        at: context.now,
-    };
-    decided(vec![event], Answer::Profile)
+    Ok((profile, changed))
 }
 
 pub fn update_preferences(

@@ -5,6 +5,7 @@ use super::{Answer, Decision, consents, decided, identities, sign_in};
 use crate::domain::command::{
     Context, CreateByStaff, FreshSession, Register, RegisterByIdentity, SignInMethod,
 };
+use crate::domain::consent;
 use crate::domain::credential::PasswordHash;
 use crate::domain::customer::{Customer, CustomerType, Tags};
 use crate::domain::event::{Created, Event, Source};
@@ -60,7 +61,8 @@ pub fn register(state: &State, register: &Register, context: &Context) -> Decisi
         password_hash: Some(register.password_hash.clone()),
         source: Source::Registration,
     }))];
-    events.extend(consents::at_creation(register.marketing.as_ref(), &register.locale, context));
+    let (terms, by) = (register.marketing.as_ref(), consent::Source::of(&context.actor));
+    events.extend(consents::at_creation(terms, &register.locale, by, context));
     let body = MailBody::VerifyEmail { nonce: register.token.nonce };
     events.extend(verification(
         id,
@@ -115,7 +117,8 @@ pub fn create_by_staff(state: &State, create: &CreateByStaff, context: &Context)
         source: Source::Staff,
     };
     let mut events = vec![Event::Created(Box::new(created))];
-    events.extend(consents::at_creation(create.marketing.as_ref(), &create.locale, context));
+    let (terms, by) = (create.marketing.as_ref(), consent::Source::of(&context.actor));
+    events.extend(consents::at_creation(terms, &create.locale, by, context));
     decided(events, Answer::Customer)
 }
 
@@ -280,7 +283,7 @@ pub fn verify_email(
     decided(events, answer)
 }
 
-fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
+pub(super) fn fresh(state: &State, id: CustomerId) -> Result<CustomerId, Rejection> {
     // A customer under a fresh id would be a collision of random numbers.
     if state.customer.is_none() && state.departed.is_none() {
         Ok(id)

@@ -72,7 +72,7 @@ impl Wish {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which is read into an `ItemChange`")]
 struct WishlistItemPatch {
-    #[schema(minimum = 1, maximum = 9999)]
+    #[schema(nullable = false, minimum = 1, maximum = 9999)]
     quantity: Option<u16>,
     #[schema(max_length = 1000)]
     note: Option<String>,

@@ -27,6 +27,11 @@ impl Api {
         Self { base, client }
     }
 
+    /// Where it is, for who speaks HTTP by hand.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     pub fn get(&self, path: &str) -> Call {
         self.call(Method::GET, path)
     }

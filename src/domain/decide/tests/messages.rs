@@ -205,7 +205,7 @@ fn someone() -> Customer {
 }
 
 fn created() -> Vec<Event> {
-    let sources = [Source::Registration, Source::Staff, Source::Identity];
+    let sources = [Source::Registration, Source::Staff, Source::Identity, Source::Import];
     let types = [CustomerType::Individual, CustomerType::Business];
     let each = sources.into_iter().flat_map(|source| types.map(|kind| (source, kind)));
     each.map(|(source, customer_type)| {

@@ -6,6 +6,7 @@ mod consents;
 mod email_change;
 mod groups;
 mod identities;
+mod imports;
 mod lifecycle;
 mod merges;
 mod messages;
