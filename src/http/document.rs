@@ -42,8 +42,6 @@ const IDS: &[(&str, &str, &str)] = &[
     ("POST", "/v1/admin/customers/{id}/status", "move_customer_status"),
     ("POST", "/v1/admin/customers/{id}/tags", "add_customer_tag"),
     ("POST", "/v1/admin/imports", "start_import"),
-    ("POST", "/v1/admin/imports/{id}/cancel", "cancel_import"),
-    ("GET", "/v1/admin/imports/{id}/errors", "get_import_errors"),
     ("GET", "/v1/admin/exports/customers", "export_customers"),
     ("GET", "/problems", "list_problems"),
     ("GET", "/schemas/{kind}.json", "get_message_schema"),

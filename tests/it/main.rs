@@ -34,6 +34,7 @@ mod rabbit;
 mod records;
 mod registration;
 mod revocations;
+mod routes;
 mod schema;
 mod search;
 mod second_factors;

@@ -1,0 +1,207 @@
+//! How each operation under `/v1/admin` is called right.
+
+use serde_json::{Value, json};
+
+use super::mine::wishlist;
+use super::{Trial, World};
+use crate::harness::shopper::{address, home};
+use crate::harness::{Shopper, unique};
+
+const CUSTOMERS: &str = "/v1/admin/customers";
+
+/// With what it needs made; what has to belong to somebody with a session belongs to `who`.
+pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
+    let (_, path) = name.split_once(' ')?;
+    let parts: Vec<&str> = path.split('/').collect();
+    match (parts.get(3), parts.get(4), parts.get(5)) {
+        (Some(&"customers"), None | Some(&"merge"), None) => everybody(world, name).await,
+        (Some(&"customers"), Some(_), Some(&"addresses")) => addresses(world, name).await,
+        (Some(&"customers"), Some(_), Some(&"wishlists")) => wishlists(world, who, name).await,
+        (Some(&"customers"), Some(_), Some(&"notes" | &"tags")) => remarks(world, name).await,
+        (Some(&"customers"), Some(_), _) => customer(world, name).await,
+        (Some(&"groups"), ..) => groups(world, name).await,
+        (Some(&"attributes"), ..) => attributes(world, name).await,
+        (Some(&"imports" | &"exports"), ..) => files(world, name).await,
+        _ => None,
+    }
+}
+
+/// The answer of staff's call, which must be this status.
+async fn done(world: &World, path: &str, body: Value, status: u16) -> Value {
+    let call = world.node.post(path, body).bearer(&world.shop.staff_key);
+    call.send().await.expect(status).json()
+}
+
+fn id(made: &Value) -> String {
+    made["id"].as_str().unwrap().to_owned()
+}
+
+fn new_customer() -> Value {
+    json!({ "email": address(), "first_name": "Ánh", "last_name": "Trần" })
+}
+
+/// The path of a new customer.
+async fn somebody(world: &World) -> String {
+    format!("{CUSTOMERS}/{}", id(&done(world, CUSTOMERS, new_customer(), 201).await))
+}
+
+async fn everybody(world: &World, name: &str) -> Option<Trial> {
+    Some(match name {
+        "GET /v1/admin/customers" => Trial::at(CUSTOMERS),
+        "POST /v1/admin/customers" => Trial::at(CUSTOMERS).with(new_customer()).answers(201),
+        "POST /v1/admin/customers/merge" => {
+            let from = id(&done(world, CUSTOMERS, new_customer(), 201).await);
+            let into = id(&done(world, CUSTOMERS, new_customer(), 201).await);
+            Trial::at(format!("{CUSTOMERS}/merge")).with(json!({ "from": from, "into": into }))
+        }
+        _ => return None,
+    })
+}
+
+async fn customer(world: &World, name: &str) -> Option<Trial> {
+    let one = somebody(world).await;
+    let part = |part: &str| Trial::at(format!("{one}/{part}"));
+    let consent = "consents/marketing";
+    let grant = json!({ "granted": true, "channel": "email", "text_version": "1" });
+    let (method, path) = name.split_once(' ')?;
+    let below = path.strip_prefix("/v1/admin/customers/{id}")?;
+    Some(match (method, below) {
+        ("GET", "") => Trial::at(one),
+        ("PATCH", "") => Trial::at(one).with(json!({ "last_name": "Trần Thị" })),
+        ("DELETE", "") => Trial::at(one).answers(204),
+        ("GET", "/profile") => part("profile"),
+        ("PATCH", "/profile") => part("profile").with(json!({ "bio": "Xin chào" })),
+        ("GET", "/preferences") => part("preferences"),
+        ("PATCH", "/preferences") => part("preferences").with(json!({ "currency": "VND" })),
+        ("GET", "/consents") => part("consents"),
+        ("GET", "/consents/{purpose}") => part(consent),
+        ("PUT", "/consents/{purpose}") => part(consent).with(grant),
+        ("GET", "/consents/{purpose}/ledger") => part("consents/marketing/ledger"),
+        ("GET", "/sessions") => part("sessions"),
+        ("DELETE", "/sessions") => part("sessions").answers(204),
+        ("DELETE", "/mfa") => part("mfa").answers(204),
+        ("POST", "/unlock") => part("unlock").answers(204),
+        ("POST", "/status") => {
+            part("status").with(json!({ "to": "suspended", "reason": "fraud_suspected" }))
+        }
+        ("GET", "/timeline") => part("timeline"),
+        _ => return None,
+    })
+}
+
+async fn addresses(world: &World, name: &str) -> Option<Trial> {
+    let book = format!("{}/addresses", somebody(world).await);
+    done(world, &book, home("Hà Nội"), 201).await;
+    let one = format!("{book}/{}", id(&done(world, &book, home("Huế"), 201).await));
+    let (method, path) = name.split_once(' ')?;
+    let below = path.strip_prefix("/v1/admin/customers/{id}/addresses")?;
+    Some(match (method, below) {
+        ("GET", "") => Trial::at(book),
+        ("POST", "") => Trial::at(book).with(home("Đà Nẵng")).answers(201),
+        ("GET", "/{address}") => Trial::at(one),
+        ("PATCH", "/{address}") => Trial::at(one).with(json!({ "label": "home" })),
+        ("DELETE", "/{address}") => Trial::at(one).answers(204),
+        ("PUT", "/{address}/default") => {
+            Trial::at(format!("{one}/default")).with(json!({ "kind": "billing" }))
+        }
+        _ => return None,
+    })
+}
+
+async fn remarks(world: &World, name: &str) -> Option<Trial> {
+    let one = somebody(world).await;
+    let (notes, tags) = (format!("{one}/notes"), format!("{one}/tags"));
+    done(world, &tags, json!({ "tag": "vip" }), 200).await;
+    let note = id(&done(world, &notes, json!({ "text": "Thích đèn lồng" }), 201).await);
+    let note = Trial::at(format!("{notes}/{note}"));
+    let (method, path) = name.split_once(' ')?;
+    let below = path.strip_prefix("/v1/admin/customers/{id}")?;
+    Some(match (method, below) {
+        ("GET", "/notes") => Trial::at(notes),
+        ("POST", "/notes") => Trial::at(notes).with(json!({ "text": "Gọi lại" })).answers(201),
+        ("GET", "/notes/{note_id}") => note,
+        ("DELETE", "/notes/{note_id}") => note.answers(204),
+        ("GET", "/tags") => Trial::at(tags),
+        ("POST", "/tags") => Trial::at(tags).with(json!({ "tag": "early" })),
+        ("DELETE", "/tags/{tag}") => Trial::at(format!("{tags}/vip")).answers(204),
+        _ => return None,
+    })
+}
+
+async fn wishlists(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
+    let all = format!("{CUSTOMERS}/{}/wishlists", who.id);
+    let own = wishlist(world, who).await;
+    let one = format!("{all}/{}", own.rsplit('/').next()?);
+    Some(match name {
+        "GET /v1/admin/customers/{id}/wishlists" => Trial::at(all),
+        "GET /v1/admin/customers/{id}/wishlists/{wishlist_id}" => Trial::at(one),
+        "GET /v1/admin/customers/{id}/wishlists/{wishlist_id}/items" => {
+            Trial::at(format!("{one}/items"))
+        }
+        _ => return None,
+    })
+}
+
+async fn groups(world: &World, name: &str) -> Option<Trial> {
+    let all = "/v1/admin/groups";
+    let new = || json!({ "code": unique("g").replace('-', "_"), "name": "Bạn bè" });
+    let one = async || {
+        let made = done(world, all, new(), 201).await;
+        Trial::at(format!("{all}/{}", made["code"].as_str().unwrap()))
+    };
+    Some(match name {
+        "GET /v1/admin/groups" => Trial::at(all),
+        "POST /v1/admin/groups" => Trial::at(all).with(new()).answers(201),
+        "GET /v1/admin/groups/{code}" => one().await,
+        "PATCH /v1/admin/groups/{code}" => one().await.with(json!({ "name": "Khách quen" })),
+        "DELETE /v1/admin/groups/{code}" => one().await.answers(204),
+        _ => return None,
+    })
+}
+
+async fn attributes(world: &World, name: &str) -> Option<Trial> {
+    let all = "/v1/admin/attributes";
+    let new = || {
+        let key = unique("a").replace('-', "_");
+        json!({ "key": key, "type": "integer", "title": "Cỡ giày" })
+    };
+    let one = async || {
+        let made = done(world, all, new(), 201).await;
+        Trial::at(format!("{all}/{}", made["key"].as_str().unwrap()))
+    };
+    Some(match name {
+        "GET /v1/admin/attributes" => Trial::at(all),
+        "POST /v1/admin/attributes" => Trial::at(all).with(new()).answers(201),
+        "GET /v1/admin/attributes/{key}" => one().await,
+        "PATCH /v1/admin/attributes/{key}" => one().await.with(json!({ "title": "Cỡ mũ" })),
+        "DELETE /v1/admin/attributes/{key}" => one().await.answers(204),
+        _ => return None,
+    })
+}
+
+const FILE: &str = "email,first_name,last_name\nlan@people.example,Lan,Nguyễn\n";
+
+async fn files(world: &World, name: &str) -> Option<Trial> {
+    let all = "/v1/admin/imports";
+    let one = async || {
+        let sent = world.node.call(reqwest::Method::POST, all).body("text/csv", FILE.into());
+        let sent = sent.bearer(&world.shop.staff_key).send().await.expect(202);
+        sent.header("location").to_owned()
+    };
+    Some(match name {
+        "POST /v1/admin/imports" => Trial::at(all).csv(FILE).answers(202),
+        "GET /v1/admin/imports" => Trial::at(all),
+        "GET /v1/admin/imports/{id}" => Trial::at(one().await),
+        "GET /v1/admin/imports/{id}/errors" => Trial::at(format!("{}/errors", one().await)),
+        "POST /v1/admin/imports/{id}/cancel" => loop {
+            // Repeating it changes nothing; one that is over cannot be cancelled.
+            let path = format!("{}/cancel", one().await);
+            let call = world.node.call(reqwest::Method::POST, &path);
+            if call.bearer(&world.shop.staff_key).send().await.status == 200 {
+                break Trial::at(path);
+            }
+        },
+        "GET /v1/admin/exports/customers" => Trial::at("/v1/admin/exports/customers"),
+        _ => return None,
+    })
+}
