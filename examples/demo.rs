@@ -144,7 +144,7 @@ impl Story {
     }
 
     async fn change_the_record(&mut self) -> anyhow::Result<()> {
-        let body = json!({"date_of_birth": "1994-05-17", "custom": {"shoe_size": 37}});
+        let body = json!({"date_of_birth": "1994-05-17", "bio": "Phở, sách và mèo."});
         self.step("She fills in her profile", Method::PATCH, "/v1/me/profile", Some(body), 200)
             .await?;
         self.hear(&["customer.updated"]).await?;

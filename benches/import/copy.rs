@@ -52,6 +52,14 @@ impl Side {
         Ok(format!("machine: {cores} cores; {told}"))
     }
 
+    /// Defines the attribute that the file gives values of.
+    pub async fn define(&self) -> Result<()> {
+        let sql = "INSERT INTO attribute_definitions (key, id, part, kind, limits, writer, reader, title, \
+            searchable, created_at, updated_at, version) VALUES ('points', gen_random_uuid(), 'profile', \
+            'integer', '{}', 'staff', 'staff', 'Points', true, now(), now(), 1)";
+        Ok(self.client.batch_execute(sql).await?)
+    }
+
     /// Rows that were imported so far, by the word of their imports: quick to ask for.
     pub async fn imported(&self) -> Result<i64> {
         let sql = "SELECT coalesce(sum(rows_imported), 0)::int8 FROM imports";

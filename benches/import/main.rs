@@ -75,6 +75,7 @@ async fn run() -> Result<bool> {
     for side in [&server, &peer] {
         let status = command(side)?.arg("migrate").status()?;
         ensure!(status.success(), "the database cannot be migrated");
+        side.define().await?;
     }
     println!("{}", server.told().await?);
     let mut rounds = Vec::new();

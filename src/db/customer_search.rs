@@ -4,10 +4,12 @@
 //! case), by its index of trigrams. How many customers a word finds decides whether that index or
 //! reading newest first is the faster way; therefore such a query is planned anew each time, with
 //! its words in view, and never kept as a prepared statement whose plan would have to fit them all.
+//! So are questions for tags and for custom attributes.
 
 use super::Connection;
 use super::customers::CustomerRow;
 use super::schema::{customer_identifiers, customers};
+use crate::domain::attribute::Part;
 use crate::domain::customer::Customer;
 use crate::domain::status::Status;
 use chrono::{DateTime, Utc};
@@ -15,8 +17,9 @@ use diesel::dsl::sql;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{Bool, Jsonb, Text};
 use diesel_async::RunQueryDsl;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// A word to look for in names and e-mail addresses.
@@ -45,6 +48,20 @@ impl Word {
     }
 }
 
+/// What must be held of custom attributes.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// These values; of a list, these members.
+    These(Map<String, Value>),
+    /// A value of this one, whichever.
+    Any(String),
+}
+
+const IN_PROFILE: &str =
+    "customers.id IN (SELECT customer_id FROM customer_profiles WHERE custom <> '{}' AND ";
+const IN_PREFERENCES: &str =
+    "customers.id IN (SELECT customer_id FROM customer_preferences WHERE custom <> '{}' AND ";
+
 /// What the list may be asked for; every condition must hold.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -56,6 +73,8 @@ pub struct Filter {
     pub status: Option<Status>,
     pub group: Option<String>,
     pub tag: Option<String>,
+    /// Custom attributes that must be held.
+    pub attributes: Vec<(Part, Held)>,
     /// Created then or later.
     pub created_from: Option<DateTime<Utc>>,
     /// Created before.
@@ -143,6 +162,22 @@ fn query(filter: &Filter, after: Option<(DateTime<Utc>, Uuid)>, limit: i64) -> P
         // Likewise: some tags are on every customer, some on one.
         let tagged = sql::<Bool>("customers.tags @> ARRAY[");
         query = query.filter(tagged.bind::<Text, _>(tag.clone()).sql("]"));
+    }
+    for (part, values) in &filter.attributes {
+        // Likewise; and who holds no attribute at all is not in the index.
+        let holders = sql::<Bool>(match part {
+            Part::Profile => IN_PROFILE,
+            Part::Preferences => IN_PREFERENCES,
+        });
+        query = match values {
+            Held::These(values) => {
+                let values = Value::Object(values.clone());
+                query.filter(holders.sql("custom @> ").bind::<Jsonb, _>(values).sql(")"))
+            }
+            Held::Any(key) => {
+                query.filter(holders.sql("custom ? ").bind::<Text, _>(key.clone()).sql(")"))
+            }
+        };
     }
     if let Some(from) = filter.created_from {
         query = query.filter(customers::created_at.ge(from));

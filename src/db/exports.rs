@@ -48,7 +48,7 @@ pub async fn page(
         profile: profiles.remove(&customer.id),
         preferences: preferences.remove(&customer.id),
         addresses: Some(addresses.remove(&customer.id).unwrap_or_default()),
-        customer,
+        ..Whole::of(customer)
     };
     Ok(customers.into_iter().map(whole).collect())
 }

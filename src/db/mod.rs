@@ -7,6 +7,7 @@
 
 pub mod addresses;
 pub mod appends;
+pub mod attributes;
 pub mod audit;
 pub mod consents;
 pub mod customer_search;

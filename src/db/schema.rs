@@ -46,6 +46,38 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// What the shop keeps of its customers beyond the fields that every shop has; at most a few hundred.
+    attribute_definitions (key) {
+        /// What requests, messages and conditions name it by.
+        key -> Text,
+        /// UUIDv7; another one when the key is defined anew: what its messages are about.
+        id -> Uuid,
+        /// Where the values are: profile or preferences.
+        part -> Text,
+        /// Of which type they are.
+        kind -> Text,
+        /// Within which limits, by name; those that the type knows.
+        limits -> Jsonb,
+        /// Who may write values: customer (the owner, and staff) or staff.
+        writer -> Text,
+        /// Who may read them: likewise.
+        reader -> Text,
+        /// What people read.
+        title -> Text,
+        /// What it is for.
+        description -> Nullable<Text>,
+        /// Whether staff's search may ask for it.
+        searchable -> Bool,
+        /// When it came to be.
+        created_at -> Timestamptz,
+        /// When it last changed.
+        updated_at -> Timestamptz,
+        /// Rises by one with each change; the ETag, and the number of its latest message.
+        version -> Int8,
+    }
+}
+
+diesel::table! {
     /// Who did what to whom and when; append-only, without personal values.
     audit_entries (id) {
         /// UUIDv7.
@@ -216,7 +248,7 @@ diesel::table! {
         channel_push -> Bool,
         /// Topics followed, sorted, without doubles.
         topics -> Array<Text>,
-        /// Custom preferences: scalars by key.
+        /// Custom attributes by key, each as its definition says.
         custom -> Jsonb,
         /// Rises by one with each change; the ETag.
         version -> Int8,
@@ -240,7 +272,7 @@ diesel::table! {
         tax_id -> Nullable<Text>,
         /// A few lines about oneself.
         bio -> Nullable<Text>,
-        /// Custom attributes: scalars by key.
+        /// Custom attributes by key, each as its definition says.
         custom -> Jsonb,
         /// Rises by one with each change; the ETag.
         version -> Int8,
@@ -805,6 +837,7 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(
     addresses,
+    attribute_definitions,
     audit_entries,
     backup_codes,
     consent_entries,

@@ -72,6 +72,7 @@ macro_rules! bulk {
 }
 
 mod addresses;
+mod attributes;
 mod consents;
 mod deletions;
 mod groups;
@@ -82,6 +83,7 @@ mod notes;
 mod passkeys;
 mod wishlists;
 pub use addresses::{DeleteAddresses, SaveAddresses};
+pub use attributes::{DeleteAttributes, InsertAttributes, UpdateAttributes};
 pub use consents::{InsertConsentEntries, SaveConsents};
 pub use deletions::DeleteCustomers;
 pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};

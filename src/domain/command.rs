@@ -8,6 +8,8 @@ mod footprint;
 pub use footprint::Needs;
 
 use super::address::{AddressFields, AddressKind, AddressLimits};
+pub use super::attribute::AttributeCommand;
+use super::attribute::AttributeKey;
 pub use super::consent::ConsentCommand;
 use super::consent::{MarketingTerms, MarketingWish};
 use super::credential::PasswordHash;
@@ -329,6 +331,8 @@ pub enum Command {
     Consent(Box<ConsentCommand>),
     /// About a group of customers, and none of them.
     Group(GroupCommand),
+    /// About the definition of a custom attribute.
+    Attribute(AttributeCommand),
     /// Soft: absent from then on for every read but audit, its ways in gone (rule L4).
     DeleteCustomer {
         if_match: Option<i64>,
@@ -497,7 +501,7 @@ pub struct ProfileChange {
     pub company: Change<Line>,
     pub tax_id: Change<String>,
     pub bio: Change<String>,
-    /// Merged key by key; `null` removes one.
+    /// Merged key by key, each value checked against its definition; `null` removes one.
     pub custom: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -510,7 +514,7 @@ pub struct PreferencesChange {
     pub sms: Option<bool>,
     pub push: Option<bool>,
     pub topics: Option<Topics>,
-    /// Merged key by key; `null` removes one.
+    /// Merged key by key, each value checked against its definition; `null` removes one.
     pub custom: serde_json::Map<String, serde_json::Value>,
 }
 

@@ -10,6 +10,7 @@ mod wishlist;
 pub use wishlist::WishlistEvent;
 
 use super::address::{Address, AddressKind};
+use super::attribute::AttributeEvent;
 use super::consent;
 use super::credential::PasswordHash;
 use super::customer::{Customer, GroupCode};
@@ -261,6 +262,8 @@ pub enum Event {
     Note(NoteEvent),
     /// Of a group, and no customer.
     Group(GroupEvent),
+    /// Of the definition of a custom attribute, and no customer.
+    Attribute(AttributeEvent),
     Unlocked {
         buckets: Vec<Bucket>,
     },

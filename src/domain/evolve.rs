@@ -17,6 +17,7 @@ pub fn evolve(state: &mut State, event: &Event) {
     match event {
         Event::Created(created) => {
             state.handles.insert(Handle::email(&created.customer.email), None);
+            hold(state, &created.profile.custom);
             state.customer = Some(created.customer.clone());
             state.profile = Some(created.profile.clone());
             state.preferences = Some(created.preferences.clone());
@@ -24,10 +25,12 @@ pub fn evolve(state: &mut State, event: &Event) {
         }
         Event::CustomerUpdated { customer, .. } => state.customer = Some((**customer).clone()),
         Event::ProfileUpdated { profile, at, .. } => {
+            hold(state, &profile.custom);
             state.profile = Some((**profile).clone());
             touch(state, *at);
         }
         Event::PreferencesUpdated { preferences, .. } => {
+            hold(state, &preferences.custom);
             state.preferences = Some((**preferences).clone());
         }
         Event::PreferencesNoted { at, .. } => touch(state, *at),
@@ -37,6 +40,7 @@ pub fn evolve(state: &mut State, event: &Event) {
             state.group = Some(Standing { group: group.clone(), in_use });
         }
         Event::Group(GroupEvent::Deleted { .. }) => state.group = None,
+        Event::Attribute(event) => event.apply(&mut state.attributes),
         Event::CustomerDeleted { at, merged_into } => {
             depart(state, *at);
             if merged_into.is_some() {
@@ -234,6 +238,13 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::Merged(_)
         | Event::SignInRefused { .. }
         | Event::PasskeySuspected { .. } => {}
+    }
+}
+
+/// Somebody holds values of these attributes, for whoever comes later in the batch.
+fn hold(state: &mut State, values: &serde_json::Map<String, serde_json::Value>) {
+    for (key, standing) in &mut state.attributes.named {
+        standing.in_use |= values.contains_key(key.as_str());
     }
 }
 

@@ -30,6 +30,8 @@ id!(
     DeviceId,
     /// One passkey of a customer.
     PasskeyId,
+    /// One definition of a custom attribute; a later one of the same key is another.
+    AttributeId,
     /// One note of staff about a customer.
     NoteId,
     /// One wishlist of a customer.

@@ -6,10 +6,12 @@
 //!
 //! Data holds ids, codes, numbers, times and names of fields, never a personal value (rule M6).
 
+mod attributes;
 mod examples;
 mod merges;
 mod wishlists;
 
+pub use attributes::*;
 pub use merges::CustomerMerged;
 pub use wishlists::*;
 
@@ -146,6 +148,12 @@ contract! {
     /// A product is on a wishlist no more; where it moved to another, a `wishlist.item_added` or
     /// `wishlist.item_changed` follows.
     WishlistItemRemoved = "wishlist.item_removed",
+    /// The shop keeps one more custom attribute of its customers.
+    AttributeCreated = "attribute.created",
+    /// Type, limits, rights or texts of a custom attribute changed.
+    AttributeUpdated = "attribute.updated",
+    /// A custom attribute is gone. No customer held a value of it.
+    AttributeDeleted = "attribute.deleted",
 }
 
 fn json(data: &impl Serialize) -> Value {

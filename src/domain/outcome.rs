@@ -1,6 +1,7 @@
 //! What a command came to: an [`Outcome`] for its caller, or a [`Rejection`] that changed nothing.
 
 use super::address::Address;
+use super::attribute::Definition;
 use super::consent::{PurposeConsents, TextVersion};
 use super::customer::Customer;
 use super::fault::Fault;
@@ -35,6 +36,7 @@ pub enum Outcome {
     Wishlist(Box<WishlistAnswer>),
     Note(Box<Note>),
     Group(Box<Group>),
+    Attribute(Box<Definition>),
     Merged(Box<MergeReport>),
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
@@ -174,6 +176,18 @@ pub enum Rejection {
     GroupInUse,
     /// New customers get it by configuration.
     GroupIsDefault,
+    AttributeExists,
+    /// The shop has as many custom attributes as it may have.
+    AttributeLimitReached {
+        limit: usize,
+    },
+    /// Customers hold values of the attribute.
+    AttributeInUse {
+        /// The limit that some of them might not keep; `None`: it was to be deleted.
+        narrowed: Option<&'static str>,
+    },
+    /// Values that the state does not allow, each with its JSON pointer.
+    InvalidFields(Vec<(String, Fault)>),
     /// Values that are each valid but not together, or not with the state.
     Invalid {
         pointer: &'static str,

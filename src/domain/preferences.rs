@@ -20,7 +20,7 @@ pub struct Preferences {
     pub currency: Currency,
     pub channels: Channels,
     pub topics: Topics,
-    /// Custom preferences by key; only scalars.
+    /// Custom attributes by key, each as its definition says.
     pub custom: serde_json::Map<String, serde_json::Value>,
     /// Rises by one with each change.
     pub version: i64,

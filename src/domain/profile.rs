@@ -14,7 +14,7 @@ pub struct Profile {
     pub company: Option<Line>,
     pub tax_id: Option<String>,
     pub bio: Option<String>,
-    /// Custom attributes by key; only scalars.
+    /// Custom attributes by key, each as its definition says.
     pub custom: serde_json::Map<String, serde_json::Value>,
     /// Rises by one with each change.
     pub version: i64,
@@ -84,53 +84,6 @@ pub fn bio(raw: &str) -> Result<String, Fault> {
     paragraph(raw, 1_000)
 }
 
-/// Most custom attributes of a customer, and most characters of a text value.
-const CUSTOM_MAX: usize = 64;
-const CUSTOM_TEXT_MAX: usize = 500;
-
-/// Checks one custom attribute: key of 1–64 `a-z 0-9 _`, value a scalar.
-///
-/// # Errors
-/// `invalid_key`, `wrong_type`, or those of [`line`].
-pub fn custom_attribute(key: &str, value: &serde_json::Value) -> Result<serde_json::Value, Fault> {
-    let ok = (1..=64).contains(&key.len())
-        && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if !ok {
-        return Err(Fault::new("invalid_key", "keys must be 1 to 64 of a-z, 0-9 and _"));
-    }
-    match value {
-        serde_json::Value::String(text) => line(text, CUSTOM_TEXT_MAX).map(Into::into),
-        serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Ok(value.clone()),
-        _ => Err(Fault::new("wrong_type", "must be a text, a number or a boolean")),
-    }
-}
-
-/// `current` after a merge patch (RFC 7396): `null` removes a key.
-///
-/// # Errors
-/// `too_many` when more than 64 attributes would remain, and more than there are: a merge of two
-/// customers may have brought more, which can then become fewer.
-pub fn merge_custom(
-    current: &serde_json::Map<String, serde_json::Value>,
-    patch: &serde_json::Map<String, serde_json::Value>,
-) -> Result<serde_json::Map<String, serde_json::Value>, Fault> {
-    let mut merged = current.clone();
-    for (key, value) in patch {
-        if value.is_null() {
-            merged.remove(key);
-        } else {
-            merged.insert(key.clone(), value.clone());
-        }
-    }
-    if merged.len() > CUSTOM_MAX.max(current.len()) {
-        return Err(Fault::new(
-            "too_many",
-            format!("must have at most {CUSTOM_MAX} custom attributes"),
-        ));
-    }
-    Ok(merged)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,23 +110,6 @@ mod tests {
         ] {
             assert_eq!(date(raw).unwrap_err().code, "invalid_date", "{raw}");
         }
-    }
-
-    #[test]
-    fn attributes_above_the_limit_may_only_become_fewer() {
-        let of = |numbers: std::ops::Range<usize>, value: serde_json::Value| {
-            numbers.map(|n| (format!("k{n}"), value.clone())).collect::<serde_json::Map<_, _>>()
-        };
-        let (some, none) = (serde_json::Value::from(1), serde_json::Value::Null);
-        assert_eq!(
-            merge_custom(&of(0..63, some.clone()), &of(63..64, some.clone())).unwrap().len(),
-            64
-        );
-        let over = merge_custom(&of(0..64, some.clone()), &of(64..65, some.clone()));
-        assert_eq!(over.unwrap_err().code, "too_many");
-        let many = of(0..70, some.clone());
-        assert_eq!(merge_custom(&many, &of(0..2, none)).unwrap().len(), 68);
-        assert_eq!(merge_custom(&many, &of(70..71, some)).unwrap_err().code, "too_many");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The loaded state of one customer: as much of it as the commands of a batch need.
 
 use super::address::Address;
+use super::attribute::Attributes;
 use super::consent::Consents;
 use super::customer::Customer;
 use super::flow::Flow;
@@ -63,6 +64,8 @@ pub struct State {
     pub flow: Option<Flow>,
     /// The group that the command at hand names; lent likewise.
     pub group: Option<Standing>,
+    /// The definitions of custom attributes that the command at hand names; lent likewise.
+    pub attributes: Attributes,
     /// The customer that the command at hand merges into this one; lent likewise.
     pub other: Option<Box<State>>,
     /// How the customer ended, if it was merged into another. Known only to a command that asks for

@@ -15,8 +15,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 const ABOUT: &str = "What a shop's customer service tells. Bind a queue to the exchange by the types \
      that you want. Messages are CloudEvents 1.0 in AMQP binary mode: the body is the data, the \
      attributes are headers. Each arrives at least once with a stable id; `cloudEvents:sequence` \
-     counts the messages of one customer from 1 without a gap, and first deliveries arrive in that \
-     order. No message holds personal data: read the customer by its id.";
+     counts the messages about one subject (a customer, or the definition of an attribute) from 1 \
+     without a gap, and first deliveries arrive in that order. No message holds personal data: read the customer by its id.";
 
 pub fn routes(cfg: &mut ServiceConfig) {
     cfg.service(asyncapi_json).service(message_schema);
@@ -151,8 +151,8 @@ fn headers() -> Value {
             "cloudEvents:id": uuid("The message: the same at each of its deliveries. Also the AMQP property `message_id`."),
             "cloudEvents:type": { "type": "string", "description": "Also the routing key." },
             "cloudEvents:source": { "const": "/customer-service" },
-            "cloudEvents:subject": uuid("The customer."),
-            "cloudEvents:partitionkey": uuid("The customer."),
+            "cloudEvents:subject": uuid("The customer, or the definition of an attribute where the message is about one."),
+            "cloudEvents:partitionkey": uuid("The same."),
             "cloudEvents:time": {
                 "type": "string",
                 "format": "date-time",
@@ -161,7 +161,7 @@ fn headers() -> Value {
             "cloudEvents:sequence": {
                 "type": "integer",
                 "minimum": 1,
-                "description": "Counts the messages of this customer without a gap.",
+                "description": "Counts the messages about this subject without a gap.",
             },
             "cloudEvents:dataschema": {
                 "type": "string",
@@ -188,13 +188,14 @@ fn headers() -> Value {
 }
 
 fn example_headers(kind: &str, data: &Value) -> Value {
+    let subject = data.get("customer_id").unwrap_or(&data["attribute_id"]);
     json!({
         "cloudEvents:specversion": "1.0",
         "cloudEvents:id": "01a2027b-d6a4-7e19-b0f3-6d5c21d7a906",
         "cloudEvents:type": kind,
         "cloudEvents:source": "/customer-service",
-        "cloudEvents:subject": data["customer_id"],
-        "cloudEvents:partitionkey": data["customer_id"],
+        "cloudEvents:subject": subject,
+        "cloudEvents:partitionkey": subject,
         "cloudEvents:time": "2026-11-22T09:00:00.164000Z",
         "cloudEvents:sequence": 1,
         "cloudEvents:dataschema": format!("https://customers.shop.example/schemas/{kind}.json"),

@@ -31,7 +31,8 @@ use crate::domain::place::Locale;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, get, put};
 use chrono::{DateTime, Utc};
-use shown::{ConsentView, EntryView};
+pub use shown::ConsentView;
+use shown::EntryView;
 use std::collections::BTreeSet;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -158,15 +159,23 @@ async fn all_of(
         Some((page?, at))
     })?;
     let consents = read(services, customer, at).await?;
-    let purposes = &services.purposes;
+    Ok(web::Json(self::page(&page, &consents, &services.purposes)))
+}
+
+/// A page of the purposes, each with what was agreed to.
+pub(super) fn page(
+    page: &PageRequest<String>,
+    consents: &Consents,
+    purposes: &Purposes,
+) -> Page<ConsentView> {
     let asked = purposes.all().filter(|(_, terms)| terms.offered).map(|(purpose, _)| purpose);
     let said = consents.all().map(|(purpose, ..)| purpose);
     let names: BTreeSet<&Purpose> = asked.chain(said).collect();
     let after = page.after.as_deref().unwrap_or_default();
     let views = names.into_iter().filter(|purpose| purpose.as_str() > after).map(|purpose| {
-        ConsentView::new(&PurposeConsents::of(&consents, purpose), purposes.terms(purpose))
+        ConsentView::new(&PurposeConsents::of(consents, purpose), purposes.terms(purpose))
     });
-    Ok(web::Json(page.page(views.collect(), |view| view.purpose.clone(), |view| view)))
+    page.page(views.collect(), |view| view.purpose.clone(), |view| view)
 }
 
 async fn one_of(

@@ -9,8 +9,9 @@ use super::query::{Parameter, Query};
 use super::services::Services;
 use super::values::PageParams;
 use crate::db;
-use crate::db::customer_search::{Filter, Word};
+use crate::db::customer_search::{Filter, Held, Word};
 use crate::domain::Fault;
+use crate::domain::attribute::{AttributeKey, Definition, Part};
 use crate::domain::customer::GroupCode;
 use crate::domain::email::EmailAddress;
 use crate::domain::phone::PhoneNumber;
@@ -19,6 +20,7 @@ use crate::domain::text::{Label, line};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, get};
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -52,6 +54,9 @@ struct FilterParams {
     group: Option<String>,
     #[param(required = false)]
     tag: Option<String>,
+    /// The key of a custom attribute of which a value must be held, whichever.
+    #[param(required = false, example = "shoe_size")]
+    has_attribute: Option<String>,
     /// Created at this instant or later (RFC 3339).
     #[param(required = false, example = "2026-01-01T00:00:00Z")]
     created_from: Option<DateTime<Utc>>,
@@ -70,6 +75,8 @@ const STATUSES: [(&str, Status); 5] = [
 
 fn filter(query: &mut Query<'_>) -> Filter {
     Filter {
+        // filled in once their definitions are read
+        attributes: Vec::new(),
         words: query.optional("q", words).unwrap_or_default(),
         email: query.optional("email", |raw| {
             text(raw, EmailAddress::parse).map(|email| email.canonical().to_owned())
@@ -85,6 +92,99 @@ fn filter(query: &mut Query<'_>) -> Filter {
         created_from: query.optional("created_from", Parameter::instant),
         created_to: query.optional("created_to", Parameter::instant),
     }
+}
+
+/// What is asked for of custom attributes, before their definitions are known.
+#[derive(Default)]
+struct Asked {
+    /// Each with the text of the value that it must have.
+    values: Vec<(AttributeKey, String)>,
+    /// One of which any value will do.
+    held: Option<AttributeKey>,
+}
+
+/// Before the key of a custom attribute.
+const ATTRIBUTE: &str = "attribute.";
+/// Most attributes in one question.
+const ATTRIBUTES_MAX: usize = 5;
+
+/// The attributes that a query asks for, whatever they are.
+fn attributes(query: &mut Query<'_>) -> Asked {
+    let held = query.optional("has_attribute", |raw| {
+        AttributeKey::parse(raw.text()).map_err(|_| unknown_attribute())
+    });
+    let mut values = Vec::new();
+    for (key, text) in query.beginning(ATTRIBUTE) {
+        let room = values.len() < ATTRIBUTES_MAX;
+        match AttributeKey::parse(key) {
+            Ok(key) if room => values.push((key, text.text().to_owned())),
+            Ok(_) => {
+                let detail = format!("At most {ATTRIBUTES_MAX} attributes.");
+                query.refuse_one_of(ATTRIBUTE, key, FieldFault::new("too_many", detail));
+            }
+            // what cannot be a key is nobody's
+            Err(_) => query.refuse_one_of(ATTRIBUTE, key, unknown_attribute()),
+        }
+    }
+    Asked { values, held }
+}
+
+fn unknown_attribute() -> FieldFault {
+    FieldFault::new("unknown_attribute", "There is no attribute of this key.")
+}
+
+/// Reads the definitions of the attributes that are asked for, and by them the values.
+///
+/// # Errors
+/// 422 with each that is unknown, not searchable, or whose value is of another type.
+async fn look_up(services: &Services, asked: Asked) -> Result<Vec<(Part, Held)>, Problem> {
+    let named = asked.values.iter().map(|(key, _)| key).chain(&asked.held);
+    let keys: Vec<_> = named.map(|key| key.as_str().to_owned()).collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = services.database.read(move |connection| {
+        let keys = keys.clone();
+        Box::pin(async move { db::attributes::find_many(connection, &keys).await })
+    });
+    let definitions = read.await?;
+    let defined = |key: &AttributeKey| definitions.iter().find(|one| one.key == *key);
+    let (mut profile, mut preferences) = (Map::new(), Map::new());
+    let (mut conditions, mut faults) = (Vec::new(), Vec::new());
+    for (key, text) in asked.values {
+        match value_sought(defined(&key), &text) {
+            Ok((Part::Profile, value)) => {
+                profile.insert(key.as_str().to_owned(), value);
+            }
+            Ok((Part::Preferences, value)) => {
+                preferences.insert(key.as_str().to_owned(), value);
+            }
+            Err(fault) => faults.push(fault.of_parameter(format!("{ATTRIBUTE}{}", key.as_str()))),
+        }
+    }
+    if let Some(key) = asked.held {
+        // Also of one that is not searchable: who wants it gone must find its values.
+        match defined(&key) {
+            Some(one) => conditions.push((one.part, Held::Any(key.as_str().to_owned()))),
+            None => faults.push(unknown_attribute().of_parameter("has_attribute")),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
+    // All of one part in one condition, which is one step into its index.
+    let parts = [(Part::Profile, profile), (Part::Preferences, preferences)];
+    let parts = parts.into_iter().filter(|(_, values)| !values.is_empty());
+    conditions.extend(parts.map(|(part, values)| (part, Held::These(values))));
+    Ok(conditions)
+}
+
+fn value_sought(definition: Option<&Definition>, text: &str) -> Result<(Part, Value), FieldFault> {
+    let definition = definition.ok_or_else(unknown_attribute)?;
+    if !definition.searchable {
+        return Err(FieldFault::new("not_searchable", "The attribute is not searchable."));
+    }
+    Ok((definition.part, definition.rule.sought(text)?))
 }
 
 /// The most that `q` may hold.
@@ -120,7 +220,9 @@ fn text<T>(
     parse(raw.text()).map_err(Into::into)
 }
 
-/// Customers, newest first.
+/// Customers, newest first. Of custom attributes those that are searchable can be asked for by
+/// `attribute.<key>=<value>`, as in `attribute.shoe_size=42`, at most five of them: the value must be
+/// the same, or in the list.
 #[utoipa::path(
     tag = "customers",
     security(("staff" = ["customers:read"])),
@@ -133,11 +235,12 @@ async fn list(
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<web::Json<Page<CustomerView>>, Problem> {
-    let (page, filter) = Query::read(request.query_string(), |query| {
+    let (page, mut filter, asked) = Query::read(request.query_string(), |query| {
         let page = PageRequest::<(DateTime<Utc>, Uuid)>::read(query, "customers");
-        let filter = filter(query);
-        Some((page?, filter))
+        let (filter, asked) = (filter(query), attributes(query));
+        Some((page?, filter, asked))
     })?;
+    filter.attributes = look_up(&services, asked).await?;
     let (after, limit) = (page.after, page.fetch());
     let read = services.database.read(move |connection| {
         let filter = filter.clone();
@@ -190,5 +293,54 @@ mod tests {
                 ("w", "unknown_parameter"),
             ])
         );
+    }
+
+    #[test]
+    fn attributes_are_asked_for_by_key() {
+        let read = |query: &str| Query::read(query, |query| Some(attributes(query)));
+        let asked = read("attribute.size=L%20%20x&has_attribute=tier&attribute.points=7").unwrap();
+        assert_eq!(asked.held, AttributeKey::parse("tier").ok());
+        let asked: Vec<_> =
+            asked.values.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+        assert_eq!(asked, [("size", "L  x"), ("points", "7")]);
+        let many: String = (0..6).map(|n| format!("attribute.a{n}=1&")).collect();
+        for (query, expected) in [
+            ("attribute.=1", ("attribute.", "unknown_attribute")),
+            ("attribute.Size=1", ("attribute.Size", "unknown_attribute")),
+            ("attribute=1", ("attribute", "unknown_parameter")),
+            ("has_attribute=A", ("has_attribute", "unknown_attribute")),
+            (many.as_str(), ("attribute.a5", "too_many")),
+        ] {
+            let faults = read(query).err().unwrap();
+            let fault = &faults.errors()[0];
+            assert_eq!((fault.parameter.as_deref().unwrap(), fault.code), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn values_are_sought_by_what_they_are_defined_as() {
+        use crate::domain::attribute::{Audience, Kind, Limits, Rule};
+        let defined = |kind, searchable| Definition {
+            id: crate::domain::ids::AttributeId(Uuid::nil()),
+            key: AttributeKey::parse("a").unwrap(),
+            part: Part::Preferences,
+            rule: Rule::new(kind, Limits::default()).unwrap(),
+            write: Audience::Staff,
+            read: Audience::Staff,
+            title: Label::parse("A").unwrap(),
+            description: None,
+            searchable,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+            version: 1,
+        };
+        let sought = |definition: Option<Definition>, text| {
+            value_sought(definition.as_ref(), text).map_err(|fault| fault.code)
+        };
+        let seven = sought(Some(defined(Kind::Integer, true)), "7");
+        assert_eq!(seven, Ok((Part::Preferences, Value::from(7))));
+        assert_eq!(sought(Some(defined(Kind::Integer, true)), "x"), Err("malformed"));
+        assert_eq!(sought(Some(defined(Kind::Integer, false)), "7"), Err("not_searchable"));
+        assert_eq!(sought(None, "7"), Err("unknown_attribute"));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::body::JsonBody;
 use super::conditional::IfMatch;
-use super::customer_view::{self, CustomerView};
+use super::customer_view::{self, CustomerView, Viewer};
 use super::field::Patch;
 use super::form::Form;
 use super::idempotency::{IdempotencyHeader, REPLAYED};
@@ -271,9 +271,10 @@ async fn show(
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let parts = customer_view::expand(request.query_string())?;
+    let parts = customer_view::expand(request.query_string(), Viewer::Staff)?;
     let id = CustomerId(id.0);
-    merges::followed(&services, id, customer_view::show(&services, id, parts).await).await
+    let shown = customer_view::show(&services, id, parts, Viewer::Staff).await;
+    merges::followed(&services, id, shown).await
 }
 
 /// Changes a customer.

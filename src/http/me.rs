@@ -2,7 +2,7 @@
 
 use super::body::JsonBody;
 use super::conditional::IfMatch;
-use super::customer_view::{self, CustomerView};
+use super::customer_view::{self, CustomerView, Viewer};
 use super::form::Form;
 use super::principal::Owner;
 use super::problem::Problem;
@@ -60,8 +60,9 @@ async fn show(
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let parts = customer_view::expand(request.query_string())?;
-    customer_view::show(&services, owner.customer_id, parts).await
+    let viewer = Viewer::Owner(owner.session_id);
+    let parts = customer_view::expand(request.query_string(), viewer)?;
+    customer_view::show(&services, owner.customer_id, parts, viewer).await
 }
 
 /// Changes my name or whether I accept marketing.

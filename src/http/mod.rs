@@ -7,6 +7,7 @@
 
 pub mod addresses;
 pub mod asyncapi;
+pub mod attributes;
 pub mod auth;
 pub mod body;
 pub mod catalogue;
@@ -14,6 +15,7 @@ pub mod client_address;
 pub mod conditional;
 pub mod consents;
 pub mod countries;
+pub mod custom_values;
 pub mod customer_parts;
 pub mod customer_search;
 pub mod customer_view;
@@ -175,6 +177,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(notes::routes)
         .configure(timeline::routes)
         .configure(groups::routes)
+        .configure(attributes::routes)
         .configure(imports::routes)
         .configure(exports::routes)
         .configure(well_known::routes);

@@ -2,6 +2,7 @@
 
 use super::body::JsonBody;
 use super::conditional::{IfMatch, IfNoneMatch, etag};
+use super::custom_values::{hide_unshown, keep_shown};
 use super::field::{FieldFault, Patch};
 use super::form::Form;
 use super::principal::Owner;
@@ -39,7 +40,8 @@ pub struct PreferencesView {
     pub currency: String,
     pub channels: ChannelsView,
     pub topics: Vec<String>,
-    /// Custom preferences: texts, numbers and booleans by key.
+    /// Custom attributes by key: texts, numbers, booleans and lists of texts, as their definitions
+    /// say. A customer sees those that customers may read.
     pub custom: Map<String, Value>,
     /// Rises with each change of the preferences; their `ETag`.
     pub version: i64,
@@ -173,9 +175,17 @@ async fn show(
 ) -> Result<HttpResponse, Problem> {
     let id = owner.customer_id;
     let read = services.database.read(move |connection| {
-        Box::pin(async move { db::customers::preferences(connection, &[id.0]).await })
+        Box::pin(async move {
+            let connection = &*connection;
+            tokio::try_join!(
+                db::customers::preferences(connection, std::slice::from_ref(&id.0)),
+                db::attributes::shown_to_customers(connection)
+            )
+        })
     });
-    let (_, preferences) = read.await?.pop().ok_or(Rejection::NotFound)?;
+    let (mut part, shown) = read.await?;
+    let (_, mut preferences) = part.pop().ok_or(Rejection::NotFound)?;
+    keep_shown(&mut preferences.custom, &shown);
     Ok(known.answer(preferences.version, &PreferencesView::from(preferences)))
 }
 
@@ -197,7 +207,10 @@ async fn change_preferences(
 ) -> Result<HttpResponse, Problem> {
     let change = Box::new(body.read(PreferencesPatch::read)?.into());
     let command = Command::UpdatePreferences { change, if_match: on.version()? };
-    let answered = services.submit(&owner, &identity, owner.customer_id, command, None).await?;
+    let mut answered = services.submit(&owner, &identity, owner.customer_id, command, None).await?;
+    if let Outcome::Preferences(preferences) = &mut answered.outcome {
+        hide_unshown(&services, &mut preferences.custom).await?;
+    }
     answer(answered)
 }
 

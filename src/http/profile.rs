@@ -2,6 +2,7 @@
 
 use super::body::JsonBody;
 use super::conditional::{IfMatch, IfNoneMatch, etag};
+use super::custom_values::{hide_unshown, keep_shown};
 use super::form::Form;
 use super::principal::Owner;
 use super::problem::Problem;
@@ -38,7 +39,8 @@ pub struct ProfileView {
     pub company: Option<String>,
     pub tax_id: Option<String>,
     pub bio: Option<String>,
-    /// Custom attributes: texts, numbers and booleans by key.
+    /// Custom attributes by key: texts, numbers, booleans and lists of texts, as their definitions
+    /// say. A customer sees those that customers may read.
     pub custom: Map<String, Value>,
     /// Rises with each change of the profile; its `ETag`.
     pub version: i64,
@@ -75,8 +77,8 @@ pub struct ProfilePatch {
     tax_id: Change<String>,
     #[schema(value_type = Option<String>, max_length = 1000)]
     bio: Change<String>,
-    /// Merged key by key: a text, number or boolean sets an attribute, `null` removes it. Keys
-    /// have 1 to 64 of `a-z`, `0-9` and `_`; at most 64 are kept.
+    /// Merged key by key: a value sets an attribute as its definition says, `null` removes it. At
+    /// most 64 are kept, of 16 KiB in all.
     #[schema(required = false, example = json!({"shoe_size": 42, "vip": true, "old": null}))]
     custom: Map<String, Value>,
 }
@@ -124,9 +126,17 @@ async fn show(
 ) -> Result<HttpResponse, Problem> {
     let id = owner.customer_id;
     let read = services.database.read(move |connection| {
-        Box::pin(async move { db::customers::profiles(connection, &[id.0]).await })
+        Box::pin(async move {
+            let connection = &*connection;
+            tokio::try_join!(
+                db::customers::profiles(connection, std::slice::from_ref(&id.0)),
+                db::attributes::shown_to_customers(connection)
+            )
+        })
     });
-    let (_, profile) = read.await?.pop().ok_or(Rejection::NotFound)?;
+    let (mut part, shown) = read.await?;
+    let (_, mut profile) = part.pop().ok_or(Rejection::NotFound)?;
+    keep_shown(&mut profile.custom, &shown);
     Ok(known.answer(profile.version, &ProfileView::from(profile)))
 }
 
@@ -148,7 +158,10 @@ async fn change_profile(
 ) -> Result<HttpResponse, Problem> {
     let change = Box::new(body.read(ProfilePatch::read)?.into());
     let command = Command::UpdateProfile { change, if_match: on.version()? };
-    let answered = services.submit(&owner, &identity, owner.customer_id, command, None).await?;
+    let mut answered = services.submit(&owner, &identity, owner.customer_id, command, None).await?;
+    if let Outcome::Profile(profile) = &mut answered.outcome {
+        hide_unshown(&services, &mut profile.custom).await?;
+    }
     answer(answered)
 }
 

@@ -93,6 +93,8 @@ impl<'a> Parameter<'a> {
 pub struct Query<'a> {
     parameters: &'a [(String, String)],
     known: Vec<&'static str>,
+    /// With what the names begin of which a client knows the rest.
+    prefixes: Vec<&'static str>,
     errors: Vec<FieldError>,
 }
 
@@ -107,7 +109,12 @@ impl<'a> Query<'a> {
         read: impl FnOnce(&mut Query<'_>) -> Option<T>,
     ) -> Result<T, Problem> {
         let parameters = parse(query)?;
-        let mut query = Query { parameters: &parameters, known: Vec::new(), errors: Vec::new() };
+        let mut query = Query {
+            parameters: &parameters,
+            known: Vec::new(),
+            prefixes: Vec::new(),
+            errors: Vec::new(),
+        };
         let value = read(&mut query);
         query.note_unknown();
         match value {
@@ -139,6 +146,20 @@ impl<'a> Query<'a> {
         value.map_err(|fault| self.refuse(name, fault)).ok()
     }
 
+    /// All parameters whose names begin like this, each with the rest of its name.
+    pub fn beginning(&mut self, prefix: &'static str) -> Vec<(&'a str, Parameter<'a>)> {
+        self.prefixes.push(prefix);
+        let parameters = self.parameters.iter();
+        parameters
+            .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, Parameter(value))))
+            .collect()
+    }
+
+    /// Notes a fault of one of them.
+    pub fn refuse_one_of(&mut self, prefix: &'static str, rest: &str, fault: FieldFault) {
+        self.note(format!("{prefix}{rest}"), fault);
+    }
+
     /// Notes a fault that only several parameters together show.
     pub fn refuse(&mut self, name: &'static str, fault: FieldFault) {
         self.note(name.to_owned(), fault);
@@ -154,7 +175,9 @@ impl<'a> Query<'a> {
 
     fn note_unknown(&mut self) {
         for (name, _) in self.parameters {
-            if !self.known.contains(&name.as_str()) {
+            let is_known = self.known.contains(&name.as_str())
+                || self.prefixes.iter().any(|prefix| name.starts_with(prefix));
+            if !is_known {
                 let fault = FieldFault::new("unknown_parameter", "There is no such parameter.");
                 self.note(name.clone(), fault);
             }

@@ -80,6 +80,18 @@ impl From<Rejection> for Problem {
             Rejection::GroupExists => Problem::new(Code::GroupExists),
             Rejection::GroupInUse => Problem::new(Code::GroupInUse),
             Rejection::GroupIsDefault => Problem::new(Code::GroupIsDefault),
+            Rejection::AttributeExists => Problem::new(Code::AttributeExists),
+            Rejection::AttributeLimitReached { limit } => Problem::new(Code::AttributeLimitReached)
+                .detail(format!("There are {limit} attributes, which is the limit.")),
+            Rejection::AttributeInUse { narrowed: None } => Problem::new(Code::AttributeInUse),
+            Rejection::AttributeInUse { narrowed: Some(limit) } => {
+                Problem::new(Code::AttributeInUse)
+                    .detail(format!("Customers hold values that another {limit} may not allow."))
+            }
+            Rejection::InvalidFields(faults) => {
+                let field = |(pointer, fault): (String, Fault)| FieldFault::from(fault).at(pointer);
+                Problem::invalid(faults.into_iter().map(field).collect())
+            }
             Rejection::Invalid { pointer, fault } => invalid(pointer, fault.into()),
             Rejection::IdempotencyKeyReused => Problem::new(Code::IdempotencyKeyReused),
             Rejection::Conflict => Problem::new(Code::Conflict),
@@ -160,6 +172,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Wishlist(_) => "wishlist",
         Outcome::Note(_) => "note",
         Outcome::Group(_) => "group",
+        Outcome::Attribute(_) => "attribute",
         Outcome::Merged(_) => "merged",
         Outcome::Admission(_) => "admission",
         Outcome::AttemptFailed { .. } => "attempt_failed",
@@ -209,6 +222,15 @@ mod tests {
             (Rejection::GroupExists, 409, "group_exists"),
             (Rejection::GroupInUse, 409, "group_in_use"),
             (Rejection::GroupIsDefault, 409, "group_is_default"),
+            (Rejection::AttributeExists, 409, "attribute_exists"),
+            (Rejection::AttributeLimitReached { limit: 200 }, 409, "attribute_limit_reached"),
+            (Rejection::AttributeInUse { narrowed: None }, 409, "attribute_in_use"),
+            (Rejection::AttributeInUse { narrowed: Some("maximum") }, 409, "attribute_in_use"),
+            (
+                Rejection::InvalidFields(vec![("#/custom/a".to_owned(), fault())]),
+                422,
+                "validation_failed",
+            ),
             (Rejection::TagLimitReached, 409, "tag_limit_reached"),
             (Rejection::NoteLimitReached { limit: 1_000 }, 409, "note_limit_reached"),
             (Rejection::LastAddress, 409, "last_address"),

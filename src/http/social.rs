@@ -215,7 +215,7 @@ struct SocialSession {
 /// A linked account.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Identity)]
-struct IdentityView {
+pub struct IdentityView {
     #[schema(example = "google")]
     provider: String,
     /// The address that the provider told when it was linked.

@@ -11,8 +11,8 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, auth, consents, customers, email_change, groups, me, merges, mfa, notes, passkeys,
-    passwords, phone, preferences, profile, social, tags, wishlists,
+    addresses, attributes, auth, consents, customers, email_change, groups, me, merges, mfa, notes,
+    passkeys, passwords, phone, preferences, profile, social, tags, wishlists,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
@@ -393,6 +393,8 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "ConsentChange" consents::ConsentChange::read
         "NewGroup" groups::NewGroup::read
         "GroupPatch" groups::GroupPatch::read
+        "NewAttribute" attributes::NewAttribute::read
+        "AttributePatch" attributes::AttributePatch::read
         "NewPasskey" passkeys::read_finish
         "PasskeyPatch" passkeys::Change::read
         "PasskeySignIn" passkeys::Answer::read

@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::attributes::define;
 use crate::harness::api::Call;
 use crate::harness::{Answer, Node, Shop, eventually, unique};
 
@@ -84,6 +85,7 @@ async fn whole(shop: &Shop, customers: i64) {
 async fn l1_every_row_is_an_ordinary_customer() {
     let shop = Shop::new().await;
     let node = shop.node().await;
+    define(&node, &shop, "size", json!({ "type": "integer" })).await.expect(201);
     let csv = "E-Mail,First Name,Last Name,Phone,Accepts Email Marketing,Tags,Total Spent,\
         address.line1,address.city,address.country,custom.size,password_hash,email_verified\n\
         anh@example.org,Ánh,Nguyễn,+84 912 345 678,yes,\"vip, early\",12.50,12 Lê Lợi,Huế,VN,42,\
@@ -129,10 +131,36 @@ async fn l1_every_row_is_an_ordinary_customer() {
     whole(&shop, 1).await;
 }
 
+async fn attributes(shop: &Shop, node: &Node) {
+    define(node, shop, "size", json!({ "type": "integer" })).await.expect(201);
+    define(node, shop, "code", json!({ "type": "text" })).await.expect(201);
+}
+
+/// Rows are judged by the definitions, like everything that is written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attributes_of_rows_are_what_their_definitions_say() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    attributes(&shop, &node).await;
+    define(&node, &shop, "likes", json!({ "type": "list" })).await.expect(201);
+    let csv = "email,first_name,last_name,custom.size,custom.code,custom.likes,custom.sise\n\
+        a@shop.example,A,A,42,42,\"tea, cats\",\n\
+        b@shop.example,B,B,big,7,tea,\n\
+        c@shop.example,C,C,1,7,tea,4\n";
+    let done = import(&shop, &node, "", CSV, csv.as_bytes()).await;
+    let told = errors(&shop, &node, &done).await;
+    assert_eq!(told, ["3 custom.size wrong_type", "4 custom.sise unknown_attribute"]);
+    assert_eq!(counts(&done), (3, 1, 2));
+    let kept = shop.database.one("SELECT custom FROM customer_profiles").await;
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept, json!({ "size": 42, "code": "42", "likes": ["cats", "tea"] }));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_is_read_by_an_import() {
     let shop = Shop::new().await;
     let node = shop.node().await;
+    attributes(&shop, &node).await;
     let object = json!({
         "email": "a@shop.example", "first_name": "A \"the\" 1st", "last_name": "O’Neill, x",
         "status": "suspended", "tags": ["a, b", "c"], "custom": { "size": 42, "code": "007" },
@@ -154,6 +182,7 @@ async fn an_export_is_read_by_an_import() {
         assert_eq!(told.stdout, export.body, "the command writes the same");
         let other = Shop::new().await;
         let there = other.node().await;
+        attributes(&other, &there).await;
         let done = import(&other, &there, "", media_type, &export.body).await;
         let told = errors(&other, &there, &done).await;
         assert_eq!(counts(&done), (701, 701, 0), "{format}: {told:?}");

@@ -5,10 +5,13 @@ mod harness;
 
 mod access;
 mod addresses;
+mod attribute_search;
+mod attributes;
 mod bad_input;
 mod consents;
 mod crash;
 mod email_change;
+mod expand;
 mod groups;
 mod idempotency;
 mod imports;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::attributes::define;
 use crate::harness::checker;
 use crate::harness::identity::{CLIENT_ID, Person};
 use crate::harness::shopper::{PASSWORD, address, home, refresh, register, sign_in};
@@ -126,6 +127,9 @@ impl Pair {
         let token = self.provider.id_token(&self.person, CLIENT_ID, NONCE);
         let body = json!({ "id_token": token, "nonce": NONCE, "state": state });
         from.post(node, identity, body).send().await.expect(200);
+        for key in ["size", "pet"] {
+            define(node, &self.shop, key, json!({ "type": "text" })).await.expect(201);
+        }
         let profile = json!({ "company": "Lê & Co", "bio": "hers", "custom": { "size": "L" } });
         from.patch(node, "/v1/me/profile", profile).send().await.expect(200);
         let profile = json!({ "bio": "mine", "custom": { "pet": "cat" } });

@@ -6,6 +6,7 @@ use std::time::Duration;
 use customer_service::domain::message::TYPES;
 use serde_json::{Value, json};
 
+use crate::attributes::define;
 use crate::email_change;
 use crate::harness::checker;
 use crate::harness::consumer::Message;
@@ -40,6 +41,7 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     shopper.put(&node, &default, json!({ "kind": "billing" })).send().await.expect(200);
     shopper.delete(&node, &first).send().await.expect(204);
     shopper.patch(&node, "/v1/me", json!({ "last_name": "Hawthorne" })).send().await.expect(200);
+    attributes(&shop, &node).await;
     let profile =
         json!({ "bio": "Hawthorne", "tax_id": "7654321", "custom": { "pet": "Hawthorne" } });
     shopper.patch(&node, "/v1/me/profile", profile).send().await.expect(200);
@@ -110,6 +112,16 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
         }
     }
     consumer.close().await;
+}
+
+/// All that happens to the definition of an attribute, and another one to be held.
+async fn attributes(shop: &Shop, node: &Api) {
+    define(node, shop, "pet", json!({ "type": "text" })).await.expect(201);
+    define(node, shop, "hat", json!({ "type": "text" })).await.expect(201);
+    let hat = "/v1/admin/attributes/hat";
+    let title = json!({ "title": "Hat size" });
+    node.patch(hat, title).bearer(&shop.staff_key).send().await.expect(200);
+    node.delete(hat).bearer(&shop.staff_key).send().await.expect(204);
 }
 
 /// All that happens to wishlists; their names and notes are their owner's words.

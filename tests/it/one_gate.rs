@@ -75,6 +75,15 @@ fn table() -> Vec<(&'static str, Way)> {
     ] {
         table.push((route, Free(of_a_group)));
     }
+    let of_an_attribute = "the name of a custom attribute, and no secret";
+    for route in [
+        "POST /v1/admin/attributes",
+        "GET /v1/admin/attributes/{key}",
+        "PATCH /v1/admin/attributes/{key}",
+        "DELETE /v1/admin/attributes/{key}",
+    ] {
+        table.push((route, Free(of_an_attribute)));
+    }
     table
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::attributes::define;
 use crate::harness::checker::{self, Acknowledged};
 use crate::harness::{Shop, Shopper};
 
@@ -14,6 +15,8 @@ async fn l2_every_change_names_its_fields_and_no_change_keeps_the_version() {
     let consumer = shop.consumer().await;
     let node = shop.node().await;
     let shopper = Shopper::new(&shop, &node).await;
+    define(&node, &shop, "size", json!({ "type": "text" })).await.expect(201);
+    define(&node, &shop, "points", json!({ "type": "integer" })).await.expect(201);
     let me = shopper.get(&node, "/v1/me").send().await.expect(200);
     let start = me.version();
     assert_eq!(me.json()["version"], json!(start));

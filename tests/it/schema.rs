@@ -8,6 +8,7 @@ use std::path::Path;
 use customer_service::db::migrations;
 use serde_json::json;
 
+use crate::attributes::define;
 use crate::harness::db::TestDatabase;
 use crate::harness::servers::PrivateServer;
 use crate::harness::shopper::{PASSWORD, refresh, sign_in};
@@ -149,6 +150,7 @@ fn diesel_type(postgres: &str) -> &'static str {
 
 /// Tables of a few rows, for ever, and sequences.
 const SMALL: &[&str] = &[
+    "attribute_definitions",
     "customer_groups",
     // a few a year; kept for a month
     "imports",
@@ -229,6 +231,7 @@ async fn everything(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) 
     let email = &shopper.email;
     wishlists(shop, node, shopper).await;
     staff_writes(shop, node, shopper).await;
+    attributes(shop, node, shopper).await;
     for query in ["", "?limit=1", &format!("?email={email}"), "?status=active", "?group=business"] {
         let list = node.get(&format!("/v1/admin/customers{query}")).bearer(&shop.staff_key);
         list.send().await.expect(200);
@@ -267,6 +270,29 @@ async fn wishlists(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {
         node.get(path).bearer(&shop.staff_key).send().await.expect(200);
     }
     shopper.delete(node, &format!("{lists}/{one}")).send().await.expect(204);
+}
+
+/// Definitions, values, and the question who holds one.
+async fn attributes(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {
+    let (key, size) = (&shop.staff_key, "/v1/admin/attributes/size");
+    define(node, shop, "size", json!({ "type": "integer" })).await.expect(201);
+    let value = json!({ "custom": { "size": 42 } });
+    shopper.patch(node, "/v1/me/profile", value).send().await.expect(200);
+    let unknown = json!({ "custom": { "sise": 42 } });
+    shopper.patch(node, "/v1/me/profile", unknown).send().await.expect(422);
+    node.patch(size, json!({ "maximum": 9 })).bearer(key).send().await.expect(409);
+    node.delete(size).bearer(key).send().await.expect(409);
+    let parts = "wishlists,consents,identities,sessions";
+    shopper.get(node, &format!("/v1/me?expand={parts}")).send().await.expect(200);
+    let staffs = format!("/v1/admin/customers/{}?expand={parts},notes", shopper.id);
+    for path in [
+        &staffs,
+        "/v1/admin/attributes?limit=1",
+        "/v1/admin/customers?attribute.size=42",
+        "/v1/admin/customers?has_attribute=size",
+    ] {
+        node.get(path).bearer(key).send().await.expect(200);
+    }
 }
 
 async fn staff_writes(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {

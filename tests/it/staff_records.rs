@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::attributes::define;
 use crate::harness::shopper::{PASSWORD, home, register, sign_in};
 use crate::harness::{Api, Shop, Shopper, eventually};
 
@@ -33,6 +34,7 @@ impl Desk {
 async fn l2_staff_reads_and_changes_profile_and_preferences_as_the_owner_does() {
     let desk = Desk::open().await;
     let (node, key) = (&desk.node, &desk.shop.staff_key);
+    define(node, &desk.shop, "size", json!({ "type": "text" })).await.expect(201);
     let profile = desk.path("/profile");
     let change = json!({ "date_of_birth": "1990-02-28", "custom": { "size": "L" } });
     let changed = node.patch(&profile, change.clone()).bearer(key).if_match(1).send().await;

@@ -7,7 +7,7 @@
 //! anew, then cut in halves down to the row at fault.
 
 use super::fold::{self, Folded};
-use super::load::Loaded;
+use super::load::{FoundAttributes, Loaded, read_attributes};
 use super::save::Plan;
 use super::{Batches, Failure};
 use crate::actors::customers::SubmitError;
@@ -88,7 +88,7 @@ impl Batches {
                     match &mut block.rows[..] {
                         [row] => {
                             row.submission = None;
-                            row.faults = vec![fault_of(&rejection)];
+                            row.faults = faults_of(&rejection);
                         }
                         rows => size = rows.len() / 2,
                     }
@@ -104,14 +104,15 @@ impl Batches {
 
     async fn try_block(self: &Arc<Self>, block: &mut Block) -> Result<Carried, Failure> {
         self.refuse_what_is_taken(block).await?;
-        let (plan, shards) = self.plan_block(block).await?;
+        let defined = self.definitions(block).await?;
+        let (plan, shards) = self.plan_block(block, defined.clone()).await?;
         let progress = progress_after(block);
         let mut errors = InsertImportErrors::default();
         for row in &block.rows {
             errors.push(block.import, row.line as i64, &row.faults);
         }
         let mut connection = self.begin().await?;
-        let written = self.write(&mut connection, block, &plan, &errors, progress).await;
+        let written = self.write(&mut connection, block, &plan, &errors, progress, &defined).await;
         match written {
             Ok(true) => {}
             Ok(false) => {
@@ -128,6 +129,7 @@ impl Batches {
             error @ (db::Error::Constraint(_) | db::Error::Transient(_)) => Failure::from(error),
             error => Failure::Unknown(error),
         })?;
+        fail::fail_point!("block.after_commit");
         self.wake(&plan.written(shards));
         Ok(Carried::Done(progress))
     }
@@ -140,11 +142,13 @@ impl Batches {
         plan: &Plan,
         errors: &InsertImportErrors,
         progress: Progress,
+        defined: &FoundAttributes,
     ) -> Result<bool, Failure> {
         if !db::imports::fence(connection, block.import, block.from.position).await? {
             return Ok(false);
         }
         if !block.dry_run {
+            hold(connection, defined).await?;
             plan.rows(connection).await?;
         }
         errors.execute(connection).await?;
@@ -214,11 +218,28 @@ impl Batches {
         Ok(())
     }
 
+    /// The definitions of the attributes that rows name, for deciding. They are locked and compared
+    /// where the block is written.
+    async fn definitions(&self, block: &Block) -> Result<FoundAttributes, Failure> {
+        let submissions = block.rows.iter().filter_map(|row| row.submission.as_ref());
+        let keys: BTreeSet<String> = submissions
+            .flat_map(|one| one.command.attributes())
+            .map(|key| key.as_str().to_owned())
+            .collect();
+        if keys.is_empty() {
+            return Ok(FoundAttributes::default());
+        }
+        let keys: Vec<String> = keys.into_iter().collect();
+        let connection = self.database.get().await?;
+        Ok(read_attributes(&connection, &keys).await?)
+    }
+
     /// Decides the rows, and says what is to be written. Apart from the database's runtime, whose
     /// threads serve everybody.
     async fn plan_block(
         self: &Arc<Self>,
         block: &mut Block,
+        defined: FoundAttributes,
     ) -> Result<(Plan, BTreeSet<u16>), Failure> {
         let (batches, mut rows) = (self.clone(), std::mem::take(&mut block.rows));
         let work = move || {
@@ -226,18 +247,19 @@ impl Batches {
             let since = batches.clock.now() - batches.keep_keys;
             let planned = {
                 let submissions = rows.iter().filter_map(|row| row.submission.as_ref());
+                let loaded = Loaded { attributes: defined, ..Loaded::default() };
                 let folded: Folded<'_> =
-                    fold::fold(Loaded::default(), submissions, &batches.welcome, &*batches.clock);
+                    fold::fold(loaded, submissions, &batches.welcome, &*batches.clock);
                 let asked = rows.iter().enumerate().filter(|(_, row)| row.submission.is_some());
                 for ((at, _), answer) in asked.zip(&folded.answers) {
                     if let Err(SubmitError::Rejected(rejection)) = answer {
-                        refused.push((at, fault_of(rejection)));
+                        refused.push((at, faults_of(rejection)));
                     }
                 }
                 Plan::of(&folded, since)
             };
-            for (at, fault) in refused {
-                refuse(&mut rows[at], fault);
+            for (at, faults) in refused {
+                faults.into_iter().for_each(|fault| refuse(&mut rows[at], fault));
             }
             (rows, planned)
         };
@@ -275,6 +297,34 @@ fn taken(earlier: Option<u64>) -> RowFault {
         None => Fault::new("email_taken", "is already a customer's"),
     };
     RowFault::of_field(Plain::Email.name(), fault)
+}
+
+/// Locks the definitions that the rows were decided by. Where one has changed since, the block is
+/// decided anew.
+async fn hold(connection: &db::Connection, defined: &FoundAttributes) -> Result<(), Failure> {
+    if defined.named.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<String> = defined.named.keys().map(|key| key.as_str().to_owned()).collect();
+    let locked = db::attributes::lock_to_use(connection, &keys).await?;
+    let same = locked
+        .iter()
+        .all(|one| defined.named.get(&one.key).is_some_and(|standing| standing.definition == *one));
+    if same && locked.len() == keys.len() {
+        return Ok(());
+    }
+    let changed = "a definition has changed meanwhile".to_owned();
+    Err(Failure::NotDone(db::Error::Transient(changed)))
+}
+
+/// What is wrong with a row by a refusal, field by field.
+fn faults_of(rejection: &Rejection) -> Vec<RowFault> {
+    let Rejection::InvalidFields(faults) = rejection else { return vec![fault_of(rejection)] };
+    let field = |pointer: &str| pointer.trim_start_matches("#/").replace('/', ".");
+    faults
+        .iter()
+        .map(|(pointer, fault)| RowFault::of_field(field(pointer), fault.clone()))
+        .collect()
 }
 
 /// A refusal, in the words of a row.

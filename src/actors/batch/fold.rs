@@ -2,11 +2,14 @@
 //! earlier ones did. Pure but for the ids of messages and entries.
 
 use super::Answer;
-use super::load::Loaded;
+use super::load::{FoundAttributes, Loaded};
 use crate::actors::customers::{Answered, SubmitError};
 use crate::clock::Clock;
 use crate::db::idempotency::Remembered;
-use crate::domain::command::IdempotencyKey;
+use crate::domain::attribute::{
+    AttributeKey, Attributes, Definition, Signpost, Standing as Defined,
+};
+use crate::domain::command::{Command, IdempotencyKey};
 use crate::domain::consent;
 use crate::domain::customer::GroupCode;
 use crate::domain::decide::decide;
@@ -27,6 +30,7 @@ use crate::domain::{
 };
 use chrono::{DateTime, Utc};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 /// What a batch came to, to be saved.
 #[derive(Default)]
@@ -39,6 +43,8 @@ pub struct Folded<'a> {
     pub flows: Vec<Flow>,
     /// Groups that came to be, were renamed or deleted: as they were found and as they are.
     pub groups: Vec<(Option<Standing>, Option<Standing>)>,
+    /// Definitions of attributes that came to be, changed or went: likewise.
+    pub attributes: Vec<(Option<Definition>, Option<Definition>)>,
     pub messages: Vec<Outgoing<'a>>,
     pub entries: Vec<Entry<'a>>,
     pub mails: Vec<(Mail, DateTime<Utc>)>,
@@ -54,7 +60,9 @@ pub struct Folded<'a> {
 pub struct Outgoing<'a> {
     pub id: MessageId,
     pub shard: u16,
+    /// Whom it is about; the id of a definition where it is about one.
     pub customer_id: CustomerId,
+    /// Its number among those about it.
     pub customer_sequence: i64,
     pub message: Message,
     pub context: &'a Context,
@@ -82,6 +90,7 @@ pub fn fold<'a>(
         },
         throttles: loaded.throttles.into_iter().map(|(bucket, t)| (bucket, (t, None))).collect(),
         groups: loaded.groups.into_iter().map(|(c, g)| (c, (Some(g.clone()), Some(g)))).collect(),
+        attributes: Definitions::found(loaded.attributes),
         flows: loaded.flows.into_iter().map(|(hash, flow)| (hash, (flow, false))).collect(),
         remembered: loaded.remembered,
         welcome,
@@ -98,6 +107,7 @@ pub fn fold<'a>(
     fold.folded.flows = flows.filter_map(|(flow, changed)| changed.then_some(flow)).collect();
     let groups = fold.groups.into_values();
     fold.folded.groups = groups.filter(|(before, after)| before != after).collect();
+    fold.folded.attributes = fold.attributes.changed();
     fold.folded
 }
 
@@ -109,6 +119,7 @@ struct Fold<'a, 'c> {
     flows: HashMap<SecretHash, (Flow, bool)>,
     /// Each group as it was found, and as it is by now.
     groups: HashMap<GroupCode, (Option<Standing>, Option<Standing>)>,
+    attributes: Definitions,
     remembered: Vec<Remembered>,
     welcome: &'c Series,
     clock: &'c dyn Clock,
@@ -135,10 +146,12 @@ impl<'a> Fold<'a, '_> {
         state.flow = flow.map(|(flow, _)| flow.clone());
         let group = submission.command.group();
         state.group = group.and_then(|code| self.groups.get(code)?.1.clone());
+        self.attributes.lend(&submission.command, &mut state.attributes);
         state.other = lent;
         let decided = match decide(state, &submission.command, &submission.context) {
             Ok(decided) => decided,
             Err(rejection) => {
+                state.attributes = Attributes::default();
                 state.throttles.clear();
                 state.flow = None;
                 state.group = None;
@@ -193,6 +206,7 @@ impl<'a> Fold<'a, '_> {
         if let Some(code) = group {
             self.groups.entry(code.clone()).or_default().1 = state.group.take();
         }
+        self.attributes.take_back(&submission.command, std::mem::take(&mut state.attributes));
         let lent = state.other.take();
         self.folded.after.extend(other.zip(lent.map(|lent| *lent)));
         if let Some(key) = &submission.idempotency {
@@ -232,6 +246,58 @@ impl<'a> Fold<'a, '_> {
     }
 }
 
+/// The definitions of attributes as they were found, and as they are by now.
+#[derive(Default)]
+struct Definitions {
+    found: HashMap<AttributeKey, Definition>,
+    named: HashMap<AttributeKey, Defined>,
+    all: Arc<Vec<Signpost>>,
+}
+
+impl Definitions {
+    fn found(FoundAttributes { named, all }: FoundAttributes) -> Self {
+        let definition =
+            |(key, one): (&AttributeKey, &Defined)| (key.clone(), one.definition.clone());
+        Self { found: named.iter().map(definition).collect(), named, all }
+    }
+
+    /// Lends those that a command names; most commands name none.
+    fn lend(&self, command: &Command, to: &mut Attributes) {
+        let keys = command.attributes();
+        if !keys.is_empty() {
+            let known = |key: AttributeKey| Some((key.clone(), self.named.get(&key)?.clone()));
+            to.named = keys.into_iter().filter_map(known).collect();
+            to.all = Arc::clone(&self.all);
+        }
+    }
+
+    fn take_back(&mut self, command: &Command, mut lent: Attributes) {
+        let keys = command.attributes();
+        if keys.is_empty() {
+            return;
+        }
+        for key in keys {
+            match lent.named.remove(&key) {
+                Some(standing) => self.named.insert(key, standing),
+                None => self.named.remove(&key),
+            };
+        }
+        self.all = lent.all;
+    }
+
+    fn changed(mut self) -> Vec<(Option<Definition>, Option<Definition>)> {
+        let mut changes = Vec::new();
+        for (key, before) in self.found {
+            let after = self.named.remove(&key).map(|standing| standing.definition);
+            if after.as_ref() != Some(&before) {
+                changes.push((Some(before), after));
+            }
+        }
+        changes.extend(self.named.into_values().map(|new| (None, Some(new.definition))));
+        changes
+    }
+}
+
 /// Turns events into messages and entries: every event, so none can be forgotten.
 struct Records<'a, 'c> {
     clock: &'c dyn Clock,
@@ -249,15 +315,24 @@ impl<'a> Records<'a, '_> {
     ) {
         let shard = self.customer_id.map_or(0, shard::of_customer);
         let customer = state.customer.as_mut().or(state.departed.as_mut());
-        if let (Some(customer_id), Some(customer)) = (self.customer_id, customer)
-            && let Some(message) = event.message(customer_id)
-        {
-            customer.sequence += 1;
+        let told = match (self.customer_id, customer, event) {
+            (_, _, Event::Attribute(of_definition)) => {
+                let (id, sequence) = of_definition.place();
+                let about = CustomerId(id.0);
+                event.message(about).map(|message| (about, sequence, message))
+            }
+            (Some(id), Some(customer), _) => event.message(id).map(|message| {
+                customer.sequence += 1;
+                (id, customer.sequence, message)
+            }),
+            _ => None,
+        };
+        if let Some((customer_id, customer_sequence, message)) = told {
             messages.push(Outgoing {
                 id: MessageId(self.clock.new_id()),
-                shard,
+                shard: shard::of_customer(customer_id),
                 customer_id,
-                customer_sequence: customer.sequence,
+                customer_sequence,
                 message,
                 context: self.context,
             });

@@ -1,11 +1,15 @@
 //! Step one: the rows that the commands declare they need, locked.
 //!
-//! Customers are locked before buckets, those before flows, those before groups, each in the order of
-//! their keys: batches of other nodes that want the same rows wait, they never deadlock.
+//! Customers are locked before buckets, those before flows, those before groups, those before
+//! definitions of attributes, each in the order of their keys: batches of other nodes that want the
+//! same rows wait, they never deadlock.
 
+mod attributes;
 mod merges;
 mod notes;
 mod wishlists;
+
+pub use attributes::{FoundAttributes, read as read_attributes};
 
 use super::Failure;
 use crate::db::{self, idempotency::Remembered};
@@ -20,6 +24,7 @@ use crate::domain::session::SecretHash;
 use crate::domain::throttle::{Bucket, Throttle};
 use crate::domain::wishlist::ItemSought;
 use crate::domain::{CustomerId, NoteId, State, Submission};
+use attributes::WantedAttributes;
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
@@ -31,6 +36,7 @@ pub struct Loaded {
     pub throttles: HashMap<Bucket, Throttle>,
     pub flows: HashMap<SecretHash, Flow>,
     pub groups: HashMap<GroupCode, Standing>,
+    pub attributes: FoundAttributes,
     pub remembered: Vec<Remembered>,
 }
 
@@ -61,6 +67,7 @@ struct Wanted {
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
     groups: BTreeSet<String>,
+    attributes: WantedAttributes,
 }
 
 impl Wanted {
@@ -85,6 +92,7 @@ impl Wanted {
             wanted.buckets.extend(submission.command.buckets());
             wanted.flows.extend(submission.command.flow());
             wanted.groups.extend(submission.command.group().map(|code| code.as_str().to_owned()));
+            wanted.attributes.note(submission);
         }
         for (id, need) in needs {
             wanted.customers.insert(id);
@@ -147,6 +155,7 @@ pub async fn load(
     let throttles = db::throttles::lock_many(connection, &buckets, now).await?;
     let flows = unless_empty(&flows, db::flows::lock_many(connection, &flows)).await?;
     let groups = unless_empty(&groups, db::groups::lock_many(connection, &groups)).await?;
+    let attributes = attributes::lock(connection, &wanted).await?;
     // Then the parts, sent without waiting in between.
     let (
         profiles,
@@ -231,6 +240,7 @@ pub async fn load(
         throttles: throttles.into_iter().collect(),
         flows: flows.into_iter().map(|flow| (flow.hash, flow)).collect(),
         groups: groups.into_iter().map(|one| (one.group.code.clone(), one)).collect(),
+        attributes,
         remembered,
     })
 }

@@ -88,6 +88,7 @@ impl From<QueryError> for Failure {
 fn rejection_of(constraint: Option<&str>) -> Rejection {
     match constraint {
         Some("customer_groups_pkey") => Rejection::GroupExists,
+        Some("attribute_definitions_pkey") => Rejection::AttributeExists,
         Some("customers_group_fkey") => Rejection::UnknownGroup,
         Some("passkeys_credential_id") => Rejection::PasskeyKnown,
         _ => Rejection::Conflict,

@@ -1,6 +1,7 @@
 //! Step three: what differs from what was loaded, in a few bulk statements sent without waiting in
 //! between; the outbox last, since it takes the locks that make commit order.
 
+mod attributes;
 mod merges;
 mod notes;
 mod wishlists;
@@ -13,6 +14,7 @@ use crate::db::transactions::{QueryError, is_consequence};
 use crate::domain::handle::HandleKind;
 use crate::domain::outcome::Rejection;
 use crate::domain::{CustomerId, SessionId, State};
+use attributes::AttributeRows;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -66,6 +68,7 @@ pub struct Plan {
     deleted_groups: DeleteGroups,
     groups: UpdateGroups,
     new_groups: InsertGroups,
+    attributes: AttributeRows,
     deleted_totp: DeleteTotp,
     totp: SaveTotp,
     deleted_backup_codes: DeleteBackupCodes,
@@ -275,6 +278,9 @@ impl Plan {
                 (None, None) => {}
             }
         }
+        for change in &folded.attributes {
+            self.attributes.push(change);
+        }
         for (mail, at) in &folded.mails {
             self.mails.push(mail, *at);
         }
@@ -337,6 +343,7 @@ impl Plan {
             self.deleted.execute(connection).boxed(),
             self.deleted_groups.execute(connection).boxed(),
             self.groups.execute(connection).boxed(),
+            self.attributes.execute(connection).boxed(),
             self.deleted_passwords.execute(connection).boxed(),
             self.profiles.execute(connection).boxed(),
             self.preferences.execute(connection).boxed(),
@@ -382,6 +389,7 @@ impl Plan {
             self.deleted.len(),
             self.deleted_groups.len(),
             self.groups.len(),
+            self.attributes.len(),
             self.deleted_passwords.len(),
             self.profiles.len(),
             self.preferences.len(),

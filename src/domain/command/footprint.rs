@@ -127,6 +127,7 @@ impl Command {
             | Self::OpenFlow { .. }
             | Self::TakeFlow { .. }
             | Self::Group(_)
+            | Self::Attribute(_)
             | Self::Tag(_)
             | Self::Unlock { .. } => none,
             Self::UpdateCustomer { change, .. } => {
@@ -284,6 +285,20 @@ impl Command {
             Self::AddPasskey(add) => Some(add.flow),
             Self::SignInByPasskey(sign_in) => Some(sign_in.flow),
             _ => None,
+        }
+    }
+
+    /// The definitions of custom attributes that are looked at: whose rows must be locked.
+    pub fn attributes(&self) -> Vec<AttributeKey> {
+        let named = |custom: &serde_json::Map<String, serde_json::Value>| {
+            custom.keys().cloned().map(AttributeKey::from_stored).collect()
+        };
+        match self {
+            Self::Attribute(command) => vec![command.key().clone()],
+            Self::UpdateProfile { change, .. } => named(&change.custom),
+            Self::Import(import) => named(&import.profile.custom),
+            Self::UpdatePreferences { change, .. } => named(&change.custom),
+            _ => Vec::new(),
         }
     }
 

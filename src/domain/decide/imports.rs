@@ -3,7 +3,7 @@
 
 use super::record::changed_profile;
 use super::registration::fresh;
-use super::{Answer, Decision, addresses, consents, decided};
+use super::{Answer, Decision, addresses, attributes, consents, decided};
 use crate::domain::command::{Context, ImportCustomer};
 use crate::domain::consent;
 use crate::domain::customer::Customer;
@@ -50,7 +50,10 @@ pub fn import(state: &State, import: &ImportCustomer, context: &Context) -> Deci
     };
     let empty = Profile { version: 1, ..Default::default() };
     // By the one function that changes profiles, so that whatever it comes to refuse is refused here.
-    let (profile, _) = changed_profile(&empty, &import.profile, context)?;
+    let defined = &state.attributes;
+    let mut change = import.profile.clone();
+    attributes::adapt(defined, &mut change.custom);
+    let (profile, _) = changed_profile(&empty, &change, defined, context)?;
     let mut events = vec![Event::Created(Box::new(Created {
         customer,
         profile,

@@ -4,6 +4,7 @@
 //! mark (a failed attempt, a reused token) is an [`Outcome`] with events.
 
 mod addresses;
+pub mod attributes;
 mod consents;
 mod email_change;
 mod flows;
@@ -78,6 +79,8 @@ pub enum Answer {
     Note(super::ids::NoteId),
     /// The one that the command names.
     Group,
+    /// The definition of this key.
+    Attribute(super::attribute::AttributeKey),
     Refreshed(super::ids::SessionId),
 }
 
@@ -121,6 +124,11 @@ impl Answer {
                 let group =
                     state.group.clone().map(|standing| Outcome::Group(Box::new(standing.group)));
                 group.unwrap_or(missing)
+            }
+            Self::Attribute(key) => {
+                let standing = state.attributes.named.get(&key);
+                let definition = standing.map(|standing| standing.definition.clone());
+                definition.map_or(missing, |one| Outcome::Attribute(Box::new(one)))
             }
             Self::SignedIn { session, evicted } => {
                 match (state.sessions.get(&session), &state.customer) {
@@ -246,6 +254,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::Note(command) => notes::decide(state, command, context),
         Command::Consent(command) => consents::declare(state, command, context),
         Command::Group(command) => groups::decide(state, command, context),
+        Command::Attribute(command) => attributes::decide(state, command, context),
         Command::DeleteCustomer { if_match } => lifecycle::delete(state, *if_match, context),
         Command::Merge(command) => merge::merge(state, command, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),

@@ -2,13 +2,14 @@
 //! changes nothing emits nothing and keeps the version.
 
 use super::phone::notice;
-use super::{Answer, Decision, check_version, consents, decided, writable};
+use super::{Answer, Decision, attributes, check_version, consents, decided, writable};
+use crate::domain::attribute::{Attributes, Part};
 use crate::domain::command::{Context, CustomerChange, PreferencesChange, ProfileChange};
 use crate::domain::event::Event;
 use crate::domain::fault::Fault;
 use crate::domain::mail::MailBody;
 use crate::domain::outcome::Rejection;
-use crate::domain::profile::{Profile, is_believable_birth, merge_custom};
+use crate::domain::profile::{Profile, is_believable_birth};
 use crate::domain::state::State;
 
 /// Puts a new value in place and notes the field's name when it differs from the old one.
@@ -88,7 +89,7 @@ pub fn update_profile(
     let customer = writable(state, context)?;
     let current = state.profile.as_ref().ok_or(Rejection::NotFound)?;
     check_version(if_match, current.version)?;
-    let (mut profile, changed) = changed_profile(current, change, context)?;
+    let (mut profile, changed) = changed_profile(current, change, &state.attributes, context)?;
     if changed.is_empty() {
         return decided(Vec::new(), Answer::Profile);
     }
@@ -106,6 +107,7 @@ pub fn update_profile(
 pub(super) fn changed_profile(
     current: &Profile,
     change: &ProfileChange,
+    defined: &Attributes,
     context: &Context,
 ) -> Result<(Profile, Vec<String>), Rejection> {
     let mut profile = current.clone();
@@ -126,8 +128,8 @@ pub(super) fn changed_profile(
     set!(changed, "profile.company", profile.company, change.company.apply(&current.company));
     set!(changed, "profile.tax_id", profile.tax_id, change.tax_id.apply(&current.tax_id));
     set!(changed, "profile.bio", profile.bio, change.bio.apply(&current.bio));
-    let custom = merge_custom(&current.custom, &change.custom)
-        .map_err(|fault| Rejection::Invalid { pointer: "#/custom", fault })?;
+    let custom =
+        attributes::merge(defined, Part::Profile, &current.custom, &change.custom, context)?;
     changed.extend(changed_keys("profile.custom", &current.custom, &custom));
     profile.custom = custom;
     Ok((profile, changed))
@@ -151,8 +153,9 @@ pub fn update_preferences(
     set_if_given!(changed, "channels.sms", preferences.channels.sms, change.sms);
     set_if_given!(changed, "channels.push", preferences.channels.push, change.push);
     set_if_given!(changed, "topics", preferences.topics, change.topics);
-    let custom = merge_custom(&current.custom, &change.custom)
-        .map_err(|fault| Rejection::Invalid { pointer: "#/custom", fault })?;
+    let defined = &state.attributes;
+    let custom =
+        attributes::merge(defined, Part::Preferences, &current.custom, &change.custom, context)?;
     changed.extend(changed_keys("custom", &current.custom, &custom));
     preferences.custom = custom;
     if changed.is_empty() {

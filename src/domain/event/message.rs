@@ -8,7 +8,8 @@ use crate::domain::merge::MergeReport;
 use crate::domain::message::*;
 
 impl Event {
-    /// The message of this event about customer `id`; `None` where the contract names none.
+    /// The message of this event about customer `id`, or about what is no customer's; `None` where
+    /// the contract names none.
     pub fn message(&self, id: CustomerId) -> Option<Message> {
         let customer_id = id;
         Some(match self {
@@ -102,6 +103,7 @@ impl Event {
             }
             Self::Consent(entry) => declared(customer_id, entry),
             Self::Wishlist(event) => event.message(customer_id),
+            Self::Attribute(event) => event.message(),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
             | Self::TokenVoided { .. }

@@ -171,6 +171,7 @@ impl Event {
                         "entry": entry.number }),
             ),
             Self::Wishlist(event) => Some(event.trace()),
+            Self::Attribute(event) => Some(event.trace()),
             Self::Note(event) => Some(event.trace()),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }

@@ -3,6 +3,7 @@
 use super::fields::{AddressField, Field, Plain};
 use super::{ImportAddress, ImportCustomer, RowFault};
 use crate::domain::address::{AddressFields, AddressKind, AddressLimits};
+use crate::domain::attribute;
 use crate::domain::command::{Change, ProfileChange};
 use crate::domain::consent::{MarketingTerms, TextVersion};
 use crate::domain::credential::PasswordHash;
@@ -264,7 +265,7 @@ impl Read {
     }
 
     fn custom(&mut self, field: &Field, key: &str, value: &Value) {
-        if let Some(value) = self.accept(field, profile::custom_attribute(key, value)) {
+        if let Some(value) = self.accept(field, attribute::plausible(key, value)) {
             self.profile.custom.insert(key.to_owned(), value);
         }
     }

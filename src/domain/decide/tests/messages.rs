@@ -106,6 +106,7 @@ samples! {
         Event::Group(GroupEvent::Renamed(a_group())),
         Event::Group(GroupEvent::Deleted { code: group("vip") }),
     ],
+    Event::Attribute(_) => super::attributes::events(),
     Event::CustomerDeleted { .. } => [None, Some(customer_id())]
         .map(|merged_into| Event::CustomerDeleted { at: at(1), merged_into }),
     Event::Merged(_) => super::merges::told(),

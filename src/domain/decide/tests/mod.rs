@@ -2,6 +2,7 @@
 //! refusal. Each test bears the number of the rule that it proves.
 
 mod addresses;
+mod attributes;
 mod consents;
 mod email_change;
 mod groups;
@@ -542,9 +543,10 @@ fn set_default(n: u128, kind: AddressKind) -> Command {
 
 // --- states -----------------------------------------------------------------------------------
 
-/// Registered at the beginning; token 1 is in the mail.
+/// Registered at the beginning; token 1 is in the mail. The shop has some custom attributes.
 fn pending() -> State {
-    given(State::default()).by(Actor::Anonymous).at(0).when(register()).after
+    let state = State { attributes: attributes::defined(), ..State::default() };
+    given(state).by(Actor::Anonymous).at(0).when(register()).after
 }
 
 /// Registered, confirmed ten seconds later and signed in as session 1 with refresh token 100.

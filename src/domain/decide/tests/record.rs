@@ -233,13 +233,11 @@ fn l2_what_cannot_be_is_refused_with_its_place() {
     };
     let many: Vec<_> = (0..65).map(|n| (format!("key_{n}"), json!(n))).collect();
     let many = ProfileChange { custom: many.into_iter().collect(), ..Default::default() };
-    for (change, place, code) in [
-        (born("2027-01-16"), "#/date_of_birth", "not_in_past"),
-        (born("1890-01-01"), "#/date_of_birth", "not_in_past"),
-        (many, "#/custom", "too_many"),
-    ] {
+    for change in [born("2027-01-16"), born("1890-01-01")] {
         let then = given(active()).when(update_profile(change));
-        let Err(Rejection::Invalid { pointer, fault }) = &then.decision else { panic!("{place}") };
-        assert_eq!((*pointer, fault.code), (place, code));
+        let Err(Rejection::Invalid { pointer, fault }) = &then.decision else { panic!("taken") };
+        assert_eq!((*pointer, fault.code), ("#/date_of_birth", "not_in_past"));
     }
+    let then = given(active()).when(update_profile(many));
+    assert_eq!(super::attributes::faults(&then), [("#/custom".to_owned(), "too_many")]);
 }
