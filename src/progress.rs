@@ -83,8 +83,7 @@ impl Shown {
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        let long_ago = Instant::now().checked_sub(LINE_EVERY);
-        Self { bar, lines: (!terminal).then(|| long_ago.unwrap_or_else(Instant::now)), began: None }
+        Self { bar, lines: (!terminal).then(Instant::now), began: None }
     }
 }
 
@@ -116,7 +115,7 @@ impl Watcher for Shown {
                 self.bar.set_position(position);
                 self.bar.set_message(text);
             }
-            Some(last) if last.elapsed() >= LINE_EVERY => {
+            Some(last) if progress.rows_read > before && last.elapsed() >= LINE_EVERY => {
                 *last = Instant::now();
                 let percent = position * 100 / bytes.max(1);
                 let done = (position - passed.min(position)).max(1) as f64;

@@ -129,6 +129,7 @@ impl Batches {
             error @ (db::Error::Constraint(_) | db::Error::Transient(_)) => Failure::from(error),
             error => Failure::Unknown(error),
         })?;
+        fail::fail_point!("block.after_commit");
         self.wake(&plan.written(shards));
         Ok(Carried::Done(progress))
     }

@@ -1,8 +1,12 @@
 //! Bad input: each an error of its row, or a refusal of the file that says what to do; the rest goes
 //! in, nothing twice, and no value of a row is ever told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+use customer_service::actors::workers::janitor::{Janitor, Settings};
+use customer_service::clock::SystemClock;
 use serde_json::json;
 
 use super::{CSV, HEADER, NDJSON, counts, errors, import, over, rows, send, whole};
@@ -233,4 +237,36 @@ async fn the_command_tells_what_is_wrong_and_ends_with_its_code() {
     }
     let actor = "SELECT DISTINCT actor_kind FROM audit_entries WHERE action = 'customer.created'";
     assert_eq!(shop.database.column(actor).await, ["operator"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_over_is_kept_for_a_while_and_what_broke_off_is_swept() {
+    let shop = Shop::new().await;
+    let mut node = shop.node().await;
+    let file = format!("{HEADER}\nx,A,A\n");
+    let old = import(&shop, &node, "?name=old", CSV, file.as_bytes()).await;
+    import(&shop, &node, "?name=new", CSV, file.as_bytes()).await;
+    node.kill9();
+    let aged = format!(
+        "UPDATE imports SET finished_at = now() - interval '31 days' WHERE id = '{}'; \
+         INSERT INTO imports SELECT (i).* FROM (SELECT jsonb_populate_record(i, jsonb_build_object(\
+         'id', gen_random_uuid(), 'state', 'uploading', 'finished_at', null, \
+         'touched_at', now() - interval '2 days')) AS i FROM imports AS i WHERE name = 'new') AS u; \
+         UPDATE imports SET touched_at = now() - interval '31 days' WHERE state = 'uploading'; \
+         INSERT INTO import_chunks SELECT id, 0, 'x' FROM imports WHERE state = 'uploading'",
+        old["id"].as_str().unwrap()
+    );
+    shop.database.execute(&aged).await;
+    let settings = Settings {
+        outbox_hours: 72,
+        partitions_ahead_hours: 5,
+        idempotency_keys: TimeDelta::hours(24),
+        signing_keys: TimeDelta::minutes(12),
+        imports: TimeDelta::days(30),
+    };
+    let mut janitor = Janitor::new(shop.database.database(), Arc::new(SystemClock), settings);
+    janitor.clean().await.unwrap();
+    assert_eq!(shop.database.column("SELECT name FROM imports").await, ["new"]);
+    assert_eq!(shop.database.count("SELECT count(*) FROM import_errors").await, 1);
+    assert_eq!(shop.database.count("SELECT count(*) FROM import_chunks").await, 0);
 }

@@ -6,7 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
+use customer_service::actors::batch::{AfterCommit, Batches};
+use customer_service::actors::imports::engine::{Engine, Step};
+use customer_service::actors::imports::settings::{Format, Settings, begin};
+use customer_service::actors::imports::source::Source;
+use customer_service::actors::imports::{Wish, new_row};
+use customer_service::clock::{Clock, SystemClock};
+use customer_service::config::Config;
+use customer_service::db;
+use customer_service::db::imports::Row;
+use customer_service::domain::ImportId;
+use customer_service::domain::command::Actor;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::{CSV, counts, over, rows, send, whole};
 use crate::harness::{Shop, Shopper, eventually};
@@ -46,11 +59,12 @@ async fn m1_a_node_killed_in_the_middle_is_followed_by_another_and_no_row_is_dou
     whole(&shop, 4_000).await;
 }
 
-/// Dies between the last statement of a block and its commit, again and again.
+/// Breaks off right before and right after commits, again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn m1_a_block_that_never_commits_leaves_nothing() {
+async fn m1_a_block_that_breaks_off_around_its_commit_is_done_once() {
     let shop = Shop::configured(SMALL).await;
-    let mut node = shop.node_with(&[("FAILPOINTS", "block.before_commit=20%panic")]).await;
+    let points = "block.before_commit=15%panic;block.after_commit=15%panic";
+    let mut node = shop.node_with(&[("FAILPOINTS", points)]).await;
     let accepted = send(&shop, &node, "", CSV, rows(600)).send().await.expect(202);
     let location = accepted.header("location").to_owned();
     // A few panics are borne; then the process gives up, and another one goes on.
@@ -91,6 +105,8 @@ async fn two_nodes_never_both_run_one_import() {
         assert!(shop.database.count(running).await <= 1);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let at_work = [&one, &other].into_iter().filter(|node| node.log().contains("is taken up"));
+    assert_eq!(at_work.count(), 1, "the other one waits");
     // Whichever it was, the other one is enough.
     one.kill9();
     for location in &locations {
@@ -162,4 +178,82 @@ async fn live_writes_go_on_during_an_import() {
         assert!(writes > 20 && slowest < Duration::from_secs(3), "{writes} {slowest:?}");
     }
     assert_eq!(imported(&shop).await, before + 6_000);
+}
+
+/// The lock only saves work: should two carry out one import all the same, one having been frozen
+/// perhaps, whoever comes second with a block finds the import elsewhere and does nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m1_who_comes_second_with_a_block_does_nothing() {
+    const ROWS: usize = 900;
+    let shop = Shop::new().await;
+    let path = shop.folder().join("shop.csv");
+    let file = rows(ROWS);
+    std::fs::write(&path, &file).unwrap();
+    let (engine, row) = ready(&shop, file.as_bytes()).await;
+    let open = async || {
+        let file = tokio::fs::File::open(&path).await.unwrap();
+        let source = Source::file(file, row.position as u64).await.unwrap();
+        engine.open(&row, source).unwrap()
+    };
+    let (mut one, mut other) = (open().await, open().await);
+    assert_eq!(one.step(&engine).await.unwrap(), Step::Block(100));
+    assert_eq!(other.step(&engine).await.unwrap(), Step::Superseded);
+    assert_eq!(imported(&shop).await, 100);
+    // Many at once, over and over from where it is.
+    drop((one, other));
+    let mut racers = JoinSet::new();
+    for _ in 0..4 {
+        let (engine, path, database) = (engine.clone(), path.clone(), shop.database.database());
+        racers.spawn(async move {
+            loop {
+                let row = {
+                    let connection = database.get().await.unwrap();
+                    db::imports::find(&connection, ImportId(row.id)).await.unwrap().unwrap()
+                };
+                if row.finished_at.is_some() {
+                    break;
+                }
+                let file = tokio::fs::File::open(&path).await.unwrap();
+                let source = Source::file(file, row.position as u64).await.unwrap();
+                let mut run = engine.open(&row, source).unwrap();
+                while let Step::Block(_) = run.step(&engine).await.unwrap() {}
+            }
+        });
+    }
+    racers.join_all().await;
+    whole(&shop, ROWS as i64).await;
+    let done = "SELECT state || ' ' || rows_imported || ' ' || rows_failed FROM imports";
+    assert_eq!(shop.database.one(done).await, format!("completed {ROWS} 0"));
+}
+
+/// An engine of blocks of a hundred rows, and an import of a file that runs.
+async fn ready(shop: &Shop, file: &[u8]) -> (Engine, Row) {
+    let environment = [
+        ("CUSTOMER_SERVICE__DATABASE__URL", shop.database.url.as_str()),
+        ("CUSTOMER_SERVICE__SECRETS__ROOT_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+        ("CUSTOMER_SERVICE__IMPORTS__BLOCK_ROWS", "100"),
+        ("CUSTOMER_SERVICE__IMPORTS__BLOCK_MS", "2000"),
+        ("CUSTOMER_SERVICE__IMPORTS__YIELD_PERCENT", "0"),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = Config::from_sources(None, &environment.into()).unwrap();
+    let database = shop.database.database();
+    let batches = Batches {
+        database: database.clone(),
+        clock: Arc::new(SystemClock),
+        keep_keys: TimeDelta::hours(24),
+        welcome: Default::default(),
+        after: AfterCommit::default(),
+    };
+    let mut settings = Settings::new(Default::default(), ',', None);
+    let place = begin(Format::Csv, &mut settings, file, true).unwrap();
+    let (format, actor) = (Format::Csv, Actor::Operator);
+    let wish = Wish { format, settings, name: None, dry_run: false, actor };
+    let mut row = new_row(ImportId(SystemClock.new_id()), &wish, "file", SystemClock.now());
+    row.state = "running".to_owned();
+    row.bytes = file.len() as i64;
+    (row.position, row.line) = (place.offset as i64, place.line as i64);
+    let connection = database.get().await.unwrap();
+    db::imports::insert(&connection, &row).await.unwrap();
+    (Engine::new(&config, Arc::new(batches)), row)
 }
