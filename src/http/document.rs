@@ -47,6 +47,9 @@ const IDS: &[(&str, &str, &str)] = &[
     ("GET", "/schemas/{kind}.json", "get_message_schema"),
 ];
 
+/// Bodies that are objects; all others are files, which generators know as binary.
+const JSON: [&str; 2] = ["application/json", "application/merge-patch+json"];
+
 /// Makes the finished document fit for generators.
 pub fn fit(document: &mut Value) {
     if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
@@ -56,8 +59,18 @@ pub fn fit(document: &mut Value) {
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             operation["operationId"] = operation_id(&method.to_uppercase(), path, operation).into();
-            for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
-                never_null(&mut parameter["schema"]);
+            // not by index, which would put a null where there is nothing
+            let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+            for schema in parameters.into_iter().flatten().filter_map(|one| one.get_mut("schema")) {
+                never_null(schema);
+            }
+            let bodies = operation.pointer_mut("/requestBody/content");
+            for (kind, body) in bodies.and_then(Value::as_object_mut).into_iter().flatten() {
+                if !JSON.contains(&kind.as_str())
+                    && let Some(schema) = body.get_mut("schema").and_then(Value::as_object_mut)
+                {
+                    schema.insert("format".to_owned(), "binary".into());
+                }
             }
             for (status, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
                 describe(status, answer);
@@ -112,7 +125,7 @@ fn named(schema: &Value) -> Option<&str> {
 
 /// A parameter is there or not: there is no null in a header or a query.
 fn never_null(schema: &mut Value) {
-    if let Some(types) = schema["type"].as_array_mut() {
+    if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
         types.retain(|one| one != "null");
         if let [one] = types.as_slice() {
             schema["type"] = one.clone();
@@ -250,12 +263,17 @@ mod tests {
             }},
             "paths": {"/things": {"get": {
                 "parameters": [{"schema": {"type": ["string", "null"]}}],
+                "requestBody": {"content": {"text/csv": {"schema": {"type": "string"}}}},
                 "responses": {"200": {}, "409": {"description": "no", "content": problem}},
-            }}},
+            }}, "/bare": {"get": {"responses": {}}}},
         });
         fit(&mut document);
         let operation = &document["paths"]["/things"]["get"];
         assert_eq!(operation["responses"]["200"]["description"], "OK");
+        let file = &operation["requestBody"]["content"]["text/csv"]["schema"];
+        assert_eq!(file, &json!({"type": "string", "format": "binary"}));
+        let bare = json!({"operationId": "get_bare", "responses": {}});
+        assert_eq!(document["paths"]["/bare"]["get"], bare);
         let content = operation["responses"]["409"]["content"].as_object().unwrap();
         assert_eq!(content.keys().collect::<Vec<_>>(), ["application/problem+json"]);
         assert_eq!(operation["parameters"][0]["schema"]["type"], "string");
