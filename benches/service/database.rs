@@ -8,7 +8,8 @@ use tokio_postgres::{Client, NoTls};
 use url::Url;
 use uuid::Uuid;
 
-const NAME: &str = "customer_service_bench";
+/// The database of most rows.
+pub const NAME: &str = "customer_service_bench";
 /// Customers who change and read; as many as a small shop has on one day.
 pub const CUSTOMERS: u32 = 2_048;
 /// Customers who sign in; numbered after the others.
@@ -45,13 +46,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Connects, and makes the bench's database anew.
-    pub async fn create(given: &str) -> Result<Self> {
+    /// Connects, and makes the database `name` anew.
+    pub async fn create(given: &str, name: &str) -> Result<Self> {
         let mut url = Url::parse(given).context("BENCH_DATABASE_URL is not an address")?;
         let admin = connect(&url).await?;
-        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")).await?;
-        admin.batch_execute(&format!("CREATE DATABASE {NAME}")).await?;
-        url.set_path(NAME);
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
+        admin.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+        url.set_path(name);
         let client = connect(&url).await?;
         let row = client
             .query_one(
@@ -113,6 +114,11 @@ impl Server {
             self.client.batch_execute(statement).await?;
         }
         Ok(())
+    }
+
+    /// Runs a script.
+    pub async fn execute(&self, script: &str) -> Result<()> {
+        Ok(self.client.batch_execute(script).await?)
     }
 
     /// Bytes of write-ahead log written so far.

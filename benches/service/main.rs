@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! make bench            every row, and target/bench/service.json
-//! make bench ROW=a      one row (a to f; several as ROW=a,c)
+//! make bench ROW=a      one row (a to h; several as ROW=a,c)
+//! make bench ROW=g,h    with a million customers (CUSTOMERS=… for another number): minutes to fill
 //! make bench QUICK=1    two short rounds instead of five: to see that it runs, not to judge by
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! on, to try others (CUSTOMER_SERVICE__HASHING__THREADS=1 make bench ROW=d).
 
 mod broker;
+mod crowd;
 mod database;
 mod load;
 mod machine;
@@ -86,6 +88,9 @@ async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     }
     if bench.wants("f") {
         rows.extend(rows::memory::measure(bench).await?);
+    }
+    if bench.wants("g") || bench.wants("h") {
+        rows.extend(rows::crowd::measure(bench).await?);
     }
     Ok(())
 }

@@ -51,6 +51,15 @@ impl Program {
         Ok(())
     }
 
+    /// Runs to the end, and gives what it said on its standard output.
+    pub fn ask(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments, &[])?.stdout(Stdio::piped()).output()?;
+        if !output.status.success() {
+            bail!("{arguments:?} ended with {}; see {}", output.status, self.log.display());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// Starts a server and waits until `ready` answers 200.
     pub async fn start(
         &self,

@@ -59,7 +59,7 @@ pub async fn prepare() -> Result<Bench> {
     let binary = std::env::var_os("BENCH_SERVICE")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_customer-service")), PathBuf::from);
     let folder = target_folder()?;
-    let server = Server::create(&variable("BENCH_DATABASE_URL")?).await?;
+    let server = Server::create(&variable("BENCH_DATABASE_URL")?, database::NAME).await?;
     let broker = match std::env::var("BENCH_AMQP_URL") {
         Ok(url) if !url.is_empty() => Some(Broker::open(&url).await?),
         _ => None,

@@ -39,6 +39,15 @@ pub fn routes(cfg: &mut ServiceConfig) {
     cfg.service(list).service(create).service(show).service(change_attribute).service(remove);
 }
 
+/// How a bound is written: as a value of the attribute's type is.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes a value that the domain reads")]
+enum Bound {
+    Number(f64),
+    Text(String),
+}
+
 /// A custom attribute.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Attribute)]
@@ -57,9 +66,9 @@ pub struct AttributeView {
     /// Of a text, or of each member of a list, in characters.
     pub max_length: Option<u32>,
     /// Of a number, date or instant, written as a value is; included.
-    #[schema(value_type = Option<Value>, example = 15)]
+    #[schema(value_type = Option<Bound>, inline, example = 15)]
     pub minimum: Option<Value>,
-    #[schema(value_type = Option<Value>, example = 60)]
+    #[schema(value_type = Option<Bound>, inline, example = 60)]
     pub maximum: Option<Value>,
     /// What a choice, or a member of a list, may be. Empty: a list of any texts.
     pub choices: Vec<String>,
@@ -127,9 +136,9 @@ pub struct NewAttribute {
     #[schema(minimum = 1, maximum = 500)]
     max_length: Option<u32>,
     /// Of a number, date or instant, written as a value is; included.
-    #[schema(value_type = Option<Value>, example = 15)]
+    #[schema(value_type = Option<Bound>, inline, example = 15)]
     minimum: Option<Value>,
-    #[schema(value_type = Option<Value>, example = 60)]
+    #[schema(value_type = Option<Bound>, inline, example = 60)]
     maximum: Option<Value>,
     /// What a choice, or a member of a list, may be.
     #[schema(max_items = 100)]
@@ -218,9 +227,9 @@ pub struct AttributePatch {
     min_length: Option<u32>,
     #[schema(minimum = 1, maximum = 500)]
     max_length: Option<u32>,
-    #[schema(value_type = Option<Value>, example = 10)]
+    #[schema(value_type = Option<Bound>, inline, example = 10)]
     minimum: Option<Value>,
-    #[schema(value_type = Option<Value>, example = 70)]
+    #[schema(value_type = Option<Bound>, inline, example = 70)]
     maximum: Option<Value>,
     /// Replaces all of them.
     #[schema(max_items = 100)]

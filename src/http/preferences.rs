@@ -85,8 +85,8 @@ pub struct PreferencesPatch {
     /// Replaces all topics; `null` or an empty list clears them.
     #[schema(value_type = Option<Vec<String>>, max_items = 50, example = json!(["news", "sales"]))]
     topics: Option<Topics>,
-    /// Merged key by key: a text, number or boolean sets an entry, `null` removes it. Keys have
-    /// 1 to 64 of `a-z`, `0-9` and `_`; at most 64 are kept.
+    /// Merged key by key: a value sets an attribute as its definition says, `null` removes it. At
+    /// most 64 are kept, of 16 KiB in all.
     #[schema(required = false, example = json!({"theme": "dark", "old": null}))]
     custom: Map<String, Value>,
 }

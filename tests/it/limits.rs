@@ -159,6 +159,27 @@ async fn a5_redis_and_the_process_judge_guesses_alike() {
     assert!(shared.is_braking() && local.is_braking());
 }
 
+/// An estimate would let one more through now and then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a5_a_network_tries_exactly_as_many_identifiers_as_it_may() {
+    let run = SystemClock.new_id();
+    let redis = redis_within(&redis_url(), Duration::from_secs(10));
+    let policy = BrakePolicy { identifiers: 2_000, min_failures: 1, ..brake(run) };
+    let limiter = Limiter::shared(redis, OnFailure::Closed).with_brake(policy);
+    limiter.note_outcome(true);
+    let mut passed = 0;
+    for number in 0..2_100_u64 {
+        let guess = Guess {
+            address: format!("address {number} of {run}").into_bytes(),
+            network: run.as_bytes().to_vec(),
+            identifier: u64::MAX / 2_100 * number,
+            claims_device: false,
+        };
+        passed += u32::from(limiter.guess(&[], &guess).await.unwrap().decision.allowed);
+    }
+    assert_eq!(passed, 2_000);
+}
+
 /// A server that accepts and says nothing: worse than none.
 async fn hanging_server() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -2,6 +2,7 @@
 
 pub mod alone;
 pub mod changes;
+pub mod crowd;
 pub mod delivery;
 pub mod memory;
 pub mod reads;

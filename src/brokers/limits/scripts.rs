@@ -63,8 +63,8 @@ static CHECK: LazyLock<LuaScript> = LazyLock::new(|| {
 /// KEYS: one per limit, then the address's smaller budget, its network, the tally. ARGV: see
 /// [`guess`]. Answer: used and wait of each limit, then the four numbers of a `Verdict`.
 ///
-/// The tally is `Tally` in Lua. A network's identifiers are counted by a HyperLogLog, which for so
-/// few is all but exact, and never tells which they were.
+/// The tally is `Tally` in Lua. A network's identifiers are keyed hashes in a set, so that the count
+/// is exact; the set never outgrows what a network may try, since nothing is added beyond it.
 static GUESS: LazyLock<LuaScript> = LazyLock::new(|| {
     LuaScript::new(gcra!(
         r"
@@ -105,12 +105,12 @@ static GUESS: LazyLock<LuaScript> = LazyLock::new(|| {
         local used, address_wait, network_wait = 0, 0, 0
         if engaged > 0 and ARGV[9] == '0' then
             used, address_wait = judge(address, tonumber(ARGV[10]), tonumber(ARGV[11]))
-            if redis.call('PFCOUNT', network) >= identifiers then
+            if redis.call('SCARD', network) >= identifiers then
                 network_wait = redis.call('PTTL', network) * 1000
             end
             if passes and address_wait == 0 and network_wait <= 0 then
                 keep(address, used)
-                redis.call('PFADD', network, ARGV[8])
+                redis.call('SADD', network, ARGV[8])
                 if redis.call('PTTL', network) < 0 then
                     redis.call('PEXPIRE', network, math.ceil(window / 1000))
                 end
@@ -152,7 +152,7 @@ pub(super) async fn guess(
     let keys = limits.iter().map(storage_key);
     let own = [
         storage_key(&budget),
-        named_key("stuffing_network", &guess.network),
+        named_key("stuffing_identifiers", &guess.network),
         named_key("stuffing", &policy.key),
     ];
     let [emission, window] = terms(&budget);

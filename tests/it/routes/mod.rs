@@ -6,6 +6,7 @@
 //! forgotten.
 
 mod mine;
+mod scans;
 mod staff;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,12 +65,18 @@ pub struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::arranged("").await
+    }
+
+    /// With something done to the database (SQL) before anybody connects.
+    async fn arranged(sql: &str) -> Self {
         let provider = IdentityProvider::start().await;
         let mut settings = provider.settings("google");
         let passkeys = crate::passkeys::SETTINGS;
         settings.extend(passkeys.map(|(key, value)| (key.to_owned(), value.to_owned())));
         let settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let shop = Shop::configured(&settings).await;
+        shop.database.execute(sql).await;
         let node = shop.node().await;
         let one = Shopper::new(&shop, &node).await;
         let other = Shopper::new(&shop, &node).await;

@@ -41,7 +41,10 @@ fn address(n: u128, defaults: &[AddressKind]) -> ImportAddress {
 
 fn import(row: ImportCustomer) -> Then {
     let command = Command::Import(Box::new(row));
-    given(State::default()).by(Actor::Operator).at(100).when(command)
+    given(State { attributes: super::attributes::defined(), ..State::default() })
+        .by(Actor::Operator)
+        .at(100)
+        .when(command)
 }
 
 #[test]
@@ -62,7 +65,7 @@ fn l1_a_full_row_brings_its_parts_and_no_mail() {
     full.created_at = Some(at(-5_000));
     full.marketing = Some(marketing_terms());
     full.password_hash = Some(PasswordHash::new(PASSWORD_HASH));
-    full.profile.custom.insert("size".into(), 42.into());
+    full.profile.custom.insert("hat_size".into(), 42.into());
     full.addresses = vec![address(1, &[]), address(2, &[AddressKind::Billing])];
     let then = import(full).tells(&[
         "customer.created",
@@ -77,7 +80,7 @@ fn l1_a_full_row_brings_its_parts_and_no_mail() {
     assert!(made.accepts_marketing && made.email_verified_at == Some(at(-5_000)));
     assert_eq!(made.created_at, at(-5_000));
     assert_eq!(then.after.password_hash.as_deref(), Some(PASSWORD_HASH));
-    assert_eq!(then.after.profile.as_ref().unwrap().custom["size"], 42);
+    assert_eq!(then.after.profile.as_ref().unwrap().custom["hat_size"], 42);
     let (first, second) =
         (&then.after.addresses[&address_id(1)], &then.after.addresses[&address_id(2)]);
     assert!(first.default_shipping && !first.default_billing && second.default_billing);
