@@ -7,6 +7,7 @@ use super::{World, mine, operations, staff};
 
 /// Tables that are read whole on purpose, and why that stays cheap.
 const SMALL: &[(&str, &str)] = &[
+    ("attribute_definitions", "at most 200, read whole to suggest a key"),
     ("imports", "one row for each file of the last `imports.keep_days`"),
     ("signing_keys", "a few, read whole by every node's watch"),
 ];
