@@ -1,7 +1,7 @@
 //! Finding customers: what staff's list may be asked for, newest first, page by page.
 //!
-//! Words are compared in the folded form that the column `search_text` holds (without accents and
-//! case), by its index of trigrams. How many customers a word finds decides whether that index or
+//! Words are compared in the form that the column `search_text` holds (without accents and case, signs
+//! within words as letters), by its index of trigrams. How many customers a word finds decides whether that index or
 //! reading newest first is the faster way; therefore such a query is planned anew each time, with
 //! its words in view, and never kept as a prepared statement whose plan would have to fit them all.
 //! So are questions for tags and for custom attributes.
@@ -32,7 +32,7 @@ pub struct Word {
 }
 
 impl Word {
-    /// The pattern of `LIKE` that finds it in `search_text` once it is folded.
+    /// The pattern of `LIKE` that finds it in `search_text` once it is in its form.
     fn pattern(&self) -> String {
         let mut pattern = String::with_capacity(self.text.len() + 3);
         // In the column each word follows a space.
@@ -138,8 +138,8 @@ fn query(filter: &Filter, after: Option<(DateTime<Utc>, Uuid)>, limit: i64) -> P
         .limit(limit);
     for word in &filter.words {
         // A literal is never kept as a prepared statement: see above.
-        let folded = sql::<Bool>("customers.search_text LIKE folded(");
-        query = query.filter(folded.bind::<Text, _>(word.pattern()).sql(")"));
+        let found = sql::<Bool>("customers.search_text LIKE searchable(");
+        query = query.filter(found.bind::<Text, _>(word.pattern()).sql(")"));
     }
     if let Some(email) = &filter.email {
         let owner = customer_identifiers::table
@@ -213,6 +213,6 @@ mod tests {
         let shown = diesel::debug_query::<Pg, _>(&query(&filter, None, 26)).to_string();
         let (text, values) = shown.split_once(" -- binds: ").unwrap();
         assert!(!text.contains("neill") && values.contains("% o'neill%"), "{shown}");
-        assert_eq!(text.matches("search_text LIKE folded($").count(), 2);
+        assert_eq!(text.matches("search_text LIKE searchable($").count(), 2);
     }
 }

@@ -338,7 +338,7 @@ diesel::table! {
         sequence -> Int8,
         /// When staff deleted it; it is then absent for every read but audit.
         deleted_at -> Nullable<Timestamptz>,
-        /// Names and address folded for search; each word after a space, so that a beginning can be looked for.
+        /// Names and address in the form for search; each word after a space, so that a beginning can be looked for.
         search_text -> Text,
     }
 }
