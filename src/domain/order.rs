@@ -4,16 +4,20 @@
 //! version. So facts may come twice, late and in any order, and end in the same.
 
 mod reading;
+mod statistics;
 
 pub use reading::FactFault;
+pub use statistics::{Cause, Counted, Span, Statistics};
 
 use super::fault::Fault;
 use super::ids::CustomerId;
 use super::money::Money;
+use super::place::Currency;
 use super::wishlist::Sku;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The order service's name for an order: one of everywhere, not of a customer's.
 #[derive(
@@ -113,6 +117,69 @@ pub struct OrderFact {
 impl OrderFact {
     /// Most items of an order, those that name one product apart included.
     pub const ITEMS_MAX: usize = 500;
+
+    /// Whether it is an order of the customer's, as far as numbers, sums and dates go.
+    pub fn counts(&self) -> bool {
+        self.status != OrderStatus::Cancelled
+    }
+}
+
+/// What is kept of an order: the fact of its latest version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    pub fact: OrderFact,
+    /// When this version was heard of.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// The orders of a customer, as much of them as the commands of a batch need.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Those that commands name.
+    pub facts: BTreeMap<OrderId, Order>,
+    /// Those that commands name and that are another customer's.
+    pub elsewhere: BTreeSet<OrderId>,
+    /// All of them, by currency.
+    pub statistics: BTreeMap<Currency, Statistics>,
+    /// From the first to the last order that counts, of those that no command names.
+    pub others: BTreeMap<Currency, Span>,
+    /// How many orders there are. Known only to a merge.
+    pub count: usize,
+    /// Why there is no customer any more. Known only to a command that names an order.
+    pub gone: Option<Gone>,
+}
+
+impl Orders {
+    /// How many wait to be completed, cancelled or refunded; as far as the statistics are loaded.
+    /// Who has any cannot ask to be deleted (rule P1).
+    pub fn active(&self) -> u32 {
+        self.statistics.values().map(|statistics| statistics.placed).sum()
+    }
+}
+
+/// How a customer ended, whom a fact still names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    Deleted,
+    /// It became one with another.
+    Merged {
+        into: CustomerId,
+    },
+}
+
+/// What the order service has to say.
+#[derive(Debug, Clone)]
+pub enum OrderCommand {
+    Record(Box<OrderFact>),
+}
+
+impl OrderCommand {
+    /// The order that is looked at.
+    pub fn order(&self) -> &OrderId {
+        match self {
+            Self::Record(fact) => &fact.order_id,
+        }
+    }
 }
 
 #[cfg(test)]
