@@ -37,6 +37,7 @@ pub mod merges;
 pub mod mfa;
 pub mod notes;
 pub mod ops;
+pub mod orders;
 pub mod pages;
 pub mod passkeys;
 pub mod passwords;
@@ -175,6 +176,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(merges::routes)
         .configure(tags::routes)
         .configure(notes::routes)
+        .configure(orders::routes)
         .configure(timeline::routes)
         .configure(groups::routes)
         .configure(attributes::routes)

@@ -77,6 +77,8 @@ async fn customer(world: &World, name: &str) -> Option<Trial> {
         ("GET", "/consents/{purpose}") => part(consent),
         ("PUT", "/consents/{purpose}") => part(consent).with(grant),
         ("GET", "/consents/{purpose}/ledger") => part("consents/marketing/ledger"),
+        ("GET", "/stats") => part("stats"),
+        ("GET", "/orders") => part("orders"),
         ("GET", "/sessions") => part("sessions"),
         ("DELETE", "/sessions") => part("sessions").answers(204),
         ("DELETE", "/mfa") => part("mfa").answers(204),
