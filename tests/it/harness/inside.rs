@@ -7,12 +7,13 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use customer_service::actors::batch::{AfterCommit, Batches};
 use customer_service::actors::customers::{Customers, SubmitError};
-use customer_service::actors::orders;
 use customer_service::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
 use customer_service::actors::shard::ShardSettings;
 use customer_service::clock::{Clock, SystemClock};
+use customer_service::domain::command::{Command, OrderCommand, Subject};
 use customer_service::domain::order::OrderFact;
-use customer_service::domain::{Actor, Context};
+use customer_service::domain::outcome::{Outcome, Rejection};
+use customer_service::domain::{Actor, Context, Submission};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A door; closed when it is dropped.
 pub struct Inside {
-    pub customers: Customers,
+    customers: Customers,
     /// Dropped: the actors stop.
     _open: oneshot::Sender<()>,
 }
@@ -66,13 +67,27 @@ impl Inside {
 
     /// What the intake does with a fact: tells whether it was news.
     pub async fn record(&self, fact: OrderFact) -> Result<bool, SubmitError> {
-        let context = Context {
-            actor: Actor::Service,
-            now: SystemClock.now(),
-            request_id: unique("fact"),
-            traceparent: None,
-        };
-        orders::record(&self.customers, fact, context).await
+        let mut named = fact.customer_id;
+        let command = Command::Order(OrderCommand::Record(Box::new(fact)));
+        loop {
+            let context = Context {
+                actor: Actor::Service,
+                now: SystemClock.now(),
+                request_id: unique("fact"),
+                traceparent: None,
+            };
+            let submission = Submission {
+                subject: Subject::Customer(named),
+                command: command.clone(),
+                context,
+                idempotency: None,
+            };
+            match self.customers.submit(submission).await {
+                Ok(answered) => return Ok(answered.outcome == Outcome::Order { recorded: true }),
+                Err(SubmitError::Rejected(Rejection::CustomerMerged { into })) => named = into,
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
