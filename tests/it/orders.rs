@@ -390,8 +390,8 @@ async fn the_statements_of_a_fact_go_by_indexes() {
         "(text[], text[], uuid[])",
         &debug_query::<Pg, _>(&FindOrderStatistics::default()).to_string(),
         &format!("('{{O-1,O-30000}}', '{{O-1,O-30000}}', '{{{heavy}}}')"),
-    );
-    let statistics = statistics.await;
+    )
+    .await;
     assert_eq!(statistics.matches("using order_facts_dates").count(), 2, "{statistics}");
     assert!(!statistics.contains("Sort"), "in order, no further than the end: {statistics}");
     let items = plan(
@@ -399,8 +399,8 @@ async fn the_statements_of_a_fact_go_by_indexes() {
         "(uuid[], text[])",
         &debug_query::<Pg, _>(&FindOrderItems::default()).to_string(),
         &format!("('{{{heavy}}}', '{{O-1}}')"),
-    );
-    let items = items.await;
+    )
+    .await;
     assert!(items.contains("order_items_pkey"), "{items}");
     for plan in [statistics, items] {
         assert!(!plan.contains("Seq Scan"), "{plan}");
