@@ -8,6 +8,7 @@ pub mod email_change;
 pub mod exports;
 pub mod gate;
 pub mod imports;
+pub mod orders;
 pub mod origin;
 pub mod passkeys;
 pub mod passwords;

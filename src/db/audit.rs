@@ -108,6 +108,7 @@ pub(super) fn actor(actor: &Actor) -> (&'static str, Option<String>) {
         Actor::Customer(id) => ("customer", Some(id.to_string())),
         Actor::Staff(id) => ("staff", Some(id.clone())),
         Actor::Operator => ("operator", None),
+        Actor::Service => ("service", None),
     }
 }
 

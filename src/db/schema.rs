@@ -536,6 +536,76 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// What the order service said last of each order.
+    order_facts (customer_id, order_id) {
+        /// Whose; another one after a merge.
+        customer_id -> Uuid,
+        /// The order service's name for the order.
+        order_id -> Text,
+        /// Which version of the order this is, as the order service counts; a lower one changes nothing.
+        version -> Int8,
+        /// placed, completed, cancelled or refunded.
+        status -> Text,
+        /// When it was ordered.
+        placed_at -> Timestamptz,
+        /// When it was completed.
+        completed_at -> Nullable<Timestamptz>,
+        /// ISO 4217.
+        currency -> Text,
+        /// What was to be paid, in minor units of its currency.
+        total_amount -> Int8,
+        /// What of it was paid back, in the same; may be more.
+        refunded_amount -> Int8,
+        /// When this version was heard of here.
+        recorded_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// What was ordered.
+    order_items (customer_id, order_id, sku) {
+        /// By whom; follows the order.
+        customer_id -> Uuid,
+        /// With which order.
+        order_id -> Text,
+        /// The shop's name for the product; in an order once.
+        sku -> Text,
+        /// How many.
+        quantity -> Int4,
+    }
+}
+
+diesel::table! {
+    /// What the facts of a customer's orders in one currency come to.
+    order_statistics (customer_id, currency) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// ISO 4217.
+        currency -> Text,
+        /// Orders that are placed and no more: the active ones.
+        placed -> Int4,
+        /// Orders that are completed.
+        completed -> Int4,
+        /// Orders that were cancelled, which count for nothing else here.
+        cancelled -> Int4,
+        /// Orders that were refunded.
+        refunded -> Int4,
+        /// What of the orders that were not cancelled was paid and kept, in minor units: for none less than nothing.
+        spent_amount -> Int8,
+        /// What of them was paid back, in the same: for none more than its total.
+        refunded_amount -> Int8,
+        /// When the first order that was not cancelled was placed; NULL: there is none.
+        first_order_at -> Nullable<Timestamptz>,
+        /// When the last one was.
+        last_order_at -> Nullable<Timestamptz>,
+        /// Rises by one with each change; the ETag.
+        version -> Int8,
+        /// When it last changed.
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// How far each group of eight shards has been published.
     outbox_cursors (relay_group) {
         /// Shards 8g to 8g+7.
@@ -858,6 +928,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     imports,
     mails,
     one_time_tokens,
+    order_facts,
+    order_items,
+    order_statistics,
     outbox_cursors,
     outbox_events,
     passkeys,

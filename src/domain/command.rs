@@ -26,6 +26,8 @@ use super::ids::*;
 pub use super::import::ImportCustomer;
 pub use super::merge::{MergeCommand, MergeMails};
 pub use super::note::NoteCommand;
+pub use super::order::OrderCommand;
+use super::order::OrderId;
 use super::passkey::{AddPasskey, PasskeyChange, SignInByPasskey};
 use super::phone::PhoneNumber;
 use super::phone_confirmation::FreshCode;
@@ -60,6 +62,8 @@ pub enum Actor {
     Staff(String),
     /// Somebody at the command line.
     Operator,
+    /// The service by itself: what it hears from others.
+    Service,
 }
 
 /// The circumstances of one command.
@@ -327,6 +331,8 @@ pub enum Command {
     Tag(TagCommand),
     /// What staff writes down about the customer.
     Note(NoteCommand),
+    /// What the order service says of an order of the customer's.
+    Order(OrderCommand),
     /// A consent is granted or withdrawn.
     Consent(Box<ConsentCommand>),
     /// About a group of customers, and none of them.

@@ -184,7 +184,7 @@ impl Source {
     pub fn of(actor: &Actor) -> Self {
         match actor {
             Actor::Customer(_) => Self::SelfService,
-            Actor::Staff(_) | Actor::Operator => Self::Staff,
+            Actor::Staff(_) | Actor::Operator | Actor::Service => Self::Staff,
             Actor::Anonymous => Self::Registration,
         }
     }

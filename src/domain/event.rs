@@ -4,9 +4,11 @@
 //! Messages and entries hold ids, names of fields and non-personal values only (rule M6).
 
 mod message;
+mod order;
 mod trace;
 mod wishlist;
 
+pub use order::OrderEvent;
 pub use wishlist::WishlistEvent;
 
 use super::address::{Address, AddressKind};
@@ -260,6 +262,8 @@ pub enum Event {
     Wishlist(WishlistEvent),
     /// Of what staff wrote down.
     Note(NoteEvent),
+    /// Of orders, and of what they come to.
+    Order(OrderEvent),
     /// Of a group, and no customer.
     Group(GroupEvent),
     /// Of the definition of a custom attribute, and no customer.

@@ -7,6 +7,7 @@ use super::group::{GroupEvent, Standing};
 use super::handle::{Handle, HandleKind};
 use super::ids::AddressId;
 use super::note::Notes;
+use super::order::Orders;
 use super::state::State;
 use super::status::Status;
 use super::wishlist::Wishlists;
@@ -222,6 +223,7 @@ pub fn evolve(state: &mut State, event: &Event) {
             }
         }
         Event::Note(event) => event.apply(&mut state.notes),
+        Event::Order(event) => event.apply(&mut state.orders),
         Event::Consent(entry) => {
             state.consents.record(entry);
             if let Some(customer) = &mut state.customer {
@@ -279,6 +281,7 @@ fn leave(state: &mut State) {
     state.addresses.clear();
     state.wishlists = Wishlists::default();
     state.notes = Notes::default();
+    state.orders = Orders::default();
 }
 
 fn change_status(state: &mut State, from: Status, to: Status, at: DateTime<Utc>) {

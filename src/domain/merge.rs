@@ -78,6 +78,9 @@ pub struct Moved {
     pub addresses: Vec<AddressId>,
     pub wishlists: Vec<WishlistId>,
     pub wishlist_items: usize,
+    /// None in the reports of those who were merged before there were any.
+    #[serde(default)]
+    pub orders: usize,
     /// The providers at which an account came along.
     pub identities: Vec<String>,
     /// Notes of staff.

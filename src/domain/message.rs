@@ -9,10 +9,12 @@
 mod attributes;
 mod examples;
 mod merges;
+mod orders;
 mod wishlists;
 
 pub use attributes::*;
 pub use merges::CustomerMerged;
+pub use orders::StatisticsUpdated;
 pub use wishlists::*;
 
 use super::address::AddressKind;
@@ -148,6 +150,8 @@ contract! {
     /// A product is on a wishlist no more; where it moved to another, a `wishlist.item_added` or
     /// `wishlist.item_changed` follows.
     WishlistItemRemoved = "wishlist.item_removed",
+    /// What a customer's orders in one currency come to is something else.
+    StatisticsUpdated = "statistics.updated",
     /// The shop keeps one more custom attribute of its customers.
     AttributeCreated = "attribute.created",
     /// Type, limits, rights or texts of a custom attribute changed.

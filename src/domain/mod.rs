@@ -30,6 +30,7 @@ pub mod merge;
 pub mod message;
 pub mod money;
 pub mod note;
+pub mod order;
 pub mod outcome;
 pub mod passkey;
 pub mod phone;

@@ -38,6 +38,10 @@ pub enum Outcome {
     Group(Box<Group>),
     Attribute(Box<Definition>),
     Merged(Box<MergeReport>),
+    Order {
+        /// Whether it was news: neither this version of the order nor a later one was known.
+        recorded: bool,
+    },
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
     AttemptFailed {
@@ -104,6 +108,14 @@ pub enum Rejection {
     MergeNotAllowed {
         from: Status,
         into: Status,
+    },
+    /// An order that was another customer's before.
+    OrderOfAnotherCustomer,
+    /// Deleted or erased: nothing is kept of such a customer any more.
+    CustomerGone,
+    /// The customer became one with another, who has its orders.
+    CustomerMerged {
+        into: CustomerId,
     },
     EmailTaken,
     /// A number that another customer has verified.

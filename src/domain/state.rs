@@ -11,6 +11,7 @@ use super::identity::Identity;
 use super::ids::{AddressId, DeviceId, PasskeyId, SessionId};
 use super::merge::MergeReport;
 use super::note::Notes;
+use super::order::Orders;
 use super::passkey::Passkey;
 use super::phone_confirmation::PhoneConfirmation;
 use super::place::Locale;
@@ -57,6 +58,8 @@ pub struct State {
     pub wishlists: Wishlists,
     /// What staff wrote down.
     pub notes: Notes,
+    /// What the order service said.
+    pub orders: Orders,
     /// The buckets that the command at hand names; several customers' commands may name one
     /// bucket, so the batch lends them to each in turn.
     pub throttles: BTreeMap<Bucket, Throttle>,

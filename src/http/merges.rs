@@ -87,6 +87,8 @@ pub struct MovedView {
     pub addresses: Vec<Uuid>,
     pub wishlists: Vec<Uuid>,
     pub wishlist_items: usize,
+    /// What they come to is added to the statistics of `into`.
+    pub orders: usize,
     /// Providers at which a linked account comes along.
     #[schema(example = json!(["google"]))]
     pub identities: Vec<String>,
@@ -160,6 +162,7 @@ impl From<Moved> for MovedView {
             addresses: moved.addresses.into_iter().map(|id| id.0).collect(),
             wishlists: moved.wishlists.into_iter().map(|id| id.0).collect(),
             wishlist_items: moved.wishlist_items,
+            orders: moved.orders,
             identities: moved.identities,
             notes: moved.notes,
             tags: moved.tags,

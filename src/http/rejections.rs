@@ -33,6 +33,11 @@ impl From<Rejection> for Problem {
                 .detail(format!("There is no customer of the id in `{field}`.")),
             Rejection::MergeNotAllowed { from, into } => Problem::new(Code::MergeNotAllowed)
                 .detail(format!("From is {}, into is {}.", from.as_str(), into.as_str())),
+            // Of what the order service says; no request does.
+            Rejection::CustomerGone | Rejection::CustomerMerged { .. } => {
+                Problem::new(Code::NotFound)
+            }
+            Rejection::OrderOfAnotherCustomer => Problem::new(Code::Conflict),
             Rejection::EmailTaken => Problem::new(Code::EmailTaken),
             Rejection::FactorNotFound => Problem::new(Code::NotFound),
             Rejection::FactorEnabled => Problem::new(Code::MfaEnabled),
@@ -174,6 +179,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Group(_) => "group",
         Outcome::Attribute(_) => "attribute",
         Outcome::Merged(_) => "merged",
+        Outcome::Order { .. } => "order",
         Outcome::Admission(_) => "admission",
         Outcome::AttemptFailed { .. } => "attempt_failed",
         Outcome::SignedIn(_) => "signed_in",

@@ -107,7 +107,7 @@ impl Services {
         let answered = self.submit_about(subject, principal, identity, command, key).await;
         match principal.actor() {
             Actor::Staff(_) => merges::followed(self, customer, answered).await,
-            Actor::Customer(_) | Actor::Operator | Actor::Anonymous => answered,
+            Actor::Customer(_) | Actor::Operator | Actor::Service | Actor::Anonymous => answered,
         }
     }
 

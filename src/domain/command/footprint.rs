@@ -29,6 +29,10 @@ pub struct Needs {
     pub notes: bool,
     /// Whether the customer was merged into another, and how.
     pub merged: bool,
+    /// What the orders come to; of the orders themselves only that of [`Command::order`].
+    pub statistics: bool,
+    /// How many orders there are.
+    pub order_count: bool,
 }
 
 impl Needs {
@@ -69,6 +73,7 @@ impl Needs {
             note_count: true,
             notes: true,
             merged: true,
+            order_count: true,
             ..Self::default()
         };
         Self::of_taking_in().and(Self::of_deletion()).and(moving)
@@ -84,6 +89,7 @@ impl Needs {
             identities: true,
             consents: true,
             note_count: true,
+            statistics: true,
             ..Self::default()
         }
     }
@@ -110,6 +116,8 @@ impl Needs {
             note_count: self.note_count || other.note_count,
             notes: self.notes || other.notes,
             merged: self.merged || other.merged,
+            statistics: self.statistics || other.statistics,
+            order_count: self.order_count || other.order_count,
         }
     }
 }
@@ -215,6 +223,7 @@ impl Command {
             Self::Note(command) => {
                 Needs { note_count: matches!(command, NoteCommand::Add { .. }), ..none }
             }
+            Self::Order(_) => Needs { statistics: true, ..none },
         }
     }
 
@@ -271,6 +280,14 @@ impl Command {
     pub fn note(&self) -> Option<NoteId> {
         match self {
             Self::Note(command) => command.named(),
+            _ => None,
+        }
+    }
+
+    /// The order that is looked at.
+    pub fn order(&self) -> Option<&OrderId> {
+        match self {
+            Self::Order(command) => Some(command.order()),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //! command is about, or is named in the report as what ends or gives way; nothing is lost silently.
 //!
 //! Each part is one function: it says what happens to the customer that goes on, and notes it in
-//! the report. A part that customers get (order facts) is one function more.
+//! the report. A part that customers get is one function more.
 
 mod record;
 
@@ -11,7 +11,7 @@ use crate::domain::address::{Address, AddressKind};
 use crate::domain::command::{Actor, Context};
 use crate::domain::consent::{Consents, Entry, Reference, Source};
 use crate::domain::customer::Customer;
-use crate::domain::event::{Event, WishlistEvent};
+use crate::domain::event::{Event, OrderEvent, WishlistEvent};
 use crate::domain::fault::Fault;
 use crate::domain::ids::{AddressId, CustomerId, MailId};
 use crate::domain::mail::{Mail, MailBody};
@@ -127,6 +127,7 @@ impl Both<'_> {
         events.extend(self.wishlists(report));
         events.extend(self.identities(command.mails.identity, report));
         events.extend(self.notes(report));
+        events.extend(self.orders(report)?);
         events.extend(self.farewell(from, command.mails.farewell));
         events.push(Event::Merged(Box::new(report.clone())));
         Ok(events)
@@ -233,6 +234,15 @@ impl Both<'_> {
             notes.map(|note| Event::Note(NoteEvent::Added(Box::new(note.clone())))).collect();
         report.moved.notes = events.len();
         events
+    }
+
+    /// They are moved as they are, by their number unread; what they come to is added up.
+    fn orders(&self, report: &mut MergeReport) -> Result<Vec<Event>, Rejection> {
+        report.moved.orders = self.from.orders.count;
+        let joined = self.into.orders.joined(&self.from.orders, self.context.now);
+        let joined = joined.map_err(|fault| Rejection::Invalid { pointer: "#/from", fault })?;
+        let counted = |one| Event::Order(OrderEvent::Counted(Box::new(one)));
+        Ok(joined.into_iter().map(counted).collect())
     }
 
     /// To the mailbox that ends, if it was somebody's proven own: whoever was merged by mistake, or

@@ -14,6 +14,7 @@ mod imports;
 mod lifecycle;
 mod merge;
 mod notes;
+mod orders;
 mod passkeys;
 mod passwords;
 mod phone;
@@ -252,6 +253,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::MoveStatus { to, reason } => lifecycle::move_status(state, *to, reason, context),
         Command::Tag(command) => tags::decide(state, command, context),
         Command::Note(command) => notes::decide(state, command, context),
+        Command::Order(command) => orders::decide(state, command, context),
         Command::Consent(command) => consents::declare(state, command, context),
         Command::Group(command) => groups::decide(state, command, context),
         Command::Attribute(command) => attributes::decide(state, command, context),
@@ -271,7 +273,7 @@ fn writable<'a>(state: &'a State, context: &Context) -> Result<&'a Customer, Rej
         (Actor::Customer(_), status) => Err(Rejection::NotActive(status)),
         // Until its grace is over, nobody changes what may be restored or erased (rule P1).
         (_, Status::DeletionScheduled) => Err(Rejection::NotActive(Status::DeletionScheduled)),
-        (Actor::Staff(_) | Actor::Operator | Actor::Anonymous, _) => Ok(customer),
+        (Actor::Staff(_) | Actor::Operator | Actor::Service | Actor::Anonymous, _) => Ok(customer),
     }
 }
 

@@ -91,7 +91,7 @@ pub fn revoke_every(state: &State, context: &Context) -> Decision {
 
 fn by(actor: &Actor) -> RevocationReason {
     match actor {
-        Actor::Staff(_) | Actor::Operator => RevocationReason::RevokedByStaff,
+        Actor::Staff(_) | Actor::Operator | Actor::Service => RevocationReason::RevokedByStaff,
         Actor::Customer(_) | Actor::Anonymous => RevocationReason::RevokedByOwner,
     }
 }

@@ -103,6 +103,7 @@ impl Event {
             }
             Self::Consent(entry) => declared(customer_id, entry),
             Self::Wishlist(event) => event.message(customer_id),
+            Self::Order(event) => return event.message(customer_id),
             Self::Attribute(event) => event.message(),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
@@ -165,6 +166,7 @@ fn merged(customer_id: CustomerId, report: &MergeReport) -> Message {
         addresses: moved.addresses.len(),
         wishlists: moved.wishlists.len(),
         wishlist_items: moved.wishlist_items,
+        orders: moved.orders,
         identities: moved.identities.clone(),
         tags: moved.tags,
         changed: report.changed.clone(),

@@ -173,6 +173,7 @@ impl Event {
             Self::Wishlist(event) => Some(event.trace()),
             Self::Attribute(event) => Some(event.trace()),
             Self::Note(event) => Some(event.trace()),
+            Self::Order(event) => Some(event.trace()),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }

@@ -20,6 +20,9 @@ pub struct CustomerMerged {
     pub wishlists: usize,
     /// How many items stand on these, each with a `wishlist.item_added`.
     pub wishlist_items: usize,
+    /// How many orders came along; what they come to is told by a `statistics.updated` of each
+    /// currency.
+    pub orders: usize,
     /// The providers whose accounts came along, each with a `customer.identity_linked`.
     #[schemars(inner(regex(pattern = "^[a-z0-9_-]{1,32}$")))]
     pub identities: Vec<String>,
@@ -41,6 +44,7 @@ impl Data for CustomerMerged {
             addresses: 2,
             wishlists: 1,
             wishlist_items: 3,
+            orders: 4,
             identities: vec!["google".to_owned()],
             tags: 0,
             changed: vec!["phone".to_owned(), "profile.company".to_owned()],

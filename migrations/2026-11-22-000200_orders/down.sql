@@ -1,0 +1,3 @@
+DROP TABLE order_statistics;
+DROP TABLE order_items;
+DROP TABLE order_facts;
