@@ -16,10 +16,16 @@ pub fn is_consequence(error: &QueryError) -> bool {
         if told.message().starts_with("current transaction is aborted"))
 }
 
+/// How a transaction begins, in one message. Its statements find rows by their keys, whatever the
+/// values: one plan serves all of them, and making it anew for each would cost the server more than
+/// carrying it out. (Left to itself it makes it anew: of lists of values it expects less from the
+/// general plan.)
+const BEGIN: &str = "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan";
+
 /// # Errors
 /// Those of the statement; nothing has begun then.
 pub async fn begin(connection: &mut Connection) -> Result<(), QueryError> {
-    AnsiTransactionManager::begin_transaction(connection).await
+    AnsiTransactionManager::begin_transaction_sql(connection, BEGIN).await
 }
 
 /// # Errors

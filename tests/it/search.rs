@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use customer_service::db::customer_search::{Filter, Word, plan};
+use customer_service::db::customer_search::{Filter, Word, page, plan};
 use customer_service::domain::status::Status;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -143,9 +143,8 @@ async fn pages_show_each_customer_once_while_others_are_made_and_changed() {
     assert_eq!(seen, expected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_search_reads_the_whole_table() {
-    let shop = Shop::new().await;
+/// Many customers, of whom one is newer than the next by a minute.
+async fn fill(shop: &Shop) {
     let columns = "id, email, email_canonical, phone, first_name, last_name, customer_type, \
                    group_code, status, tags, accepts_marketing, created_at, updated_at, version, sequence";
     let fill = format!(
@@ -168,6 +167,58 @@ async fn no_search_reads_the_whole_table() {
         .await;
     shop.database.execute("VACUUM ANALYZE customers").await;
     shop.database.execute("ANALYZE customer_identifiers").await;
+}
+
+/// Whether it stands among those that come next, or far behind them; whether the index knows all of
+/// it or only its beginning.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_beginning_is_found_wherever_it_stands() {
+    let shop = Shop::new().await;
+    fill(&shop).await;
+    let database = shop.database.database();
+    for (words, at_least) in [
+        (vec!["nguyen"], 26),
+        (vec!["u39999"], 1),
+        (vec!["u77"], 26),
+        (vec!["u4001"], 1),
+        (vec!["u4001@x.example"], 1),
+        (vec!["u12345@x.example"], 1),
+        (vec!["u12345@x.examplf"], 0),
+        (vec!["zoe", "u10"], 10),
+        (vec!["zoe", "max"], 0),
+        (vec!["12345"], 0),
+    ] {
+        for after in [None, Some(("2026-01-20T00:00:00Z".parse().unwrap(), Uuid::nil()))] {
+            let word = |text: &&str| Word { text: (*text).to_owned(), anywhere: false };
+            let filter = Filter { words: words.iter().map(word).collect(), ..Filter::default() };
+            let read = database.read(move |connection| {
+                let filter = filter.clone();
+                Box::pin(async move { page(connection, &filter, after, 26).await })
+            });
+            let found: Vec<_> = read.await.unwrap().iter().map(|one| one.id.to_string()).collect();
+            let holds = words
+                .iter()
+                .map(|word| format!("(' ' || search_text) LIKE searchable('% {word}%')"));
+            let holds: Vec<_> = holds.collect();
+            let before =
+                after.map_or("infinity".to_owned(), |(at, _): (DateTime<Utc>, _)| at.to_rfc3339());
+            let wanted = format!(
+                "SELECT coalesce(string_agg(id::text, ',' ORDER BY created_at DESC, id DESC), '') FROM \
+                 (SELECT id, created_at FROM customers WHERE created_at < '{before}' AND {} \
+                 ORDER BY created_at DESC, id DESC LIMIT 26) AS page",
+                holds.join(" AND ")
+            );
+            let expected = shop.database.one(&wanted).await;
+            assert_eq!(found.join(","), expected, "{words:?} after {after:?}");
+            assert!(after.is_some() || found.len() >= at_least, "{words:?}: {}", found.len());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_search_reads_the_whole_table() {
+    let shop = Shop::new().await;
+    fill(&shop).await;
     let word = |text: &str, anywhere| vec![Word { text: text.to_owned(), anywhere }];
     let filter = Filter::default;
     let deep: Option<(DateTime<Utc>, Uuid)> =
@@ -207,7 +258,13 @@ async fn no_search_reads_the_whole_table() {
         let words = plan.split_whitespace().filter(|word| word.starts_with("customers_"));
         indexes.extend(words.map(str::to_owned));
     }
-    for index in ["customers_created", "customers_group", "customers_phone", "customers_search"] {
+    for index in [
+        "customers_beginnings",
+        "customers_created",
+        "customers_group",
+        "customers_phone",
+        "customers_search",
+    ] {
         assert!(indexes.contains(index), "{index} is not used: {indexes:?}");
     }
 }

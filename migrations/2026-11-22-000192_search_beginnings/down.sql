@@ -1,0 +1,2 @@
+DROP INDEX customers_beginnings;
+DROP FUNCTION word_beginnings(text);
