@@ -67,6 +67,9 @@ fn made_up(dice: &mut Dice, customers: &[String], count: usize) -> Vec<Value> {
     facts
 }
 
+/// Placed, completed, cancelled, refunded, spent, paid back; and when what counts was placed.
+type Sums<'a> = ([i64; 6], Vec<&'a str>);
+
 /// The statistics from scratch, a line a customer and currency: by the last version of each order.
 fn expected(facts: &[Value]) -> Vec<String> {
     let mut last: BTreeMap<&str, &Value> = BTreeMap::new();
@@ -76,8 +79,7 @@ fn expected(facts: &[Value]) -> Vec<String> {
             *kept = fact;
         }
     }
-    // placed, completed, cancelled, refunded, spent, paid back, first, last
-    let mut lines: BTreeMap<(String, String), ([i64; 6], Vec<&str>)> = BTreeMap::new();
+    let mut lines: BTreeMap<(String, String), Sums> = BTreeMap::new();
     for fact in last.values() {
         let text = |pointer: &str| fact.pointer(pointer).unwrap().as_str().unwrap();
         let key = (text("/customer_id").to_owned(), text("/total/currency").to_owned());
@@ -93,7 +95,7 @@ fn expected(facts: &[Value]) -> Vec<String> {
         sums[5] += refunded.min(total);
         dates.push(text("/placed_at"));
     }
-    let line = |((customer, currency), (sums, mut dates)): (_, ([i64; 6], Vec<&str>))| {
+    let line = |((customer, currency), (sums, mut dates)): (_, Sums)| {
         dates.sort();
         let date = |date: Option<&&str>| date.map_or("-".to_owned(), |d| d[..16].replace('T', " "));
         let sums = sums.map(|sum| sum.to_string()).join(" ");
