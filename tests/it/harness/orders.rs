@@ -87,6 +87,38 @@ impl OrderService {
         self.publish(&key, fact.to_string().as_bytes()).await;
     }
 
+    /// Tells many facts, all confirmed in the end; after a fault some of them twice.
+    pub async fn tell_all(&self, facts: &[Value]) {
+        for window in facts.chunks(200) {
+            eventually("the broker takes messages", Duration::from_secs(60), async || {
+                self.try_tell(window).await.ok()
+            })
+            .await;
+        }
+    }
+
+    async fn try_tell(&self, facts: &[Value]) -> lapin::Result<()> {
+        let mut open = self.open.lock().await;
+        let (connection, channel) = match open.take() {
+            Some(open) => open,
+            None => self.connect().await?,
+        };
+        let mut confirms = Vec::with_capacity(facts.len());
+        for fact in facts {
+            let key = format!("order.{}", fact["status"].as_str().expect("a fact has a status"));
+            let properties = BasicProperties::default().with_delivery_mode(2);
+            let (exchange, key) = (self.name.as_str().into(), key.as_str().into());
+            let (options, body) = (BasicPublishOptions::default(), fact.to_string());
+            let sent = channel.basic_publish(exchange, key, options, body.as_bytes(), properties);
+            confirms.push(sent.await?);
+        }
+        for confirm in confirms {
+            confirm.await?;
+        }
+        *open = Some((connection, channel));
+        Ok(())
+    }
+
     async fn try_publish(&self, exchange: &str, key: &str, body: &[u8]) -> lapin::Result<()> {
         let mut open = self.open.lock().await;
         let (connection, channel) = match open.take() {

@@ -148,11 +148,7 @@ async fn o1_thousands_of_facts_thrice_and_shuffled_come_to_the_right_statistics_
     let (began, limit) = (Instant::now(), TIME_EACH_THOUSAND * (total as u32 / 3_000 + 2));
     let telling = tokio::spawn({
         let orders = orders.clone();
-        async move {
-            for fact in &deliveries {
-                orders.tell(fact).await;
-            }
-        }
+        async move { orders.tell_all(&deliveries).await }
     });
     let kept = || shop.database.count("SELECT count(*) FROM order_facts");
     let orders_total = facts
