@@ -39,6 +39,7 @@ pub mod notes;
 pub mod ops;
 pub mod orders;
 pub mod pages;
+pub mod parked_orders;
 pub mod passkeys;
 pub mod passwords;
 pub mod phone;
@@ -182,6 +183,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(attributes::routes)
         .configure(imports::routes)
         .configure(exports::routes)
+        .configure(parked_orders::routes)
         .configure(well_known::routes);
 }
 

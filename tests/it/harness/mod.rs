@@ -18,6 +18,7 @@ pub mod identity;
 pub mod inside;
 pub mod mailbox;
 pub mod node;
+pub mod orders;
 pub mod race;
 pub mod servers;
 pub mod shop;
@@ -33,6 +34,7 @@ pub use consumer::Consumer;
 pub use identity::{IdentityProvider, SigningKey};
 pub use inside::Inside;
 pub use node::Node;
+pub use orders::OrderService;
 pub use shop::Shop;
 pub use shopper::Shopper;
 
