@@ -8,6 +8,7 @@ mod body_template;
 mod choices;
 mod consents;
 mod layers;
+mod orders;
 mod passkey_origin;
 mod rules;
 mod sections;
@@ -28,6 +29,7 @@ pub use consents::{
     WelcomeMailConfig, WelcomeTemplate,
 };
 pub use layers::Origin as ValueOrigin;
+pub use orders::{OrderIntakeConfig, OrdersConfig};
 pub use passkey_origin::PasskeyOrigin;
 pub use sections::{
     Config, CustomersConfig, DatabaseConfig, HashingConfig, HttpConfig, IdempotencyConfig,

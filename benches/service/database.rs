@@ -121,6 +121,12 @@ impl Server {
         Ok(self.client.batch_execute(script).await?)
     }
 
+    /// Rows of a table.
+    pub async fn count(&self, table: &str) -> Result<i64> {
+        let row = self.client.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await?;
+        Ok(row.get(0))
+    }
+
     /// Bytes of write-ahead log written so far.
     pub async fn wal_bytes(&self) -> Result<f64> {
         let row = self

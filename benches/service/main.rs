@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! make bench            every row, and target/bench/service.json
-//! make bench ROW=a      one row (a to h; several as ROW=a,c)
+//! make bench ROW=a      one row (a to i; several as ROW=a,c)
 //! make bench ROW=g,h    with a million customers (CUSTOMERS=… for another number): minutes to fill
 //! make bench QUICK=1    two short rounds instead of five: to see that it runs, not to judge by
 //! ```
@@ -20,6 +20,7 @@ mod crowd;
 mod database;
 mod load;
 mod machine;
+mod order_script;
 mod peer;
 mod pgbench;
 mod rows;
@@ -91,6 +92,9 @@ async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     }
     if bench.wants("g") || bench.wants("h") {
         rows.extend(rows::crowd::measure(bench).await?);
+    }
+    if bench.wants("i") {
+        rows.extend(rows::orders::measure(bench).await?);
     }
     Ok(())
 }

@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The customer of this client. Built in the statement, for a variable of pgbench is a number.
-const CUSTOMER: &str = "(lpad(:n::text, 8, '0') || '-0000-7000-8000-be9cbe9cbe9c')::uuid";
+pub const CUSTOMER: &str = "(lpad(:n::text, 8, '0') || '-0000-7000-8000-be9cbe9cbe9c')::uuid";
 /// An id that sorts by time, as the service's do.
-const NEW_ID: &str = "(lpad(to_hex((extract(epoch FROM now()) * 1000000)::bigint), 16, '0') || \
+pub const NEW_ID: &str = "(lpad(to_hex((extract(epoch FROM now()) * 1000000)::bigint), 16, '0') || \
                       lpad(to_hex(:random::bigint), 16, '0'))::uuid";
 
-const LOCK_CUSTOMER: &str = "SELECT \"customers\".\"id\", \"customers\".\"email\", \"customers\".\"email_canonical\", \
+pub const LOCK_CUSTOMER: &str = "SELECT \"customers\".\"id\", \"customers\".\"email\", \"customers\".\"email_canonical\", \
     \"customers\".\"email_verified_at\", \"customers\".\"phone\", \"customers\".\"phone_verified_at\", \
     \"customers\".\"first_name\", \"customers\".\"last_name\", \"customers\".\"customer_type\", \
     \"customers\".\"group_code\", \"customers\".\"status\", \"customers\".\"status_before_deletion\", \
@@ -39,7 +39,7 @@ const READ_PROFILE: &str = "SELECT \"customer_profiles\".\"customer_id\", \"cust
     WHERE (\"customer_profiles\".\"customer_id\" = ANY($1))";
 
 /// A statement with its `$1, $2, …` replaced by expressions.
-fn filled(sql: &str, values: &[String]) -> Result<String> {
+pub fn filled(sql: &str, values: &[String]) -> Result<String> {
     let mut text = sql.to_owned();
     // From the last, for `$1` also begins `$12`.
     for (index, value) in values.iter().enumerate().rev() {
@@ -52,23 +52,33 @@ fn filled(sql: &str, values: &[String]) -> Result<String> {
 }
 
 /// The text of one of the service's statements.
-fn text_of(statement: &impl QueryFragment<Pg>) -> String {
+pub fn text_of(statement: &impl QueryFragment<Pg>) -> String {
     let shown = diesel::debug_query::<Pg, _>(statement).to_string();
     shown.split(" -- binds").next().unwrap_or_default().trim().to_owned()
 }
 
+/// The number of each client's customer, or what follows from it.
+pub fn of_client(customers: &[u32], value: impl Fn(u32) -> String) -> String {
+    let cases: Vec<String> = customers
+        .iter()
+        .enumerate()
+        .map(|(client, number)| format!("WHEN :client_id = {client} THEN {}", value(*number)))
+        .collect();
+    format!("CASE {} END", cases.join(" "))
+}
+
+/// One value as the column of a bulk statement.
+pub fn one(value: &str, kind: &str) -> String {
+    format!("ARRAY[{value}]::{kind}[]")
+}
+
+/// NULL as the column of a bulk statement.
+pub fn none(kind: &str) -> String {
+    format!("ARRAY[NULL]::{kind}[]")
+}
+
 /// The script of one change for clients whose customers are given by number.
 pub fn script(customers: &[u32]) -> Result<String> {
-    let choose = |value: &dyn Fn(u32) -> String| -> String {
-        let cases: Vec<String> = customers
-            .iter()
-            .enumerate()
-            .map(|(client, number)| format!("WHEN :client_id = {client} THEN {}", value(*number)))
-            .collect();
-        format!("CASE {} END", cases.join(" "))
-    };
-    let one = |value: &str, kind: &str| format!("ARRAY[{value}]::{kind}[]");
-    let none = |kind: &str| format!("ARRAY[NULL]::{kind}[]");
     let version = ":c_version::bigint + 1";
     let sequence = ":c_sequence::bigint + 1";
     let touch = filled(
@@ -134,8 +144,8 @@ pub fn script(customers: &[u32]) -> Result<String> {
     Ok(format!(
         "\\set n {}\n\\set shard {}\n\\set random random(1, 9000000000000000000)\n\
          BEGIN;\n{lock} \\gset c_\n{read} \\gset p_\n{touch};\n{profile};\n{entry};\n{outbox};\nCOMMIT;\n",
-        choose(&|number| number.to_string()),
-        choose(&|number| shard_of(number).to_string()),
+        of_client(customers, |number| number.to_string()),
+        of_client(customers, |number| shard_of(number).to_string()),
     ))
 }
 
@@ -158,6 +168,13 @@ impl Pgbench {
         let path = folder.join("change.pgbench.sql");
         std::fs::write(&path, script(customers)?)?;
         Ok(Self { program: program.into(), folder: folder.to_owned(), script: path })
+    }
+
+    /// The same with another script, of a name of its own.
+    pub fn with(&self, name: &str, script: &str) -> Result<Self> {
+        let path = self.folder.join(format!("{name}.pgbench.sql"));
+        std::fs::write(&path, script)?;
+        Ok(Self { program: self.program.clone(), folder: self.folder.clone(), script: path })
     }
 
     fn command(&self, server: &Server, clients: usize, seconds: u64) -> Command {

@@ -121,6 +121,8 @@ fn environment(server: &Server, with_broker: bool) -> Result<Vec<(String, String
         ("SECRETS__ROOT_KEY", base64::engine::general_purpose::STANDARD.encode(root_key)),
         ("DATABASE__URL", server.url.to_string()),
         ("MAIL__TRANSPORT", "none".to_owned()),
+        // Row i hears of orders, in a queue of its own.
+        ("ORDERS__INTAKE__ENABLED", "off".to_owned()),
         // All clients come from one address, and tokens must last as long as the run.
         ("LIMITS__SIGN_IN_PER_MINUTE", "1000000".to_owned()),
         ("SESSIONS__ACCESS_TOKEN_MINUTES", "60".to_owned()),
@@ -177,7 +179,7 @@ pub fn sign_in_request(number: u32) -> Vec<u8> {
 }
 
 /// One customer for each client: pages apart, and of different shards.
-fn customers_of_pgbench() -> Vec<u32> {
+pub fn customers_of_pgbench() -> Vec<u32> {
     let per_client = CUSTOMERS / PGBENCH_CLIENTS as u32;
     let mut shards = std::collections::BTreeSet::new();
     (0..PGBENCH_CLIENTS as u32)

@@ -8,7 +8,6 @@ pub mod email_change;
 pub mod exports;
 pub mod gate;
 pub mod imports;
-pub mod orders;
 pub mod origin;
 pub mod passkeys;
 pub mod passwords;

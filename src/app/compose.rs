@@ -23,6 +23,7 @@ use crate::actors::worker::{WorkerRef, Workers};
 use crate::actors::workers::importer::{self, Importer};
 use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
+use crate::actors::workers::order_intake::{self, Desk, OrderIntake, ParkedOrders};
 use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
 use crate::actors::workers::revocation_watch::{self, RevocationWatch};
 use crate::actors::workers::signing_watch::{self, SigningWatch};
@@ -80,6 +81,8 @@ pub struct Running {
     pub services: Services,
     pub shards: Shards<Batches>,
     pub workers: Workers,
+    /// Workers that bring in what others ask for: they stop before the shards do.
+    pub intake: Workers,
     pub runtime: Runtime,
     pub hashing: Arc<HashingPool>,
     pub rabbit: Option<Rabbit>,
@@ -173,11 +176,13 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     let importer = runtime.spawn_worker(move || Importer::new(engine.clone()));
     let imports = Imports::new(parts.database.clone(), parts.clock.clone(), importer.nudge());
     workers.add(importer);
+    let intake = start_intake(config, &parts, &runtime, &customers)?;
     let services = services(config, &parts, &runtime, customers, imports);
     Ok(Running {
         services,
         shards,
         workers,
+        intake,
         runtime,
         hashing: parts.hashing,
         rabbit: parts.rabbit,
@@ -282,6 +287,37 @@ fn start_workers(
     workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
     workers.add(runtime.spawn_worker(signing_watch(config, parts)));
     Ok((workers, after))
+}
+
+/// The workers that hear of orders; none without a broker.
+fn start_intake(
+    config: &Config,
+    parts: &Parts,
+    runtime: &Runtime,
+    customers: &Customers,
+) -> anyhow::Result<Workers> {
+    let mut intake = Workers::new();
+    let Some(settings::Orders { source, dead_letters }) = settings::orders(config)? else {
+        return Ok(intake);
+    };
+    order_intake::describe_metrics();
+    let keys = &config.orders.intake;
+    let desk = Arc::new(Desk::new(
+        parts.database.clone(),
+        customers.clone(),
+        parts.clock.clone(),
+        dead_letters,
+        keys.body_limit_bytes,
+        keys.give_up_after_seconds.delta(),
+    ));
+    // lossless: the range of the key ends at 1000
+    let in_flight_max = keys.in_flight_max as usize;
+    let parked = desk.clone();
+    intake.add(
+        runtime.spawn_worker(move || OrderIntake::new(source.clone(), desk.clone(), in_flight_max)),
+    );
+    intake.add(runtime.spawn_worker(move || ParkedOrders::new(parked.clone())));
+    Ok(intake)
 }
 
 fn texter_worker(config: &Config, parts: &Parts, runtime: &Runtime) -> WorkerRef {

@@ -4,11 +4,11 @@ use crate::actors::allowance::brake_policy;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
 use crate::actors::signing;
-use crate::actors::workers::{janitor, mailer, outbox_relay, texter};
+use crate::actors::workers::{janitor, mailer, order_intake, outbox_relay, texter};
 use crate::brokers::limits::{Limiter, OnFailure};
-use crate::brokers::rabbit::{self, Rabbit};
+use crate::brokers::rabbit::{self, DeadLetters, OrderQueue, Rabbit, Source};
 use crate::brokers::redis::{self, Redis};
-use crate::config::{Config, MailTransport, OnRedisFailure, SmsTransport};
+use crate::config::{Config, MailTransport, OnRedisFailure, SmsTransport, Switch};
 use crate::db::DatabaseSettings;
 use crate::domain::handle::ADDRESS_HELD;
 use crate::mail::{self, Transport};
@@ -27,6 +27,9 @@ const STALL_MAX: Duration = Duration::from_secs(15);
 
 /// Connections to Redis: commands are multiplexed, so a few are many.
 const REDIS_POOL: u32 = 4;
+
+/// Facts read for each that may be under way: the next ones are here when a batch commits.
+const READ_AHEAD: u32 = 2;
 
 /// For one mail: connection, TLS, sign-in and dialogue.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -207,6 +210,43 @@ pub fn rabbit(config: &Config) -> anyhow::Result<Option<Rabbit>> {
         connection_name: format!("customer-service {}", std::process::id()),
     };
     Ok(Some(Rabbit::new(settings)?))
+}
+
+/// Where facts of orders come from, and where they go when nobody can use them.
+pub struct Orders {
+    pub source: Source,
+    pub dead_letters: DeadLetters,
+}
+
+/// The broker's side of the intake of orders, when a broker is configured and the intake is on.
+///
+/// # Errors
+/// An address that cannot be read.
+pub fn orders(config: &Config) -> anyhow::Result<Option<Orders>> {
+    let (rabbit, intake) = (&config.rabbit, &config.orders.intake);
+    let Some(url) = rabbit.url.as_ref().filter(|_| intake.enabled == Switch::On) else {
+        return Ok(None);
+    };
+    let access = rabbit::Access {
+        url: SecretString::from(url.expose()),
+        connect_timeout: rabbit.connect_timeout_ms.duration(),
+        confirm_timeout: rabbit.confirm_timeout_ms.duration(),
+        heartbeat_seconds: u16::try_from(rabbit.heartbeat_seconds.count())
+            .context("rabbit.heartbeat_seconds is too large")?,
+        connection_name: format!("customer-service {} orders", std::process::id()),
+    };
+    let names = OrderQueue {
+        exchange: intake.exchange.clone(),
+        queue: intake.queue.clone(),
+        routing_keys: order_intake::routing_keys(),
+        dead_letter_exchange: intake.dead_letter_exchange.clone(),
+        dead_letter_queue: intake.dead_letter_queue.clone(),
+        dead_letters_max: intake.dead_letters_max,
+    };
+    let prefetch = u16::try_from(intake.in_flight_max * READ_AHEAD)
+        .context("orders.intake.in_flight_max is too large")?;
+    let dead_letters = DeadLetters::new(access.clone(), names.clone())?;
+    Ok(Some(Orders { source: Source::new(access, names, prefetch)?, dead_letters }))
 }
 
 /// Redis, when it is configured. Inside the runtime that its connections live on.

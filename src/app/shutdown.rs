@@ -1,6 +1,6 @@
-//! The order of the end: not ready → stop accepting → finish requests → drain shards → stop workers
-//! (the relay flushes its cursor) → stop arbiters → close connections. A deadline ends it; a second
-//! signal ends it at once.
+//! The order of the end: not ready → stop accepting (requests, and facts from the broker) → finish
+//! what was accepted → drain shards → stop workers (the relay flushes its cursor) → stop arbiters →
+//! close connections. A deadline ends it; a second signal ends it at once.
 //!
 //! The deadline is one for everything, known before the first step, so that an orchestrator's grace
 //! period can be set by it.
@@ -73,12 +73,14 @@ async fn in_order(config: &Config, servers: Vec<ServerHandle>, running: Running)
     // accepted is lost by going on: the draining shards answer the handlers that still run.
     let requests_deadline = deadline - time / 4;
     let stopped = join_all(servers.iter().map(|server| server.stop(true)));
-    if timeout_at(requests_deadline, stopped).await.is_err() {
+    let requests = timeout_at(requests_deadline, stopped);
+    let (requests, mut late) = tokio::join!(requests, running.intake.stop(requests_deadline));
+    if requests.is_err() {
         tracing::warn!("connections are still open");
     }
     // Handlers are done; what they left behind in the shards is finished first, then the workers
     // pass on what that wrote.
-    let mut late = running.shards.drain(deadline).await;
+    late.extend(running.shards.drain(deadline).await);
     late.extend(running.workers.stop(deadline).await);
     if running.runtime.stop(deadline).await > 0 {
         late.push("arbiters".to_owned());

@@ -6,8 +6,11 @@
 //! ([`FaultClass`]) so that an outage is never charged to a message.
 
 mod confirms;
+mod consume;
+mod dead_letters;
 mod link;
 mod message;
+mod order_queue;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +24,11 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+pub use consume::{Access, Feed, Letter, Source};
+pub use dead_letters::{DeadLetter, DeadLetters};
 use link::{Health, Job, Link};
 pub use message::{BODY_BYTES_MAX, OutgoingMessage, SOURCE};
+pub use order_queue::OrderQueue;
 
 /// Add this directive to the log filter. lapin logs every returned message as a warning with its
 /// whole body, and a mail handed over to [`Settings::notifications_exchange`] has personal data.
@@ -145,6 +151,17 @@ pub enum State {
 #[error("rabbit.url is not a valid address (amqp://user:password@host:port/vhost)")]
 pub struct InvalidUrl;
 
+/// The address as lapin takes it.
+fn address(url: &SecretString, heartbeat_seconds: u16) -> Result<AMQPUri, InvalidUrl> {
+    let mut uri: AMQPUri = url.expose_secret().parse().map_err(|_| InvalidUrl)?;
+    // `amqp://host/` means the virtual host "" to the letter, which nobody has.
+    if uri.vhost.is_empty() {
+        uri.vhost = "/".to_owned();
+    }
+    uri.query.heartbeat = Some(heartbeat_seconds);
+    Ok(uri)
+}
+
 /// A handle to the publisher; clones share one connection.
 #[derive(Clone)]
 pub struct Rabbit {
@@ -173,12 +190,7 @@ impl Rabbit {
     /// Must be called inside a tokio runtime: the connection lives on that one, whichever thread
     /// publishes later.
     pub fn new(settings: Settings) -> Result<Self, InvalidUrl> {
-        let mut uri: AMQPUri = settings.url.expose_secret().parse().map_err(|_| InvalidUrl)?;
-        // `amqp://host/` means the virtual host "" to the letter, which nobody has.
-        if uri.vhost.is_empty() {
-            uri.vhost = "/".to_owned();
-        }
-        uri.query.heartbeat = Some(settings.heartbeat_seconds);
+        let uri = address(&settings.url, settings.heartbeat_seconds)?;
         let current = Current { link: None, generation: 0, down: "not connected yet".to_owned() };
         let shared = Shared {
             settings,

@@ -11,6 +11,7 @@ use url::Url;
 use super::choices::MailTransport;
 use super::consents;
 use super::layers::variable;
+use super::orders;
 use super::sms_values::SmsTransport;
 use super::social;
 use super::values::ServerUrl;
@@ -34,6 +35,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
         server("redis.url", url, &["redis", "rediss"], faults);
     }
     rabbit(&config.rabbit, faults);
+    orders::check(config, faults);
     shards(&config.shards, &config.http, faults);
     hashing(&config.hashing, faults);
     sign_in(&config.sign_in, &config.hashing, &config.http, faults);
@@ -176,19 +178,24 @@ fn rabbit(rabbit: &RabbitConfig, faults: &mut Vec<Fault>) {
         ("rabbit.exchange", &rabbit.exchange),
         ("rabbit.notifications_exchange", &rabbit.notifications_exchange),
     ] {
-        if name.is_empty() || name.len() > BROKER_NAME_BYTES_MAX || name.starts_with("amq.") {
-            faults.push(Fault::new(
-                key,
-                "is no name that RabbitMQ lets a client use",
-                "write 1 to 255 bytes that do not begin with amq.",
-            ));
-        }
+        broker_name(key, name, faults);
     }
     if rabbit.exchange == rabbit.notifications_exchange {
         faults.push(Fault::new(
             "rabbit.notifications_exchange",
             "is the same as rabbit.exchange, so consumers of events would receive mails",
             "choose another name",
+        ));
+    }
+}
+
+/// What may name an exchange or a queue of ours.
+pub(super) fn broker_name(key: &str, name: &str, faults: &mut Vec<Fault>) {
+    if name.is_empty() || name.len() > BROKER_NAME_BYTES_MAX || name.starts_with("amq.") {
+        faults.push(Fault::new(
+            key,
+            "is no name that RabbitMQ lets a client use",
+            "write 1 to 255 bytes that do not begin with amq.",
         ));
     }
 }

@@ -15,6 +15,7 @@ use super::body_template::BodyTemplate;
 use super::choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
 use super::consents::{ConsentsConfig, WelcomeConfig};
 use super::layers::Layers;
+use super::orders::OrdersConfig;
 use super::passkey_origin::PasskeyOrigin;
 use super::sms_values::{Country, HttpStatus, SmsTransport};
 use super::social::SocialConfig;
@@ -139,6 +140,7 @@ section! {
         consents: ConsentsConfig,
         welcome: WelcomeConfig,
         imports: ImportsConfig,
+        orders: OrdersConfig,
         idempotency: IdempotencyConfig,
         secrets: SecretsConfig,
         telemetry: TelemetryConfig,

@@ -1,12 +1,13 @@
 //! Table `customer_merges`: who became one with whom.
 
 use super::Connection;
-use super::schema::customer_merges;
+use super::schema::{customer_merges, customers};
 use super::statements::{BackdateCustomers, InsertMerges, MoveIdentifiers};
 use crate::domain::CustomerId;
 use crate::domain::customer::Customer;
 use crate::domain::handle::Handle;
 use crate::domain::merge::MergeReport;
+use crate::domain::order::Gone;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::Uuid as SqlUuid;
@@ -35,6 +36,25 @@ pub async fn of_customers(
             Ok((CustomerId(id), report))
         })
         .collect()
+}
+
+/// How these customers ended; one that lives, or that there never was, is missing.
+///
+/// # Errors
+/// Those of the query.
+pub async fn endings(mut conn: &Connection, ids: &[Uuid]) -> QueryResult<Vec<(CustomerId, Gone)>> {
+    let rows: Vec<(Uuid, Option<Uuid>)> = customers::table
+        .left_join(customer_merges::table.on(customer_merges::from_id.eq(customers::id)))
+        .filter(customers::id.eq_any(ids))
+        .filter(customers::deleted_at.is_not_null())
+        .select((customers::id, customer_merges::into_id.nullable()))
+        .load(&mut conn)
+        .await?;
+    let gone = |into: Option<Uuid>| match into {
+        Some(into) => Gone::Merged { into: CustomerId(into) },
+        None => Gone::Deleted,
+    };
+    Ok(rows.into_iter().map(|(id, into)| (CustomerId(id), gone(into))).collect())
 }
 
 #[derive(QueryableByName)]

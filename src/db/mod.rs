@@ -27,6 +27,8 @@ pub mod merges;
 pub mod migrations;
 pub mod notes;
 pub mod one_time_tokens;
+pub mod order_intake;
+pub mod orders;
 pub mod outbox;
 pub mod outbox_partitions;
 pub mod passkeys;

@@ -40,10 +40,14 @@ pub enum Perishable {
     ImportErrors,
     /// Imports, by their end; uploads that broke off.
     Imports,
+    /// What is known of tries of facts whose messages never came again, by the last try.
+    OrderFactAttempts,
+    /// Facts that were given up, by their age; the dead letters have them too.
+    PoisonedOrderFacts,
 }
 
 impl Perishable {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::IdempotencyKeys,
         Self::OneTimeTokens,
         Self::Throttles,
@@ -57,6 +61,8 @@ impl Perishable {
         Self::ImportChunks,
         Self::ImportErrors,
         Self::Imports,
+        Self::OrderFactAttempts,
+        Self::PoisonedOrderFacts,
     ];
 
     /// The table's name, for logs and metrics.
@@ -75,6 +81,8 @@ impl Perishable {
             Self::ImportChunks => "import_chunks",
             Self::ImportErrors => "import_errors",
             Self::Imports => "imports",
+            Self::OrderFactAttempts => "order_fact_attempts",
+            Self::PoisonedOrderFacts => "parked_order_facts",
         }
     }
 
@@ -97,6 +105,8 @@ impl Perishable {
                  (SELECT FROM import_errors AS e WHERE e.import_id = imports.id)"
             }
             Self::SigningKeys => "retired_at < $1 OR revoked_at < $1",
+            Self::OrderFactAttempts => "tried_at < $1",
+            Self::PoisonedOrderFacts => "reason = 'poison' AND first_seen_at < $1",
             // The first is implied and has the index.
             Self::Mails | Self::TextMessages => {
                 "created_at < $1 AND (sent_at < $1 OR given_up_at < $1)"

@@ -536,6 +536,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Messages of the order service that somebody began to record and perhaps died of; a row goes with the end of a try.
+    order_fact_attempts (digest) {
+        /// SHA-256 of routing key and body.
+        digest -> Bytea,
+        /// How often it was begun since it last came to an end.
+        tries -> Int4,
+        /// When it was begun for the first time.
+        first_tried_at -> Timestamptz,
+        /// When it was begun last.
+        tried_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// What the order service said last of each order.
     order_facts (customer_id, order_id) {
         /// Whose; another one after a merge.
@@ -646,6 +660,38 @@ diesel::table! {
         traceparent -> Nullable<Text>,
         /// The message body; no personal data in the clear.
         data -> Jsonb,
+    }
+}
+
+diesel::table! {
+    /// Messages of the order service that could not be recorded yet, and those that were given up because trying them came to no end.
+    parked_order_facts (id) {
+        /// UUIDv7.
+        id -> Uuid,
+        /// SHA-256 of routing key and body.
+        digest -> Bytea,
+        /// unknown_customer: it is tried again; poison: it is not, and lies with the dead letters too.
+        reason -> Text,
+        /// Whom it names, who may not exist; NULL: it was not read.
+        customer_id -> Nullable<Uuid>,
+        /// Which order; NULL: it was not read.
+        order_id -> Nullable<Text>,
+        /// Which version of it; NULL: it was not read.
+        order_version -> Nullable<Int8>,
+        /// What it was sent as; empty: as nothing that is known.
+        routing_key -> Text,
+        /// What its sender calls it.
+        message_id -> Nullable<Text>,
+        /// The message.
+        body -> Bytea,
+        /// How often it was tried and its customer was not known.
+        tries -> Int4,
+        /// Tries in a row that were begun and did not come to an end.
+        unended -> Int4,
+        /// When it was read for the first time.
+        first_seen_at -> Timestamptz,
+        /// When it is tried next; later than that while it is being tried; NULL: never.
+        next_try_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -928,11 +974,13 @@ diesel::allow_tables_to_appear_in_same_query!(
     imports,
     mails,
     one_time_tokens,
+    order_fact_attempts,
     order_facts,
     order_items,
     order_statistics,
     outbox_cursors,
     outbox_events,
+    parked_order_facts,
     passkeys,
     passwords,
     phone_confirmations,

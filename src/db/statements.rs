@@ -80,6 +80,7 @@ mod idempotency;
 mod imports;
 mod merges;
 mod notes;
+mod orders;
 mod passkeys;
 mod wishlists;
 pub use addresses::{DeleteAddresses, SaveAddresses};
@@ -90,6 +91,7 @@ pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
 pub use imports::InsertImportErrors;
 pub use merges::*;
 pub use notes::*;
+pub use orders::*;
 pub use passkeys::{DeletePasskeys, SavePasskeys};
 pub use wishlists::*;
 

@@ -3,7 +3,8 @@
 //! statement's time limit.
 
 use super::{
-    Connection, addresses, attributes, consents, customers, identities, notes, sessions, wishlists,
+    Connection, addresses, attributes, consents, customers, identities, notes, orders, sessions,
+    wishlists,
 };
 use crate::domain::CustomerId;
 use crate::domain::address::Address;
@@ -11,6 +12,8 @@ use crate::domain::consent::Consents;
 use crate::domain::customer::Customer;
 use crate::domain::identity::Identity;
 use crate::domain::note::Note;
+use crate::domain::order::Statistics;
+use crate::domain::place::Currency;
 use crate::domain::preferences::Preferences;
 use crate::domain::profile::Profile;
 use crate::domain::session::Session;
@@ -33,6 +36,7 @@ pub struct Parts {
     pub identities: bool,
     pub sessions: bool,
     pub notes: bool,
+    pub stats: bool,
     /// Which custom attributes customers may see.
     pub shown_attributes: bool,
 }
@@ -47,6 +51,7 @@ impl Parts {
         identities: true,
         sessions: true,
         notes: true,
+        stats: true,
         shown_attributes: true,
     };
 }
@@ -68,6 +73,8 @@ pub struct Whole {
     pub sessions: Option<Vec<Session>>,
     /// The newest of them.
     pub notes: Option<Vec<Note>>,
+    /// One of each currency.
+    pub stats: Option<Vec<(Currency, Statistics)>>,
     /// Keys of the custom attributes that customers may see.
     pub shown_attributes: Option<Vec<String>>,
 }
@@ -85,6 +92,7 @@ impl Whole {
             identities: None,
             sessions: None,
             notes: None,
+            stats: None,
             shown_attributes: None,
         }
     }
@@ -113,6 +121,7 @@ pub async fn find(
         identities,
         sessions,
         notes,
+        stats,
         shown,
     ) = try_join!(
         customers::find(conn, id),
@@ -124,6 +133,7 @@ pub async fn find(
         when(parts.identities, identities::of_customers(conn, &ids)),
         when(parts.sessions, sessions::list_live(conn, id, now, None, limit)),
         when(parts.notes, notes::list(conn, id, None, limit)),
+        when(parts.stats, orders::statistics(conn, id)),
         when(parts.shown_attributes, attributes::shown_to_customers(conn)),
     )?;
     let consents = held.map(|held| {
@@ -143,6 +153,7 @@ pub async fn find(
         identities: identities.map(|all| all.into_iter().map(|(_, one)| one).collect()),
         sessions,
         notes,
+        stats,
         shown_attributes: shown,
     }))
 }

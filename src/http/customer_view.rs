@@ -5,6 +5,7 @@ use super::conditional::etag;
 use super::consents::{ConsentView, page as consents_page};
 use super::custom_values::keep_shown;
 use super::notes::NoteView;
+use super::orders::StatsView;
 use super::pages::{LIMIT_DEFAULT, Page, PageRequest};
 use super::preferences::PreferencesView;
 use super::problem::Problem;
@@ -86,6 +87,10 @@ pub struct CustomerView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     pub sessions: Option<Page<SessionView>>,
+    /// With `?expand=stats`: what the customer's orders come to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub stats: Option<StatsView>,
     /// With `?expand=notes`, for staff: the first page of `…/notes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
@@ -118,6 +123,7 @@ impl From<Customer> for CustomerView {
             consents: None,
             identities: None,
             sessions: None,
+            stats: None,
             notes: None,
         }
     }
@@ -169,6 +175,7 @@ impl CustomerView {
             consents,
             identities,
             sessions,
+            stats: whole.stats.map(StatsView::new),
             notes,
             ..whole.customer.into()
         }
@@ -194,11 +201,12 @@ enum Part {
     Consents,
     Identities,
     Sessions,
+    Stats,
     Notes,
 }
 
 /// The last is for staff alone.
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("profile", Part::Profile),
     ("preferences", Part::Preferences),
     ("addresses", Part::Addresses),
@@ -206,6 +214,7 @@ const PARTS: [(&str, Part); 8] = [
     ("consents", Part::Consents),
     ("identities", Part::Identities),
     ("sessions", Part::Sessions),
+    ("stats", Part::Stats),
     ("notes", Part::Notes),
 ];
 
@@ -231,6 +240,7 @@ pub fn expand(query: &str, viewer: Viewer) -> Result<Parts, Problem> {
             Part::Consents => parts.consents = true,
             Part::Identities => parts.identities = true,
             Part::Sessions => parts.sessions = true,
+            Part::Stats => parts.stats = true,
             Part::Notes => parts.notes = true,
         }
     }
@@ -303,7 +313,7 @@ mod tests {
 
     #[test]
     fn an_unknown_part_is_refused_with_those_there_are() {
-        for query in ["expand=stats", "expand=", "expand=profile,", "expand=Profile"] {
+        for query in ["expand=segments", "expand=", "expand=profile,", "expand=Profile"] {
             for viewer in [OWNER, Viewer::Staff] {
                 let problem = expand(query, viewer).unwrap_err();
                 assert_eq!(problem.status(), 422, "{query}");

@@ -37,7 +37,9 @@ pub mod merges;
 pub mod mfa;
 pub mod notes;
 pub mod ops;
+pub mod orders;
 pub mod pages;
+pub mod parked_orders;
 pub mod passkeys;
 pub mod passwords;
 pub mod phone;
@@ -175,11 +177,13 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(merges::routes)
         .configure(tags::routes)
         .configure(notes::routes)
+        .configure(orders::routes)
         .configure(timeline::routes)
         .configure(groups::routes)
         .configure(attributes::routes)
         .configure(imports::routes)
         .configure(exports::routes)
+        .configure(parked_orders::routes)
         .configure(well_known::routes);
 }
 

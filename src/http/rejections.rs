@@ -216,6 +216,8 @@ mod tests {
                 409,
                 "merge_not_allowed",
             ),
+            (Rejection::CustomerGone, 404, "not_found"),
+            (Rejection::OrderOfAnotherCustomer, 409, "conflict"),
             (Rejection::EmailTaken, 409, "email_taken"),
             (Rejection::VersionMismatch, 412, "precondition_failed"),
             (

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::shopper::address;
 use crate::harness::{Shop, Shopper};
+use crate::orders;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_part_is_what_its_own_route_shows() {
@@ -27,6 +28,7 @@ async fn every_part_is_what_its_own_route_shows() {
         let list = json!({ "name": format!("List {number}"), "shared": number == 0 });
         shopper.post(&node, "/v1/me/wishlists", list).send().await.expect(201);
     }
+    orders::heard(&shop, &shopper.id).await;
     let consent = json!({ "granted": true, "text_version": "1" });
     shopper.put(&node, "/v1/me/consents/analytics", consent).send().await.expect(200);
     let admin = format!("/v1/admin/customers/{}", shopper.id);
@@ -34,8 +36,16 @@ async fn every_part_is_what_its_own_route_shows() {
         let note = json!({ "text": format!("Note {number}") });
         node.post(&format!("{admin}/notes"), note).bearer(key).send().await.expect(201);
     }
-    let parts =
-        ["profile", "preferences", "addresses", "wishlists", "consents", "identities", "sessions"];
+    let parts = [
+        "profile",
+        "preferences",
+        "addresses",
+        "wishlists",
+        "consents",
+        "identities",
+        "sessions",
+        "stats",
+    ];
     let own = format!("/v1/me?expand={}", parts.join(","));
     let own = shopper.get(&node, &own).send().await.expect(200).json();
     let staffs = format!("{admin}?expand={},notes", parts.join(","));
@@ -71,16 +81,16 @@ async fn every_part_is_what_its_own_route_shows() {
 
 async fn unknown_parts(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {
     let admin = format!("/v1/admin/customers/{}", shopper.id);
-    for words in ["stats", "segments", "notes,stats", "", "profile,", "Profile"] {
+    for words in ["orders", "segments", "notes,orders", "", "profile,", "Profile"] {
         let answer =
             node.get(&format!("{admin}?expand={words}")).bearer(&shop.staff_key).send().await;
         let answer = answer.problem(422, "validation_failed");
         assert_eq!(answer.faults(), ["expand unknown_value"], "{words}");
-        assert!(answer.text().contains("sessions, notes"), "{}", answer.text());
+        assert!(answer.text().contains("sessions, stats, notes"), "{}", answer.text());
     }
     let notes = shopper.get(node, "/v1/me?expand=notes").send().await;
     let notes = notes.problem(422, "validation_failed");
-    assert!(notes.text().contains("identities, sessions."), "{}", notes.text());
+    assert!(notes.text().contains("identities, sessions, stats."), "{}", notes.text());
     let nobody = "/v1/admin/customers/01890000-0000-7000-8000-000000000000?expand=profile";
     node.get(nobody).bearer(&shop.staff_key).send().await.problem(404, "not_found");
     let (_, other) = shop.key("groups:write");

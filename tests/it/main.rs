@@ -28,6 +28,8 @@ mod notes;
 mod notices;
 mod one_gate;
 mod operators;
+mod order_intake;
+mod orders;
 mod outbox;
 mod passkeys;
 mod passwords;

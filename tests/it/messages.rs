@@ -14,6 +14,7 @@ use crate::harness::identity::{CLIENT_ID, Person};
 use crate::harness::shopper::{PASSWORD, address, home, sign_in};
 use crate::harness::{Api, IdentityProvider, Shop, Shopper};
 use crate::merge;
+use crate::orders;
 use crate::second_factors::Guarded;
 
 const NEW_PASSWORD: &str = "seven violet umbrellas 42";
@@ -55,6 +56,7 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     shopper.put(&node, analytics, grant).send().await.expect(200);
     shopper.put(&node, analytics, json!({ "granted": false })).send().await.expect(200);
     wishlists(&shopper, &node).await;
+    orders::heard(&shop, &shopper.id).await;
     let person = Person { given_name: Some("Hawthorne".to_owned()), ..Person::new() };
     let token = provider.id_token(&person, CLIENT_ID, "0123456789");
     let identity = "/v1/me/identities/google";

@@ -14,6 +14,7 @@ use crate::harness::servers::PrivateServer;
 use crate::harness::shopper::{PASSWORD, refresh, sign_in};
 use crate::harness::{Shop, Shopper};
 use crate::merge;
+use crate::orders;
 
 /// Everything a schema consists of, as sorted lines of text.
 async fn schema(database: &TestDatabase) -> Vec<String> {
@@ -203,6 +204,7 @@ async fn no_query_reads_a_table_from_end_to_end() {
 
 /// Every kind of call once.
 async fn everything(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {
+    orders::heard(shop, &shopper.id).await;
     sign_in(node, &shopper.email, PASSWORD).await.expect(200);
     sign_in(node, &shopper.email, "wrong password 12").await.expect(401);
     let second = shopper.again(node).await;

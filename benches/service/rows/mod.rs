@@ -5,6 +5,7 @@ pub mod changes;
 pub mod crowd;
 pub mod delivery;
 pub mod memory;
+pub mod orders;
 pub mod reads;
 pub mod sign_ins;
 

@@ -7,6 +7,7 @@
 mod attributes;
 mod merges;
 mod notes;
+mod orders;
 mod wishlists;
 
 pub use attributes::{FoundAttributes, read as read_attributes};
@@ -18,6 +19,7 @@ use crate::domain::customer::GroupCode;
 use crate::domain::flow::Flow;
 use crate::domain::group::Standing;
 use crate::domain::identity::Identity;
+use crate::domain::order::OrderId;
 use crate::domain::passkey::Passkey;
 use crate::domain::second_factor::Totp;
 use crate::domain::session::SecretHash;
@@ -64,6 +66,9 @@ struct Wanted {
     notes: Vec<(Uuid, NoteId)>,
     all_notes: Vec<Uuid>,
     merged: Vec<Uuid>,
+    statistics: Vec<Uuid>,
+    order_counts: Vec<Uuid>,
+    orders: BTreeSet<(Uuid, OrderId)>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
     groups: BTreeSet<String>,
@@ -84,6 +89,7 @@ impl Wanted {
                 let item = submission.command.wishlist_item();
                 wanted.wishlist_items.extend(item.map(|item| (CustomerId(id), item)));
                 wanted.notes.extend(submission.command.note().map(|note| (id, note)));
+                wanted.orders.extend(submission.command.order().map(|order| (id, order.clone())));
             }
             if let Some(from) = submission.command.merges() {
                 let all = needs.entry(from.0).or_default();
@@ -116,6 +122,8 @@ impl Wanted {
                 (need.note_count, &mut wanted.note_counts),
                 (need.notes, &mut wanted.all_notes),
                 (need.merged, &mut wanted.merged),
+                (need.statistics, &mut wanted.statistics),
+                (need.order_count, &mut wanted.order_counts),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -172,6 +180,7 @@ pub async fn load(
         wishlists,
         notes,
         merges,
+        orders,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -194,6 +203,7 @@ pub async fn load(
         wishlists::load(connection, &wanted),
         notes::load(connection, &wanted),
         merges::load(connection, &wanted),
+        orders::load(connection, &wanted, &locked),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -235,6 +245,7 @@ pub async fn load(
     wishlists.add_to(&mut states);
     notes.add_to(&mut states);
     merges.add_to(&mut states);
+    orders.add_to(&mut states);
     Ok(Loaded {
         states,
         throttles: throttles.into_iter().collect(),

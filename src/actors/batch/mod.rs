@@ -91,6 +91,7 @@ fn rejection_of(constraint: Option<&str>) -> Rejection {
         Some("attribute_definitions_pkey") => Rejection::AttributeExists,
         Some("customers_group_fkey") => Rejection::UnknownGroup,
         Some("passkeys_credential_id") => Rejection::PasskeyKnown,
+        Some("order_facts_order") => Rejection::OrderOfAnotherCustomer,
         _ => Rejection::Conflict,
     }
 }

@@ -4,6 +4,7 @@
 mod attributes;
 mod merges;
 mod notes;
+mod orders;
 mod wishlists;
 
 use super::Failure;
@@ -20,6 +21,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use merges::MergeRows;
 use notes::NoteRows;
+use orders::OrderRows;
 use std::collections::BTreeSet;
 use wishlists::WishlistRows;
 
@@ -62,6 +64,7 @@ pub struct Plan {
     consents: SaveConsents,
     wishlists: WishlistRows,
     notes: NoteRows,
+    orders: OrderRows,
     merges: MergeRows,
     tokens: SaveTokens,
     flows: SaveFlows,
@@ -101,7 +104,8 @@ impl Plan {
     /// What there is to write, and the shards of the messages. Idempotency keys from before `since`
     /// count for nothing and are overwritten.
     pub fn of(folded: &Folded<'_>, since: DateTime<Utc>) -> (Self, BTreeSet<u16>) {
-        let mut plan = Self { merges: MergeRows::of(folded), ..Self::default() };
+        let (merges, orders) = (MergeRows::of(folded), OrderRows::of(folded));
+        let mut plan = Self { merges, orders, ..Self::default() };
         plan.keys.since = since;
         // Sorted, so that every batch writes rows in one order.
         let mut ids: Vec<_> = folded.after.keys().copied().collect();
@@ -165,6 +169,7 @@ impl Plan {
         self.books(id, before, after);
         self.wishlists.push(id, &before.wishlists, &after.wishlists);
         self.notes.push(id, &before.notes, &after.notes);
+        self.orders.push(id, &before.orders, &after.orders);
         self.factors(id, before, after);
     }
 
@@ -360,6 +365,7 @@ impl Plan {
             self.consent_entries.execute(connection).boxed(),
             self.wishlists.execute(connection).boxed(),
             self.notes.execute(connection).boxed(),
+            self.orders.execute(connection).boxed(),
             self.merges.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
@@ -406,6 +412,7 @@ impl Plan {
             self.consent_entries.len(),
             self.wishlists.len(),
             self.notes.len(),
+            self.orders.len(),
             self.merges.len(),
         ];
         let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);

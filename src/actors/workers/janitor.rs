@@ -33,6 +33,9 @@ const TEXT_MESSAGES_KEPT: TimeDelta = TimeDelta::days(30);
 const PHONE_CONFIRMATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
 /// An upload that shows no sign of life for so long has broken off with its node.
 const UPLOADS_KEPT: TimeDelta = TimeDelta::hours(1);
+/// A message is redelivered within seconds of the end of whoever had it.
+const ORDER_FACT_ATTEMPTS_KEPT: TimeDelta = TimeDelta::days(7);
+const POISONED_ORDER_FACTS_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// What is kept for how long.
 #[derive(Clone, Debug)]
@@ -133,6 +136,8 @@ impl Janitor {
             Perishable::PhoneConfirmations => PHONE_CONFIRMATIONS_KEPT,
             Perishable::ImportChunks => UPLOADS_KEPT,
             Perishable::ImportErrors | Perishable::Imports => self.settings.imports,
+            Perishable::OrderFactAttempts => ORDER_FACT_ATTEMPTS_KEPT,
+            Perishable::PoisonedOrderFacts => POISONED_ORDER_FACTS_KEPT,
         }
     }
 

@@ -5,6 +5,7 @@ pub mod dispatcher;
 pub mod importer;
 pub mod janitor;
 pub mod mailer;
+pub mod order_intake;
 pub mod outbox_relay;
 pub mod revocation_watch;
 pub mod signing_watch;

@@ -184,7 +184,7 @@ async fn write(
 }
 
 /// Sorts lapin's errors into ours. Their texts name exchanges and addresses, never credentials.
-fn classify(error: &lapin::Error) -> PublishFault {
+pub(super) fn classify(error: &lapin::Error) -> PublishFault {
     match error.kind() {
         ErrorKind::ProtocolError(protocol) => match protocol.kind() {
             AMQPErrorKind::Soft(

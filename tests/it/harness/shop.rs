@@ -12,6 +12,7 @@ use super::consumer::Consumer;
 use super::db::TestDatabase;
 use super::mailbox::{self, Mail};
 use super::node::Node;
+use super::orders::OrderService;
 use super::texts::{self, Text};
 use super::unique;
 
@@ -47,6 +48,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("LIMITS__SMS_PER_NUMBER_PER_HOUR", "1000000"),
     ("LIMITS__SMS_PER_CUSTOMER_PER_HOUR", "1000000"),
     ("LIMITS__SMS_PER_HOUR", "1000000"),
+    // All shops share a broker; whose tests are of orders has an `OrderService` of its own.
+    ("ORDERS__INTAKE__ENABLED", "off"),
     ("TELEMETRY__LOG", "info,customer_service=debug"),
 ];
 
@@ -73,6 +76,23 @@ impl Shop {
     /// As [`Shop::new`], with settings (`SECTION__KEY`) that differ.
     pub async fn configured(settings: &[(&str, &str)]) -> Self {
         Self::with(TestDatabase::new().await, settings).await
+    }
+
+    /// A shop that hears of orders from this service.
+    pub async fn hearing(orders: &OrderService, settings: &[(&str, &str)]) -> Self {
+        Self::hearing_on(TestDatabase::new().await, orders, settings).await
+    }
+
+    /// As [`Shop::hearing`], on this database.
+    pub async fn hearing_on(
+        database: TestDatabase,
+        orders: &OrderService,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let own = orders.settings();
+        let own = own.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let all: Vec<_> = own.chain(settings.iter().copied()).collect();
+        Self::with(database, &all).await
     }
 
     /// A shop on this database.

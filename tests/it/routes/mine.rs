@@ -15,7 +15,7 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
     let subject = path.split('/').nth(3).unwrap_or_default();
     match subject {
         "" => record(name),
-        "profile" | "preferences" | "consents" | "email" | "password" => parts(name),
+        "profile" | "preferences" | "consents" | "stats" | "email" | "password" => parts(name),
         "addresses" => addresses(world, who, name).await,
         "wishlists" => wishlists(world, who, name).await,
         "sessions" => sessions(world, who, name).await,
@@ -52,6 +52,7 @@ fn parts(name: &str) -> Option<Trial> {
         "PATCH /v1/me/preferences" => {
             Trial::at("/v1/me/preferences").with(json!({ "currency": "VND" }))
         }
+        "GET /v1/me/stats" => Trial::at("/v1/me/stats"),
         "GET /v1/me/consents" => Trial::at("/v1/me/consents"),
         "GET /v1/me/consents/{purpose}" => Trial::at(marketing),
         "PUT /v1/me/consents/{purpose}" => Trial::at(marketing).with(grant),

@@ -22,6 +22,7 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         (Some(&"groups"), ..) => groups(world, name).await,
         (Some(&"attributes"), ..) => attributes(world, name).await,
         (Some(&"imports" | &"exports"), ..) => files(world, name).await,
+        (Some(&"orders"), Some(&"parked"), _) => parked_orders(world, name).await,
         _ => None,
     }
 }
@@ -77,6 +78,8 @@ async fn customer(world: &World, name: &str) -> Option<Trial> {
         ("GET", "/consents/{purpose}") => part(consent),
         ("PUT", "/consents/{purpose}") => part(consent).with(grant),
         ("GET", "/consents/{purpose}/ledger") => part("consents/marketing/ledger"),
+        ("GET", "/stats") => part("stats"),
+        ("GET", "/orders") => part("orders"),
         ("GET", "/sessions") => part("sessions"),
         ("DELETE", "/sessions") => part("sessions").answers(204),
         ("DELETE", "/mfa") => part("mfa").answers(204),
@@ -202,6 +205,20 @@ async fn files(world: &World, name: &str) -> Option<Trial> {
             }
         },
         "GET /v1/admin/exports/customers" => Trial::at("/v1/admin/exports/customers"),
+        _ => return None,
+    })
+}
+
+/// With a fact of a customer who is not known.
+async fn parked_orders(world: &World, name: &str) -> Option<Trial> {
+    let path = "/v1/admin/orders/parked";
+    let parked = "INSERT INTO parked_order_facts (id, digest, reason, routing_key, body, tries, \
+        first_seen_at, next_try_at) VALUES (gen_random_uuid(), sha256(gen_random_uuid()::text::bytea), \
+        'unknown_customer', 'order.placed', '{}', 1, now(), now() + interval '1 hour') RETURNING id";
+    let id = world.shop.database.one(parked).await;
+    Some(match name {
+        "GET /v1/admin/orders/parked" => Trial::at(path),
+        "POST /v1/admin/orders/parked/{id}/retry" => Trial::at(format!("{path}/{id}/retry")),
         _ => return None,
     })
 }

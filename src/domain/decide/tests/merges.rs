@@ -69,6 +69,7 @@ fn l10_everything_moves_and_is_told_on_both_sides() {
         "wishlist.created",
         "wishlist.item_added",
         "customer.identity_linked",
+        "statistics.updated",
         "customer.merged",
     ]);
     let report = report(&then);
@@ -76,7 +77,7 @@ fn l10_everything_moves_and_is_told_on_both_sides() {
         (report.moved.addresses.len(), report.moved.wishlists.len(), report.moved.wishlist_items),
         (2, 1, 1)
     );
-    assert_eq!((report.moved.notes, report.moved.tags), (1, 2));
+    assert_eq!((report.moved.notes, report.moved.tags, report.moved.orders), (1, 2, 3));
     assert_eq!(report.moved.identities, ["google"]);
     assert_eq!(report.defaults, AddressKind::ALL);
     assert_eq!(
@@ -103,7 +104,7 @@ fn l10_everything_moves_and_is_told_on_both_sides() {
     assert_eq!(
         *told,
         json!({ "customer_id": customer_id(), "from": stranger_id(1), "addresses": 2,
-                "wishlists": 1, "wishlist_items": 1, "identities": ["google"], "tags": 2,
+                "wishlists": 1, "wishlist_items": 1, "orders": 3, "identities": ["google"], "tags": 2,
                 "changed": report.changed, "version": report.version })
     );
     let gone = other(&then);

@@ -12,6 +12,7 @@ mod lifecycle;
 mod merges;
 mod messages;
 mod notes;
+mod orders;
 mod passkeys;
 mod passwords;
 mod people;

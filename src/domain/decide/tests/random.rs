@@ -17,7 +17,7 @@ pub(super) type Step = (u8, u8, u8, bool, u32);
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
-    prop::collection::vec((0..51_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+    prop::collection::vec((0..53_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
 }
 
 /// The command of a step; the choices are small, so that steps meet each other.
@@ -177,6 +177,7 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
         41..=45 => super::wishlists::random((which, a, b), unique, state),
         46 | 47 => super::consents::some(a, b),
         48 | 49 => super::notes::random((a, b), unique, state),
+        51 | 52 => super::orders::some(a, b),
         50 => super::strangers::merge_of(super::strangers::stranger_id(unique), b == 4),
         _ => {
             let Command::ChangePassword(mut change) = change_password(id, 1) else {
@@ -217,6 +218,7 @@ pub(super) fn sound(state: &State, now: DateTime<Utc>) {
             <= LOCKS.max_failures
     );
     super::wishlists::sound(&state.wishlists);
+    super::orders::sound(&state.orders);
     let parts = (state.profile.is_some(), state.preferences.is_some());
     // What was deleted softly leaves its parts behind.
     let whole = state.customer.is_some() || state.departed.is_some();
@@ -302,6 +304,7 @@ pub(super) fn play(steps: &[Step]) -> (State, BTreeSet<&'static str>) {
             state.other = Some(Box::new(super::strangers::stranger(from, seconds)));
         }
         let actor = if step.3 { owner() } else { staff() };
+        let actor = super::orders::teller(&command, actor);
         let then = given(state).by(actor.clone()).at(seconds).when(command.clone());
         let again = given(then.before.clone()).by(actor).at(seconds).when(command);
         assert_eq!(then.decision, again.decision, "deciding is a function");
@@ -383,6 +386,7 @@ fn m4_every_listed_message_is_told_by_some_command() {
             .chain([super::consents::grant("analytics"), super::consents::withdraw("analytics")])
             .chain(wishlists::script())
             .chain(attributes::script())
+            .chain([super::orders::some(1, 1)])
             .chain([delete_address(1), Command::SignOut { session_id: session_id(1) }])
             .chain(failures)
             .chain([claim(20), change_password(20, 2)])
@@ -391,7 +395,8 @@ fn m4_every_listed_message_is_told_by_some_command() {
     for (n, command) in script.enumerate() {
         let other = command.merges().map(|from| super::strangers::stranger(from, n as i64));
         state.other = other.map(Box::new);
-        let then = given(state).by(staff()).at(n as i64).when(command);
+        let then = given(state).by(super::orders::teller(&command, staff()));
+        let then = then.at(n as i64).when(command);
         told(then.events(), &mut kinds);
         state = then.after;
     }

@@ -108,6 +108,7 @@ pub(super) fn stranger(id: CustomerId, seconds: i64) -> State {
         Note { id: NoteId(Uuid::from_u128(8_001)), text, author: "b".into(), created_at: at(60) };
     state.notes.named.insert(note.id, note);
     state.notes.count = 1;
+    state.orders = super::orders::three();
     state.backup_codes.insert(hash(9), at(0));
     relabelled(state, id)
 }

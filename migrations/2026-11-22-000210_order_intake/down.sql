@@ -1,0 +1,2 @@
+DROP TABLE order_fact_attempts;
+DROP TABLE parked_order_facts;

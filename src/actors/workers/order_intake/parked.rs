@@ -1,0 +1,206 @@
+//! Facts of customers that were not known, tried again: with growing rests, until the customer is
+//! there or the fact is given up. A row is taken by moving its time, so that a node that dies with
+//! it gives it back.
+//!
+//! A try that came to no end leaves its mark on the row; such rows are taken one at a time, and
+//! given up when it happens too often, like the messages of the queue.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{FutureExt, StreamExt, stream};
+use metrics::{counter, gauge};
+use tokio::time::Instant;
+
+use super::TRIES_MAX;
+use super::desk::{Desk, Envelope, Refusal, Verdict};
+use super::trial::{End, poison};
+use crate::actors::worker::{Done, Worker};
+use crate::db;
+use crate::db::order_intake::{ParkReason, Parked};
+
+/// Between two looks at what is due: the shortest rest of a fact.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Between two counts of what is parked.
+const COUNT_PERIOD: Duration = Duration::from_secs(10);
+
+/// Rows of one run, and of them at the same time.
+const BATCH_ROWS: i64 = 64;
+const TOGETHER_MAX: usize = 8;
+
+/// For this long a row that is being tried is nobody else's; longer than a try may take.
+const LEASE: TimeDelta = TimeDelta::seconds(120);
+
+/// Rest of a fact that could not be tried.
+const AGAIN: TimeDelta = TimeDelta::seconds(5);
+
+/// The worker; see the module.
+#[derive(Clone)]
+pub struct ParkedOrders {
+    desk: Arc<Desk>,
+    count_at: Instant,
+}
+
+impl ParkedOrders {
+    pub fn new(desk: Arc<Desk>) -> Self {
+        Self { desk, count_at: Instant::now() }
+    }
+
+    /// Tries what is due: first together what never gave cause for suspicion, then one other.
+    async fn try_due(&self) -> Result<Done, db::Error> {
+        let due = self.claim(false, BATCH_ROWS).await?;
+        let taken = due.len();
+        let done: Vec<_> = stream::iter(due)
+            .map(|row| self.try_row(row))
+            .buffer_unordered(TOGETHER_MAX)
+            .collect()
+            .await;
+        done.into_iter().collect::<Result<(), _>>()?;
+        let mut suspects = self.claim(true, 1).await?;
+        let mut handled = taken + suspects.len();
+        if let Some(row) = suspects.pop() {
+            match row.unended > TRIES_MAX {
+                true => self.give_up(&row).await?,
+                false => self.try_row(row).await?,
+            }
+        } else {
+            handled = taken;
+        }
+        Ok(Done { handled, more: handled > 0 })
+    }
+
+    async fn claim(&self, suspects: bool, limit: i64) -> Result<Vec<Parked>, db::Error> {
+        let _turn = self.desk.turn().await;
+        let connection = self.desk.database.get().await?;
+        let now = self.desk.clock.now();
+        Ok(db::order_intake::claim(&connection, suspects, now, now + LEASE, limit).await?)
+    }
+
+    async fn try_row(&self, row: Parked) -> Result<(), db::Error> {
+        let trial = AssertUnwindSafe(self.try_once(&row)).catch_unwind();
+        trial.await.unwrap_or_else(|_| {
+            // The mark stays on the row, and its time comes.
+            tracing::error!(parked.id = %row.id, "trying a parked fact panicked");
+            counter!("order_facts_retries_total", "cause" => "panic").increment(1);
+            Ok(())
+        })
+    }
+
+    async fn try_once(&self, row: &Parked) -> Result<(), db::Error> {
+        let fact = match self.desk.read(&row.routing_key, &row.body) {
+            Ok(fact) => fact,
+            Err(refusal) => return self.bury(row, &refusal).await,
+        };
+        fail::fail_point!(&format!("order_intake.parked.{}", fact.order_id.as_str()), |_| {
+            std::process::abort()
+        });
+        match self.desk.record(&fact, row.message_id.as_deref(), None).await {
+            Verdict::Recorded { news: true } => self.ended(row, End::Recorded).await,
+            Verdict::Recorded { news: false } => self.ended(row, End::Known).await,
+            Verdict::CustomerGone => self.ended(row, End::CustomerGone).await,
+            Verdict::Refused(refusal) => self.bury(row, &refusal).await,
+            Verdict::UnknownCustomer => {
+                match self.desk.next_try(row.first_seen_at, row.tries + 1) {
+                    Some(due) => self.put_off(row, true, due).await,
+                    None => self.bury(row, &unknown_customer()).await,
+                }
+            }
+            Verdict::NotNow(cause) => {
+                counter!("order_facts_retries_total", "cause" => cause).increment(1);
+                if row.reason == ParkReason::Poison.as_str() {
+                    // Staff asked for one more try, and this was it: the mark gives it up again.
+                    return Ok(());
+                }
+                self.put_off(row, false, self.desk.clock.now() + AGAIN).await
+            }
+        }
+    }
+
+    /// Its mark stays until that is done: should it not be now, it is when the row is taken next.
+    async fn give_up(&self, row: &Parked) -> Result<(), db::Error> {
+        if let Err(fault) = self.desk.bury(envelope(row), &poison()).await {
+            tracing::warn!(%fault, parked.id = %row.id, "a poisoned fact is no dead letter yet");
+            return Ok(());
+        }
+        self.desk.condemn(envelope(row)).await
+    }
+
+    /// Hands a fact over to the dead letters; the row goes when it is there.
+    async fn bury(&self, row: &Parked, refusal: &Refusal) -> Result<(), db::Error> {
+        match self.desk.bury(envelope(row), refusal).await {
+            Ok(()) => self.ended(row, End::Buried).await,
+            Err(fault) => {
+                tracing::warn!(%fault, parked.id = %row.id, "a fact that is given up waits");
+                self.put_off(row, false, self.desk.clock.now() + AGAIN).await
+            }
+        }
+    }
+
+    async fn ended(&self, row: &Parked, end: End) -> Result<(), db::Error> {
+        counter!("order_facts_total", "outcome" => end.as_str()).increment(1);
+        let _turn = self.desk.turn().await;
+        let connection = self.desk.database.get().await?;
+        Ok(db::order_intake::unpark(&connection, row.id).await?)
+    }
+
+    async fn put_off(
+        &self,
+        row: &Parked,
+        tried: bool,
+        due: DateTime<Utc>,
+    ) -> Result<(), db::Error> {
+        let _turn = self.desk.turn().await;
+        let connection = self.desk.database.get().await?;
+        Ok(db::order_intake::put_off(&connection, row.id, tried, due).await?)
+    }
+
+    async fn count(&mut self) -> Result<(), db::Error> {
+        if Instant::now() < self.count_at {
+            return Ok(());
+        }
+        let connection = self.desk.database.get().await?;
+        for reason in ParkReason::ALL {
+            let (count, oldest) = db::order_intake::parked(&connection, reason).await?;
+            let age = oldest.map(|oldest| self.desk.clock.now() - oldest).unwrap_or_default();
+            let age = age.max(TimeDelta::zero()).as_seconds_f64();
+            gauge!("order_facts_parked", "reason" => reason.as_str()).set(count as f64);
+            gauge!("order_facts_parked_oldest_seconds", "reason" => reason.as_str()).set(age);
+        }
+        self.count_at = Instant::now() + COUNT_PERIOD;
+        Ok(())
+    }
+}
+
+impl Worker for ParkedOrders {
+    fn name(&self) -> &'static str {
+        "parked_orders"
+    }
+
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+
+    async fn run_once(&mut self) -> anyhow::Result<Done> {
+        let done = self.try_due().await?;
+        self.count().await?;
+        Ok(done)
+    }
+}
+
+fn unknown_customer() -> Refusal {
+    let detail = "customer_id: nobody of this id came in time".to_owned();
+    Refusal { reason: "unknown_customer", detail }
+}
+
+fn envelope(row: &Parked) -> Envelope<'_> {
+    Envelope {
+        routing_key: &row.routing_key,
+        message_id: row.message_id.as_deref(),
+        body: &row.body,
+        first_seen: row.first_seen_at,
+        tries: u32::try_from(row.tries).unwrap_or(0),
+    }
+}

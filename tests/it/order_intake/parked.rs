@@ -1,0 +1,125 @@
+//! Facts that came before their customer: they wait, and are recorded when it is there, or given up
+//! in time.
+
+use customer_service::clock::{Clock, SystemClock};
+use serde_json::Value;
+
+use super::{PATIENCE, customer, customer_of, is_kept, kept, recorded};
+use crate::harness::orders::fact;
+use crate::harness::{OrderService, Shop, eventually};
+use crate::merge::{made, merge};
+
+async fn parked(shop: &Shop) -> i64 {
+    shop.database.count("SELECT count(*) FROM parked_order_facts").await
+}
+
+async fn wait_for_parked(shop: &Shop, count: i64) {
+    eventually(&format!("{count} parked"), PATIENCE, async || {
+        (parked(shop).await == count).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o3_a_fact_waits_for_its_customer_and_holds_up_nobody() {
+    let orders = OrderService::shared();
+    let shop = Shop::hearing(&orders, &[]).await;
+    let node = shop.node().await;
+    let (known, id) = (customer(&shop).await, SystemClock.new_id());
+    let late = id.to_string();
+    // The last one twice: it is one message.
+    let facts: Vec<Value> = [("P1", 1), ("P1", 2), ("P2", 1), ("P2", 1)]
+        .map(|(o, v)| fact(o, &late, v, "placed"))
+        .into();
+    for one in &facts {
+        orders.tell(one).await;
+    }
+    recorded(&shop, &orders, &fact("K", &known, 1, "placed")).await;
+    wait_for_parked(&shop, 3).await;
+    super::drained(&orders).await;
+    // Tried, and tried again ever less often.
+    eventually("it was tried", PATIENCE, async || {
+        let tries = "SELECT min(tries) FROM parked_order_facts WHERE next_try_at > now()";
+        shop.database.one(tries).await.parse::<i64>().ok().filter(|tries| *tries >= 3)
+    })
+    .await;
+    assert_eq!(kept(&shop, "P1").await, "");
+    customer_of(&shop, id).await;
+    is_kept(&shop, &facts[1]).await;
+    is_kept(&shop, &facts[2]).await;
+    wait_for_parked(&shop, 0).await;
+    assert_eq!(orders.dead().await, []);
+    assert_eq!(node.metric_where("order_facts_total", "\"parked\"").await, 4.0);
+    orders.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o3_a_fact_whose_customer_never_comes_is_a_dead_letter() {
+    let orders = OrderService::shared();
+    let shop = Shop::hearing(&orders, &[("ORDERS__INTAKE__GIVE_UP_AFTER_SECONDS", "2")]).await;
+    let _node = shop.node().await;
+    let nobody = SystemClock.new_id().to_string();
+    let lost = fact("LOST", &nobody, 1, "placed");
+    orders.tell(&lost).await;
+    let dead = orders.dead_letters(1).await;
+    assert_eq!((dead.len(), dead[0].reason.as_str()), (1, "unknown_customer"));
+    assert_eq!(dead[0].body, lost.to_string().into_bytes());
+    assert!((1..=4).contains(&dead[0].tries), "{}", dead[0].tries);
+    assert!(!dead[0].detail.contains(&nobody));
+    wait_for_parked(&shop, 0).await;
+    orders.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l10_a_fact_follows_its_customer_and_one_of_somebody_gone_is_counted() {
+    let orders = OrderService::shared();
+    let shop = Shop::hearing(&orders, &[]).await;
+    let node = shop.node().await;
+    let ids = [made(&shop, &node).await, made(&shop, &node).await, made(&shop, &node).await];
+    let [first, second, third] = &ids;
+    recorded(&shop, &orders, &fact("M1", first, 1, "placed")).await;
+    merge(&shop, &node, first, second).await.expect(200);
+    merge(&shop, &node, second, third).await.expect(200);
+    // The order service still calls them by their first name.
+    orders.tell(&fact("M1", first, 2, "completed")).await;
+    orders.tell(&fact("M2", first, 1, "placed")).await;
+    is_kept(&shop, &fact("M1", third, 2, "completed")).await;
+    is_kept(&shop, &fact("M2", third, 1, "placed")).await;
+
+    let gone = made(&shop, &node).await;
+    let deletion = node.delete(&format!("/v1/admin/customers/{gone}")).bearer(&shop.staff_key);
+    assert!(deletion.send().await.status < 300);
+    orders.tell(&fact("G", &gone, 1, "placed")).await;
+    eventually("it is counted", PATIENCE, async || {
+        let counted = node.metric_where("order_facts_total", "\"customer_gone\"").await;
+        (counted == 1.0).then_some(())
+    })
+    .await;
+    assert_eq!((kept(&shop, "G").await, parked(&shop).await), (String::new(), 0));
+    assert_eq!(orders.dead().await, []);
+    orders.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_dies_with_a_parked_fact_gives_it_back() {
+    let orders = OrderService::shared();
+    let shop = Shop::hearing(&orders, &[]).await;
+    let id = SystemClock.new_id();
+    // Whoever records this one dies, as soon as it is tried again.
+    let killer = [("FAILPOINTS", "order_intake.parked.KILLER=return")];
+    let mut node = shop.node_with(&killer).await;
+    for order in ["KILLER", "BESIDE"] {
+        orders.tell(&fact(order, &id.to_string(), 1, "placed")).await;
+    }
+    node.ended(PATIENCE).await;
+    customer_of(&shop, id).await;
+    // The lease is over, as it would be in two minutes.
+    shop.database.execute("UPDATE parked_order_facts SET next_try_at = now()").await;
+    let _next = shop.node().await;
+    for order in ["KILLER", "BESIDE"] {
+        is_kept(&shop, &fact(order, &id.to_string(), 1, "placed")).await;
+    }
+    wait_for_parked(&shop, 0).await;
+    assert_eq!(orders.dead().await, []);
+    orders.close().await;
+}
