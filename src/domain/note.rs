@@ -69,6 +69,11 @@ pub enum NoteCommand {
 }
 
 impl NoteCommand {
+    /// Whether there will be one more.
+    pub fn adds(&self) -> bool {
+        matches!(self, Self::Add { .. })
+    }
+
     /// The note that must be there.
     pub fn named(&self) -> Option<NoteId> {
         match self {

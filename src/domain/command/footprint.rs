@@ -220,9 +220,7 @@ impl Command {
             | Self::DeleteAddress { .. }
             | Self::SetDefaultAddress { .. } => Needs { addresses: true, ..none },
             Self::Wishlist(_) => Needs { wishlists: true, ..none },
-            Self::Note(command) => {
-                Needs { note_count: matches!(command, NoteCommand::Add { .. }), ..none }
-            }
+            Self::Note(command) => Needs { note_count: command.adds(), ..none },
             Self::Order(_) => Needs { statistics: true, ..none },
         }
     }
