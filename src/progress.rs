@@ -1,6 +1,8 @@
 //! `customer-service import` as people see it: a bar with rate and time left on a terminal, plain
 //! lines elsewhere, and an exit code that tells whether every row went in.
 
+pub mod analytics;
+
 use super::{Failure, ImportArguments};
 use customer_service::actors::imports::settings::Unreadable;
 use customer_service::app::imports::{FileWish, Watcher, import as carry_out};

@@ -35,6 +35,8 @@ pub mod passkeys;
 pub mod passwords;
 pub mod phone_confirmations;
 pub mod pool;
+pub mod predictions;
+pub mod reports;
 pub mod retention;
 pub mod revocations;
 pub mod schema;

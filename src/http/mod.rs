@@ -6,6 +6,7 @@
 //! OpenAPI document that it is served with.
 
 pub mod addresses;
+pub mod analytics;
 pub mod asyncapi;
 pub mod attributes;
 pub mod auth;
@@ -183,6 +184,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(attributes::routes)
         .configure(imports::routes)
         .configure(exports::routes)
+        .configure(analytics::routes)
         .configure(parked_orders::routes)
         .configure(well_known::routes);
 }
