@@ -150,6 +150,15 @@ impl OrderService {
         Some(declared.ok()?.message_count())
     }
 
+    /// Readers of the facts; they come when everything is declared. `None` while there is no queue.
+    pub async fn readers(&self) -> Option<u32> {
+        let (_connection, channel) = self.connect().await.ok()?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.queue();
+        let declared = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
+        Some(declared.await.ok()?.consumer_count())
+    }
+
     /// Takes what lies with the dead letters.
     pub async fn dead(&self) -> Vec<Dead> {
         let (_connection, channel) = self.connect().await.unwrap();
@@ -183,13 +192,14 @@ impl OrderService {
     /// Has the broker lose everything that was declared.
     pub async fn forget(&self) {
         if let Ok((connection, channel)) = self.connect().await {
-            for queue in [self.queue(), self.graveyard()] {
-                let delete = QueueDeleteOptions::default();
-                channel.queue_delete(queue.as_str().into(), delete).await.ok();
-            }
+            // The queue last: who reads it declares everything again once it is gone.
             for exchange in [self.name.clone(), format!("{}.dead", self.name)] {
                 let delete = ExchangeDeleteOptions::default();
                 channel.exchange_delete(exchange.as_str().into(), delete).await.ok();
+            }
+            for queue in [self.graveyard(), self.queue()] {
+                let delete = QueueDeleteOptions::default();
+                channel.queue_delete(queue.as_str().into(), delete).await.ok();
             }
             connection.close(200, "done".into()).await.ok();
         }
