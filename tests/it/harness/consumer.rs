@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+use customer_service::clock::{Clock, SystemClock};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -28,12 +30,15 @@ pub struct Message {
     pub data: Value,
 }
 
+/// What came: the message, its headers, and when.
+type Received = Arc<Mutex<Vec<(Message, Value, DateTime<Utc>)>>>;
+
 /// A subscriber; see the module. It outlives the broker's restarts.
 pub struct Consumer {
     url: String,
     exchange: String,
     queue: String,
-    received: Arc<Mutex<Vec<(Message, Value)>>>,
+    received: Received,
     reading: JoinHandle<()>,
 }
 
@@ -61,6 +66,11 @@ impl Consumer {
         Self { url: url.to_owned(), exchange: exchange.to_owned(), queue, received, reading }
     }
 
+    /// The name of its queue.
+    pub fn queue(&self) -> &str {
+        &self.queue
+    }
+
     /// Every delivery so far, duplicates included, in order of arrival.
     pub fn received(&self) -> Vec<Message> {
         self.delivered().into_iter().map(|(message, _)| message).collect()
@@ -68,7 +78,18 @@ impl Consumer {
 
     /// The same with their headers, as JSON.
     pub fn delivered(&self) -> Vec<(Message, Value)> {
-        self.received.lock().unwrap().clone()
+        let received = self.received.lock().unwrap();
+        received.iter().map(|(message, headers, _)| (message.clone(), headers.clone())).collect()
+    }
+
+    /// Every delivery so far with the time from its decision to its arrival.
+    pub fn delays(&self) -> Vec<(Message, TimeDelta)> {
+        let delay = |(message, headers, at): &(Message, Value, DateTime<Utc>)| {
+            let decided = headers["cloudEvents:time"].as_str().unwrap();
+            let decided = DateTime::parse_from_rfc3339(decided).unwrap();
+            (message.clone(), *at - decided.to_utc())
+        };
+        self.received.lock().unwrap().iter().map(delay).collect()
     }
 
     /// The first deliveries of one customer's messages, in order of arrival.
@@ -127,7 +148,7 @@ async fn connect(url: &str, exchange: &str, queue: &str) -> lapin::Result<(Conne
 async fn read(
     channel: &Channel,
     queue: &str,
-    received: &Mutex<Vec<(Message, Value)>>,
+    received: &Mutex<Vec<(Message, Value, DateTime<Utc>)>>,
 ) -> lapin::Result<()> {
     channel.basic_qos(200, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
@@ -135,7 +156,8 @@ async fn read(
         channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
     while let Some(delivery) = deliveries.next().await {
         let delivery = delivery?;
-        received.lock().unwrap().push((message(&delivery), headers(&delivery)));
+        let came = (message(&delivery), headers(&delivery), SystemClock.now());
+        received.lock().unwrap().push(came);
         delivery.ack(BasicAckOptions::default()).await?;
     }
     Ok(())

@@ -59,13 +59,25 @@ impl PrivateServer {
         assert!(sent.unwrap().success(), "{} had ended", self.name);
     }
 
+    /// The folder of its data and settings.
+    pub fn home(&self) -> PathBuf {
+        self.state.join("servers").canonicalize().unwrap().join(self.name)
+    }
+
+    /// The port of one of its sockets, by the name that `dev/servers` keeps it under.
+    pub fn port(&self, name: &str) -> String {
+        let file = self.state.join("servers/ports").join(name);
+        std::fs::read_to_string(file).unwrap().trim().to_owned()
+    }
+
     /// Everything that it logged so far.
     pub fn log(&self) -> String {
         let file = self.state.join("servers/logs").join(self.name);
         String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()).into_owned()
     }
 
-    fn pid(&self) -> String {
+    /// The process, the first one where there are several.
+    pub fn pid(&self) -> String {
         let file = self.state.join("servers/pids").join(self.name);
         let text = std::fs::read_to_string(file).unwrap();
         text.split_whitespace().next().unwrap().to_owned()
