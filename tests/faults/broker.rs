@@ -163,13 +163,16 @@ async fn away(ground: &Ground, report: &mut Report) {
 
 /// Runs a command of the broker's own tool on the suite's node.
 pub fn rabbitmqctl(server: &PrivateServer, arguments: &[&str]) {
+    let servers = server.state.join("servers").canonicalize().unwrap();
+    let home = servers.join("rabbitmq");
+    let epmd = std::fs::read_to_string(servers.join("ports/epmd")).unwrap();
     let output = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
         .args(["--node", "customer_service@localhost", "--quiet"])
         .args(arguments)
-        .env("HOME", server.home())
-        .env("ERL_EPMD_PORT", server.port("epmd"))
+        .env("HOME", &home)
+        .env("ERL_EPMD_PORT", epmd.trim())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-        .env("RABBITMQ_CONF_ENV_FILE", server.home().join("env.conf"))
+        .env("RABBITMQ_CONF_ENV_FILE", home.join("env.conf"))
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -331,7 +334,7 @@ async fn gone_exchange(
     report.note(format!("{returned} returned and counted while nobody was bound"));
     // The subscriber does so itself only when it connects.
     let (none, bind) = (FieldTable::default(), QueueBindOptions::default());
-    let queue = consumer.queue().into();
+    let queue = consumer.queue.as_str().into();
     channel.queue_bind(queue, exchange.into(), "#".into(), bind, none).await.unwrap();
     let before = consumer.received().len();
     let bound = Instant::now();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use chrono::DateTime;
 use tokio::time::sleep;
 
 use crate::ground::Ground;
@@ -70,8 +71,11 @@ async fn dead_rows(shop: &Shop) -> i64 {
 /// `after` ones, in milliseconds.
 fn p99(consumer: &crate::harness::Consumer, after: usize) -> (usize, f64) {
     let mut firsts = HashMap::new();
-    for (message, delay) in consumer.delays().into_iter().skip(after) {
-        firsts.entry(message.id).or_insert(delay.as_seconds_f64() * 1_000.0);
+    for (message, headers, at) in consumer.received.lock().unwrap().iter().skip(after) {
+        let decided = headers["cloudEvents:time"].as_str().unwrap();
+        let decided = DateTime::parse_from_rfc3339(decided).unwrap();
+        let delay = (*at - decided.to_utc()).as_seconds_f64() * 1_000.0;
+        firsts.entry(message.id.clone()).or_insert(delay);
     }
     let mut delays: Vec<f64> = firsts.into_values().collect();
     (delays.len(), percentile(&mut delays, 0.99))

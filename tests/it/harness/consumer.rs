@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use customer_service::clock::{Clock, SystemClock};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -31,14 +31,14 @@ pub struct Message {
 }
 
 /// What came: the message, its headers, and when.
-type Received = Arc<Mutex<Vec<(Message, Value, DateTime<Utc>)>>>;
+pub type Received = Arc<Mutex<Vec<(Message, Value, DateTime<Utc>)>>>;
 
 /// A subscriber; see the module. It outlives the broker's restarts.
 pub struct Consumer {
     url: String,
     exchange: String,
-    queue: String,
-    received: Received,
+    pub queue: String,
+    pub received: Received,
     reading: JoinHandle<()>,
 }
 
@@ -66,11 +66,6 @@ impl Consumer {
         Self { url: url.to_owned(), exchange: exchange.to_owned(), queue, received, reading }
     }
 
-    /// The name of its queue.
-    pub fn queue(&self) -> &str {
-        &self.queue
-    }
-
     /// Every delivery so far, duplicates included, in order of arrival.
     pub fn received(&self) -> Vec<Message> {
         self.delivered().into_iter().map(|(message, _)| message).collect()
@@ -80,16 +75,6 @@ impl Consumer {
     pub fn delivered(&self) -> Vec<(Message, Value)> {
         let received = self.received.lock().unwrap();
         received.iter().map(|(message, headers, _)| (message.clone(), headers.clone())).collect()
-    }
-
-    /// Every delivery so far with the time from its decision to its arrival.
-    pub fn delays(&self) -> Vec<(Message, TimeDelta)> {
-        let delay = |(message, headers, at): &(Message, Value, DateTime<Utc>)| {
-            let decided = headers["cloudEvents:time"].as_str().unwrap();
-            let decided = DateTime::parse_from_rfc3339(decided).unwrap();
-            (message.clone(), *at - decided.to_utc())
-        };
-        self.received.lock().unwrap().iter().map(delay).collect()
     }
 
     /// The first deliveries of one customer's messages, in order of arrival.

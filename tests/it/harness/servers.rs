@@ -12,7 +12,8 @@ use super::unique;
 pub struct PrivateServer {
     /// `postgres`, `redis` or `rabbitmq`.
     name: &'static str,
-    state: PathBuf,
+    /// Where `dev/servers` keeps all that is its own.
+    pub state: PathBuf,
     /// A range of ports of its own: while it is stopped, nobody else shall take its place.
     port_offset: u16,
     /// How clients reach it.
@@ -57,17 +58,6 @@ impl PrivateServer {
     pub fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([&format!("-{signal}"), &self.pid()]).status();
         assert!(sent.unwrap().success(), "{} had ended", self.name);
-    }
-
-    /// The folder of its data and settings.
-    pub fn home(&self) -> PathBuf {
-        self.state.join("servers").canonicalize().unwrap().join(self.name)
-    }
-
-    /// The port of one of its sockets, by the name that `dev/servers` keeps it under.
-    pub fn port(&self, name: &str) -> String {
-        let file = self.state.join("servers/ports").join(name);
-        std::fs::read_to_string(file).unwrap().trim().to_owned()
     }
 
     /// Everything that it logged so far.
