@@ -155,7 +155,8 @@ impl Delays {
     }
 
     pub fn to_json(&self) -> Value {
-        let told = |of: &[f64]| json!({ "p50": at(of, 0.5), "p99": at(of, 0.99), "max": of.last() });
+        let told =
+            |of: &[f64]| json!({ "p50": at(of, 0.5), "p99": at(of, 0.99), "max": of.last() });
         json!({
             "messages": self.from_decision.len(),
             "from_decision_ms": told(&self.from_decision),
