@@ -36,6 +36,7 @@ pub struct Standing {
 /// # Errors
 /// A role that owns the tables itself; one that is to be made by somebody who may not make roles;
 /// those of connecting and of the statements. Nothing is changed then.
+#[expect(clippy::disallowed_methods, reason = "a tool's, once, with its own patience")]
 pub async fn grant(settings: &DatabaseSettings, role: &ApplicationRole) -> anyhow::Result<bool> {
     let mut connection = connect_once(&migrations::patient(settings)).await?;
     connection
