@@ -211,7 +211,7 @@ async fn burst(node: &Node, shoppers: &[Shopper], count: usize) -> Vec<(u16, boo
 
 async fn cut(ground: &Ground, report: &mut Report) {
     let shop = ground.shop(&[]).await;
-    let proxy = Proxy::to(&shop.database.url).await;
+    let proxy = Proxy::to(&shop.database.service_url).await;
     let node = shop.node_with(&[("DATABASE__URL", &proxy.url)]).await;
     let told = cuts(&shop, &node, &proxy, ground.either(100, 300)).await;
     let Cuts { cuts, wrong, unknown, replayed } = &told;

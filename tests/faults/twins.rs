@@ -277,7 +277,7 @@ async fn no_shard_lock(ground: &Ground, broken: bool) -> usize {
 
 async fn key_before_effect(ground: &Ground, broken: bool) -> usize {
     let shop = ground.shop(&[]).await;
-    let proxy = Proxy::to(&shop.database.url).await;
+    let proxy = Proxy::to(&shop.database.service_url).await;
     let points = points("key_before_effect", broken);
     let settings = [("DATABASE__URL", proxy.url.as_str()), ("FAILPOINTS", points.as_str())];
     let node = shop.node_with(&settings).await;

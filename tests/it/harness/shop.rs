@@ -108,7 +108,7 @@ impl Shop {
             if given { String::new() } else { server(variable) }
         };
         let own = [
-            ("DATABASE__URL", database.url.clone()),
+            ("DATABASE__URL", database.service_url.clone()),
             ("REDIS__URL", unless_given("REDIS__URL", "TEST_REDIS_URL")),
             ("RABBIT__URL", unless_given("RABBIT__URL", "TEST_AMQP_URL")),
             ("RABBIT__EXCHANGE", exchange.clone()),
