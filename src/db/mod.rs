@@ -35,6 +35,7 @@ pub mod passkeys;
 pub mod passwords;
 pub mod phone_confirmations;
 pub mod pool;
+pub mod reconciliation;
 pub mod retention;
 pub mod revocations;
 pub mod schema;

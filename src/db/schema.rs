@@ -760,6 +760,58 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// What a reconciliation found to differ; written before it is repaired, so that no kill loses it.
+    reconciliation_differences (run_id, customer_id, subject, field) {
+        /// Of which run.
+        run_id -> Uuid,
+        /// Whose.
+        customer_id -> Uuid,
+        /// The currency of the statistics; of the source order_service: the order.
+        subject -> Text,
+        /// What differs, by the name that readers of statistics know, such as orders.placed; of an order: version.
+        field -> Text,
+        /// What was kept; NULL: nothing.
+        kept -> Nullable<Text>,
+        /// What it should be; NULL: nothing.
+        found -> Nullable<Text>,
+        /// When it was put right; NULL: it was not.
+        repaired_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Walks through the customers that compare what is kept of their orders with where it comes from (rule O4).
+    reconciliation_runs (id) {
+        /// UUIDv7; the audit entries of its repairs bear it, as reconciliation:<id>.
+        id -> Uuid,
+        /// facts: statistics are compared with the kept facts; order_service: the facts with what the order service says.
+        source -> Text,
+        /// The one customer that it is about; NULL: everybody.
+        customer_id -> Nullable<Uuid>,
+        /// The process that carries it out, or did last.
+        owner -> Text,
+        /// The last customer that is done with, from which anybody may go on; zeros: none yet.
+        cursor -> Uuid,
+        /// Customers that are done with.
+        customers -> Int8,
+        /// Rows of reconciliation_differences.
+        differences -> Int8,
+        /// Of these, repaired.
+        repaired -> Int8,
+        /// Facts of the order service that are none, or are not of whom they were asked for.
+        refused -> Int8,
+        /// What it waits for, such as an order service that cannot be reached; NULL: nothing.
+        trouble -> Nullable<Text>,
+        /// When it began.
+        started_at -> Timestamptz,
+        /// When it last did something.
+        touched_at -> Timestamptz,
+        /// When it was over.
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     /// Signed-in devices and their rotating refresh tokens (rule A7).
     sessions (customer_id, id) {
         /// UUIDv7; the sid of its access tokens.
@@ -984,6 +1036,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     passkeys,
     passwords,
     phone_confirmations,
+    reconciliation_differences,
+    reconciliation_runs,
     sessions,
     sign_in_flows,
     sign_in_throttles,
