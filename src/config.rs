@@ -29,7 +29,7 @@ pub use consents::{
     WelcomeMailConfig, WelcomeTemplate,
 };
 pub use layers::Origin as ValueOrigin;
-pub use orders::{OrderIntakeConfig, OrdersConfig};
+pub use orders::{OrderIntakeConfig, OrderServiceConfig, OrdersConfig, ReconciliationConfig};
 pub use passkey_origin::PasskeyOrigin;
 pub use sections::{
     Config, CustomersConfig, DatabaseConfig, HashingConfig, HttpConfig, IdempotencyConfig,

@@ -507,6 +507,12 @@ pub(super) fn notes(config: &Config) -> Vec<Note> {
         "sms.url",
         "is not https; codes and the gateway's secret would cross the network in the clear",
     );
+    let orders = &config.orders.service;
+    note(
+        orders.url.as_ref().is_some_and(|url| url.scheme() == "http" && !is_local(url)),
+        "orders.service.url",
+        "is not https; the token and orders would cross the network in the clear",
+    );
     let hashing = &config.hashing;
     // the least that OWASP recommends for Argon2id, at the default of two passes
     note(

@@ -36,6 +36,7 @@ pub mod passwords;
 pub mod phone_confirmations;
 pub mod pool;
 pub mod reconciliation;
+pub mod reconciliation_runs;
 pub mod retention;
 pub mod revocations;
 pub mod schema;
