@@ -12,6 +12,7 @@ use customer_service::actors::imports::settings::{DELIMITERS, Format};
 use customer_service::app;
 use customer_service::config::{self, Config, Fault};
 use customer_service::telemetry::{self, LogTarget};
+use uuid::Uuid;
 
 mod progress;
 
@@ -55,6 +56,14 @@ enum Command {
         Fields and examples are in docs/imports.md."
     )]
     Import(ImportArguments),
+    /// Compare what is kept of orders with what it comes from, and repair what differs. Killed and run
+    /// again, it goes on where it was
+    #[command(
+        after_help = "Exit codes: 0 nothing differs any more, 1 failed or the order service could not be asked,\n\
+        2 configuration or command line at fault, 3 done, but some differences were left.\n\
+        docs/orders.md explains."
+    )]
+    Reconcile(ReconcileArguments),
     /// Write data of the service to standard output
     #[command(subcommand)]
     Export(ExportCommand),
@@ -96,6 +105,19 @@ struct ImportArguments {
     /// Import a file that was imported before once more
     #[arg(long)]
     again: bool,
+}
+
+#[derive(clap::Args)]
+struct ReconcileArguments {
+    /// Of this customer only
+    #[arg(long, value_name = "ID")]
+    customer: Option<Uuid>,
+    /// Say what differs, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// First hold the orders against what the order service says now
+    #[arg(long)]
+    orders: bool,
 }
 
 #[derive(Subcommand)]
@@ -227,6 +249,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Import(arguments) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             return progress::import(&config, arguments);
+        }
+        Command::Reconcile(arguments) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            return progress::reconcile(&config, arguments);
         }
         Command::Export(ExportCommand::Customers { format }) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;

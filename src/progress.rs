@@ -1,7 +1,11 @@
-//! `customer-service import` as people see it: a bar with rate and time left on a terminal, plain
-//! lines elsewhere, and an exit code that tells whether every row went in.
+//! Commands that take their time, as people see them: a bar with rate and time left on a terminal,
+//! plain lines elsewhere, and an exit code that tells what came of it. Here `customer-service import`.
 
-use super::{Failure, ImportArguments};
+mod reconcile;
+
+pub use reconcile::reconcile;
+
+use super::{Failure, ImportArguments, ReconcileArguments};
 use customer_service::actors::imports::settings::Unreadable;
 use customer_service::app::imports::{FileWish, Watcher, import as carry_out};
 use customer_service::config::Config;

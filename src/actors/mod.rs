@@ -12,6 +12,7 @@ pub mod origin;
 pub mod passkeys;
 pub mod passwords;
 pub mod phones;
+pub mod reconciliation;
 pub mod registration;
 pub mod runtime;
 pub mod second_factors;

@@ -12,6 +12,7 @@ use crate::actors::imports::engine::Engine;
 use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
+use crate::actors::reconciliation;
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
@@ -25,6 +26,7 @@ use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
 use crate::actors::workers::order_intake::{self, Desk, OrderIntake, ParkedOrders};
 use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
+use crate::actors::workers::reconciler::{self, Reconciler};
 use crate::actors::workers::revocation_watch::{self, RevocationWatch};
 use crate::actors::workers::signing_watch::{self, SigningWatch};
 use crate::actors::workers::texter::{self, Texter};
@@ -34,6 +36,7 @@ use crate::brokers::redis::Redis;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{self, Database};
+use crate::domain::Actor;
 use crate::http::readiness::Readiness;
 use crate::http::services::Services;
 use crate::http::staff_keys::StaffKeys;
@@ -81,7 +84,7 @@ pub struct Running {
     pub services: Services,
     pub shards: Shards<Batches>,
     pub workers: Workers,
-    /// Workers that bring in what others ask for: they stop before the shards do.
+    /// Workers that work through the shards: they stop before these do.
     pub intake: Workers,
     pub runtime: Runtime,
     pub hashing: Arc<HashingPool>,
@@ -176,7 +179,10 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     let importer = runtime.spawn_worker(move || Importer::new(engine.clone()));
     let imports = Imports::new(parts.database.clone(), parts.clock.clone(), importer.nudge());
     workers.add(importer);
-    let intake = start_intake(config, &parts, &runtime, &customers)?;
+    let mut intake = start_intake(config, &parts, &runtime, &customers)?;
+    if let Some(reconciler) = start_reconciler(config, &parts, &runtime, &customers)? {
+        intake.add(reconciler);
+    }
     let services = services(config, &parts, &runtime, customers, imports);
     Ok(Running {
         services,
@@ -318,6 +324,29 @@ fn start_intake(
     );
     intake.add(runtime.spawn_worker(move || ParkedOrders::new(parked.clone())));
     Ok(intake)
+}
+
+/// The worker that reconciles orders on schedule, if there is one.
+fn start_reconciler(
+    config: &Config,
+    parts: &Parts,
+    runtime: &Runtime,
+    customers: &Customers,
+) -> anyhow::Result<Option<WorkerRef>> {
+    let every = config.orders.reconciliation.every_hours;
+    if every.count() == 0 {
+        return Ok(None);
+    }
+    reconciler::describe_metrics();
+    let engine = reconciliation::Engine {
+        database: parts.database.clone(),
+        clock: parts.clock.clone(),
+        door: reconciliation::Door::Shards(customers.clone()),
+        orders: settings::order_service(config)?,
+        settings: settings::reconciliation(config, Actor::Service),
+    };
+    let every = every.delta();
+    Ok(Some(runtime.spawn_worker(move || Reconciler::new(engine.clone(), every))))
 }
 
 fn texter_worker(config: &Config, parts: &Parts, runtime: &Runtime) -> WorkerRef {

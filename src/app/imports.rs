@@ -159,7 +159,7 @@ async fn carry_out(
 }
 
 /// SIGINT or SIGTERM. What was begun then is given up, and not committed.
-async fn told_to_end() {
+pub(super) async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut term) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;

@@ -9,6 +9,7 @@ mod compose;
 pub mod imports;
 pub mod keys;
 mod probes;
+pub mod reconcile;
 mod settings;
 mod shutdown;
 pub mod signing_keys;

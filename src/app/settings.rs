@@ -1,6 +1,7 @@
 //! From configuration to the settings of each part: the parts do not know each other's keys.
 
 use crate::actors::allowance::brake_policy;
+use crate::actors::reconciliation;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
 use crate::actors::signing;
@@ -10,8 +11,10 @@ use crate::brokers::rabbit::{self, DeadLetters, OrderQueue, Rabbit, Source};
 use crate::brokers::redis::{self, Redis};
 use crate::config::{Config, MailTransport, OnRedisFailure, SmsTransport, Switch};
 use crate::db::DatabaseSettings;
+use crate::domain::Actor;
 use crate::domain::handle::ADDRESS_HELD;
 use crate::mail::{self, Transport};
+use crate::order_service::{self, OrderService};
 use crate::security::access::AccessSettings;
 use crate::security::hashing::HashingSettings;
 use crate::security::password_policy::PasswordPolicy;
@@ -136,7 +139,7 @@ pub fn signing(config: &Config) -> signing::Settings {
 pub fn relay(config: &Config) -> outbox_relay::Settings {
     let outbox = &config.outbox;
     outbox_relay::Settings {
-        owner: format!("{}:{}", hostname(), std::process::id()),
+        owner: owner(),
         schemas: format!("{}/schemas", config.http.public_url.as_str().trim_end_matches('/')),
         read_max: outbox.read_max as usize,
         window_max: outbox.window_max,
@@ -144,7 +147,12 @@ pub fn relay(config: &Config) -> outbox_relay::Settings {
     }
 }
 
-/// This machine's name, for people who read who owns what.
+/// This process, for people who read who owns what.
+fn owner() -> String {
+    format!("{}:{}", hostname(), std::process::id())
+}
+
+/// This machine's name.
 fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "node".to_owned(), |name| name.trim().to_owned())
@@ -247,6 +255,29 @@ pub fn orders(config: &Config) -> anyhow::Result<Option<Orders>> {
         .context("orders.intake.in_flight_max is too large")?;
     let dead_letters = DeadLetters::new(access.clone(), names.clone())?;
     Ok(Some(Orders { source: Source::new(access, names, prefetch)?, dead_letters }))
+}
+
+/// The order service, when it can be asked.
+///
+/// # Errors
+/// What the HTTP client says of the machine's TLS roots.
+pub fn order_service(config: &Config) -> anyhow::Result<Option<OrderService>> {
+    let service = &config.orders.service;
+    let Some(url) = service.url.clone() else { return Ok(None) };
+    let token = service.token.as_ref().map(|token| SecretString::from(token.expose()));
+    let timeout = service.timeout_ms.duration();
+    Ok(Some(OrderService::new(order_service::Settings { url, token, timeout })?))
+}
+
+/// On behalf of `actor`.
+pub fn reconciliation(config: &Config, actor: Actor) -> reconciliation::Settings {
+    let keys = &config.orders.reconciliation;
+    reconciliation::Settings {
+        page: keys.page.into(),
+        pause: keys.pause_ms.duration(),
+        owner: owner(),
+        actor,
+    }
 }
 
 /// Redis, when it is configured. Inside the runtime that its connections live on.

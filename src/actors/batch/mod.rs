@@ -126,6 +126,13 @@ impl BatchRunner for Batches {
 }
 
 impl Batches {
+    /// Carries out one command here and now, for who has no shards: on the command line.
+    pub async fn carry_out(&self, submission: &Submission) -> Answer {
+        let committing = AtomicBool::new(false);
+        let answers = Box::pin(self.answers(std::slice::from_ref(submission), &committing)).await;
+        answers.into_iter().next().unwrap_or(Err(SubmitError::Unknown))
+    }
+
     /// In order of arrival, in one transaction; a command that changes two customers, or counts all of
     /// one's orders, has one of its own: so what comes after it reads what it moved, and it counts
     /// what came before it.
