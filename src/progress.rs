@@ -5,7 +5,7 @@ mod reconcile;
 
 pub use reconcile::reconcile;
 
-use super::{Failure, ImportArguments, ReconcileArguments};
+use super::{Failure, ImportArguments};
 use customer_service::actors::imports::settings::Unreadable;
 use customer_service::app::imports::{FileWish, Watcher, import as carry_out};
 use customer_service::config::Config;

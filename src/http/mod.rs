@@ -51,6 +51,7 @@ pub mod profile;
 pub mod query;
 pub mod rate_limit;
 pub mod readiness;
+pub mod reconciliations;
 pub mod rejections;
 pub mod request_id;
 pub mod services;
@@ -184,6 +185,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(imports::routes)
         .configure(exports::routes)
         .configure(parked_orders::routes)
+        .configure(reconciliations::routes)
         .configure(well_known::routes);
 }
 

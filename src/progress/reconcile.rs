@@ -1,8 +1,8 @@
 //! `customer-service reconcile`: each difference on a line of standard output, the progress beside it,
 //! and one last line for each run.
 
-use super::super::Failure;
-use super::{LINE_EVERY, ReconcileArguments};
+use super::LINE_EVERY;
+use crate::{Failure, ReconcileArguments};
 use customer_service::actors::reconciliation::Seen;
 use customer_service::app::reconcile::{Summary, Watcher, Wish, reconcile as carry_out};
 use customer_service::config::Config;

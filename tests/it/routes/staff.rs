@@ -23,6 +23,7 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         (Some(&"attributes"), ..) => attributes(world, name).await,
         (Some(&"imports" | &"exports"), ..) => files(world, name).await,
         (Some(&"orders"), Some(&"parked"), _) => parked_orders(world, name).await,
+        (Some(&"orders"), Some(&"reconciliations"), _) => reconciliations(world, name).await,
         _ => None,
     }
 }
@@ -219,6 +220,27 @@ async fn parked_orders(world: &World, name: &str) -> Option<Trial> {
     Some(match name {
         "GET /v1/admin/orders/parked" => Trial::at(path),
         "POST /v1/admin/orders/parked/{id}/retry" => Trial::at(format!("{path}/{id}/retry")),
+        _ => return None,
+    })
+}
+
+/// With a run that found something.
+async fn reconciliations(world: &World, name: &str) -> Option<Trial> {
+    let path = "/v1/admin/orders/reconciliations";
+    let found = format!(
+        "WITH run AS (INSERT INTO reconciliation_runs (id, source, owner, cursor, customers, differences, \
+         repaired, refused, started_at, touched_at, finished_at) VALUES (gen_random_uuid(), 'facts', 'test', \
+         gen_random_uuid(), 1, 1, 0, 0, now(), now(), now()) RETURNING id) \
+         INSERT INTO reconciliation_differences (run_id, customer_id, subject, field, kept, found) \
+         SELECT id, '{}', 'VND', 'spent', '1', '2' FROM run RETURNING run_id",
+        world.one.id
+    );
+    let run = world.shop.database.one(&found).await;
+    Some(match name {
+        "GET /v1/admin/orders/reconciliations" => Trial::at(path),
+        "GET /v1/admin/orders/reconciliations/{id}/differences" => {
+            Trial::at(format!("{path}/{run}/differences"))
+        }
         _ => return None,
     })
 }
