@@ -512,3 +512,27 @@ fn passkeys_are_off_by_default_and_their_origins_belong_to_the_domain() {
         assert!(told.contains(fault), "{rp_id} {origins}: {told}");
     }
 }
+
+#[test]
+fn the_order_service_is_shown_its_token_and_nobody_else() {
+    let off = config("", &[]);
+    assert!(off.orders.service.url.is_none() && off.orders.service.token.is_none());
+    let token = ("CUSTOMER_SERVICE__ORDERS__SERVICE__TOKEN", "hunter2");
+    let file = |url: &str| format!("[orders.service]\nurl = \"{url}\"\n");
+    let set = config(&file("https://orders.example/v2"), &[token]);
+    assert_eq!(set.orders.service.token.as_ref().unwrap().expose(), "hunter2");
+    let mut shown = format!("{set:?}");
+    set.visit("", &mut |leaf| shown.push_str(&leaf.shown));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let keys = |file: &str, more: &[(&str, &str)]| -> Vec<String> {
+        faults(file, more).into_iter().map(|fault| fault.key).collect()
+    };
+    assert_eq!(keys("", &[token]), ["orders.service.token"]);
+    for url in ["https://a:b@orders.example", "https://orders.example?x=1", "orders.example"] {
+        assert_eq!(keys(&file(url), &[token]), ["orders.service.url"], "{url}");
+    }
+    assert_eq!(
+        keys("[orders.reconciliation]\npage = 0\nevery_hours = 9000\n", &[]),
+        ["orders.reconciliation.every_hours", "orders.reconciliation.page"]
+    );
+}

@@ -36,6 +36,7 @@ mod passwords;
 mod phones;
 mod places;
 mod rabbit;
+mod reconciliation;
 mod records;
 mod registration;
 mod revocations;
