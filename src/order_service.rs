@@ -195,7 +195,8 @@ mod tests {
             "version": 2, "status": "placed", "placed_at": "2026-03-01T10:00:00Z",
             "total": { "amount": 5, "currency": "VND" }, "items": [],
         });
-        let page = json!({ "items": [fact, { "order_id": "ORD-2" }, 7], "next_cursor": "x", "more": 1 });
+        let page =
+            json!({ "items": [fact, { "order_id": "ORD-2" }, 7], "next_cursor": "x", "more": 1 });
         let page = read(page.to_string().as_bytes()).unwrap();
         assert_eq!(page.facts[0].as_ref().unwrap().version, 2);
         assert_eq!(page.facts[1].as_ref().unwrap_err().code, "missing");

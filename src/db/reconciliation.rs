@@ -278,10 +278,7 @@ pub async fn orderers(
 ///
 /// # Errors
 /// Those of the query.
-pub async fn versions(
-    mut conn: &Connection,
-    orders: &[&str],
-) -> QueryResult<Vec<(OrderId, i64)>> {
+pub async fn versions(mut conn: &Connection, orders: &[&str]) -> QueryResult<Vec<(OrderId, i64)>> {
     let kept: Vec<(String, i64)> = order_facts::table
         .filter(order_facts::order_id.eq_any(orders))
         .select((order_facts::order_id, order_facts::version))
@@ -305,11 +302,12 @@ pub async fn about(mut conn: &Connection, source: Source) -> QueryResult<Option<
         Source::Facts => "order_statistics",
         Source::OrderService => "customers",
     };
-    let about: About =
-        diesel::sql_query("SELECT reltuples::bigint AS rows FROM pg_class WHERE oid = $1::regclass")
-            .bind::<Text, _>(table)
-            .get_result(&mut conn)
-            .await?;
+    let about: About = diesel::sql_query(
+        "SELECT reltuples::bigint AS rows FROM pg_class WHERE oid = $1::regclass",
+    )
+    .bind::<Text, _>(table)
+    .get_result(&mut conn)
+    .await?;
     // -1 of a table that was never looked at.
     Ok(u64::try_from(about.rows).ok().filter(|rows| *rows > 0))
 }

@@ -96,7 +96,10 @@ async fn o4_broken_statistics_are_found_repaired_and_reported_once() {
         people.push(orderer(&shop, &node, &door).await);
     }
     let [wrong, lost, invented, sound] = &people[..] else { unreachable!() };
-    assert_eq!((code(&reconcile(&shop, &[])), runs(&shop).await), (0, vec!["facts 4 0 0 0 t".into()]));
+    assert_eq!(
+        (code(&reconcile(&shop, &[])), runs(&shop).await),
+        (0, vec!["facts 4 0 0 0 t".into()])
+    );
     broken(&shop, wrong).await;
     let lose = format!("DELETE FROM order_statistics WHERE customer_id = '{lost}'");
     shop.database.execute(&lose).await;
@@ -118,8 +121,16 @@ async fn o4_broken_statistics_are_found_repaired_and_reported_once() {
     let (last, found) = all.split_last().unwrap();
     assert_eq!(found.len(), 2 + 6 + 1, "{found:#?}");
     assert_eq!(last, "facts  4 customers, 9 differences, 0 repaired, 9 left");
-    assert!(found.iter().any(|line| line.starts_with(&format!("{wrong}  EUR  orders.placed  5 should be 1"))));
-    assert!(found.iter().any(|line| *line == format!("{invented}  USD  orders.cancelled  2 should be 0")));
+    assert!(
+        found
+            .iter()
+            .any(|line| line.starts_with(&format!("{wrong}  EUR  orders.placed  5 should be 1")))
+    );
+    assert!(
+        found
+            .iter()
+            .any(|line| *line == format!("{invented}  USD  orders.cancelled  2 should be 0"))
+    );
     assert_eq!((told(&shop).await, runs(&shop).await.len()), (0, 1));
 
     let done = reconcile(&shop, &[]);
@@ -151,10 +162,14 @@ async fn shown(shop: &Shop, node: &Node, wrong: &str) {
     let path = "/v1/admin/orders/reconciliations";
     let list = node.get(path).bearer(&shop.staff_key).send().await.expect(200).json();
     let items = list["items"].as_array().unwrap();
-    let differences: Vec<_> = items.iter().map(|run| run["differences"].as_i64().unwrap()).collect();
+    let differences: Vec<_> =
+        items.iter().map(|run| run["differences"].as_i64().unwrap()).collect();
     assert_eq!(differences, [0, 9, 0], "newest first");
     let run = &items[1];
-    assert_eq!((&run["source"], &run["repaired"], &run["customers"]), (&json!("facts"), &json!(9), &json!(4)));
+    assert_eq!(
+        (&run["source"], &run["repaired"], &run["customers"]),
+        (&json!("facts"), &json!(9), &json!(4))
+    );
     let mut seen: Vec<Value> = Vec::new();
     let mut query = "?limit=4".to_owned();
     loop {
@@ -383,7 +398,8 @@ async fn o4_64_writers_meanwhile_leave_no_false_repair() {
             broken(&shop, customer).await;
             let mut command = shop.command(&[]);
             command.arg("reconcile");
-            let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+            let done =
+                tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
             assert_eq!(code(&done), 0, "{done:?}");
         }
         over.store(true, Ordering::Release);

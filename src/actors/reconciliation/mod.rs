@@ -108,18 +108,9 @@ impl Engine {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn begin(
-        &self,
-        source: Source,
-        only: Option<CustomerId>,
-    ) -> Result<Run, db::Error> {
-        let row = Row::new(
-            self.clock.new_id(),
-            source,
-            only,
-            &self.settings.owner,
-            self.clock.now(),
-        );
+    pub async fn begin(&self, source: Source, only: Option<CustomerId>) -> Result<Run, db::Error> {
+        let row =
+            Row::new(self.clock.new_id(), source, only, &self.settings.owner, self.clock.now());
         let connection = self.database.get().await?;
         runs::begin(&connection, &row).await?;
         Ok(self.run(Some(row.id), source, only, row.cursor))

@@ -224,9 +224,7 @@ impl Command {
             | Self::SetDefaultAddress { .. } => Needs { addresses: true, ..none },
             Self::Wishlist(_) => Needs { wishlists: true, ..none },
             Self::Note(command) => Needs { note_count: command.adds(), ..none },
-            Self::Order(command) => {
-                Needs { statistics: true, recount: command.recounts(), ..none }
-            }
+            Self::Order(command) => Needs { statistics: true, recount: command.recounts(), ..none },
         }
     }
 

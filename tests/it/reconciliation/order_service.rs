@@ -44,7 +44,9 @@ async fn o4_what_the_order_service_knows_better_is_recorded_and_reported() {
     }
     // A is newer, B older, C the same, D to H are missing (more than a page); what is kept and not
     // said stays.
-    for (order, version, status) in [("A", 2, "completed"), ("B", 4, "cancelled"), ("C", 2, "placed")] {
+    for (order, version, status) in
+        [("A", 2, "completed"), ("B", 4, "cancelled"), ("C", 2, "placed")]
+    {
         book.put(&fact(order, &one, version, status));
     }
     for order in ["D", "E", "F", "G", "H"] {
@@ -74,7 +76,8 @@ async fn o4_what_the_order_service_knows_better_is_recorded_and_reported() {
     let list = node.get(path).bearer(&shop.staff_key).send().await.expect(200).json();
     let run = list["items"].as_array().unwrap().last().unwrap();
     assert_eq!(run["source"], "order_service");
-    let path = format!("/v1/admin/orders/reconciliations/{}/differences", run["id"].as_str().unwrap());
+    let path =
+        format!("/v1/admin/orders/reconciliations/{}/differences", run["id"].as_str().unwrap());
     let found = node.get(&path).bearer(&shop.staff_key).send().await.expect(200).json();
     let first = &found["items"][0];
     assert_eq!((&first["order_id"], &first["currency"]), (&json!("A"), &Value::Null));
@@ -104,7 +107,10 @@ async fn o4_what_cannot_be_used_is_counted_and_spoils_nothing_else() {
     assert_eq!(runs(&shop).await, ["order_service 2 2 1 4 t", "facts 2 0 0 0 t"]);
     let told = lines(&done);
     assert!(told.contains(&format!("{one}  T  version  1 should be 2  NOT REPAIRED")), "{told:#?}");
-    assert!(told.iter().any(|line| line.ends_with("1 left, 4 facts that cannot be used")), "{told:#?}");
+    assert!(
+        told.iter().any(|line| line.ends_with("1 left, 4 facts that cannot be used")),
+        "{told:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -78,7 +78,10 @@ fn o4_each_wrong_number_is_found_named_and_put_right() {
             )]
         );
         let trace = then.events()[0].trace().unwrap();
-        assert_eq!((trace.action, &trace.data["cause"]), ("statistics.updated", &json!("reconciliation")));
+        assert_eq!(
+            (trace.action, &trace.data["cause"]),
+            ("statistics.updated", &json!("reconciliation"))
+        );
         // The same again finds nothing.
         reconcile(then.after).changes_nothing();
     }
