@@ -67,6 +67,17 @@ enum Command {
     /// Write data of the service to standard output
     #[command(subcommand)]
     Export(ExportCommand),
+    /// Compute anew what figures about customers are judged by
+    #[command(subcommand)]
+    Analytics(AnalyticsCommand),
+}
+
+#[derive(Subcommand)]
+enum AnalyticsCommand {
+    /// Fit the models of purchases (BG/NBD) and of their value (Gamma-Gamma) to all customers
+    Refit,
+    /// Compute the cut points of RFM scores
+    Rfm,
 }
 
 #[derive(clap::Args)]
@@ -257,6 +268,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Export(ExportCommand::Customers { format }) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             app::imports::export(&config, format, &mut io::stdout().lock())?;
+        }
+        Command::Analytics(command) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            return progress::analytics::run(&config, command);
         }
         Command::CheckConfig => {}
     }

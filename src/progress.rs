@@ -5,6 +5,8 @@ mod reconcile;
 
 pub use reconcile::reconcile;
 
+pub mod analytics;
+
 use super::{Failure, ImportArguments};
 use customer_service::actors::imports::settings::Unreadable;
 use customer_service::app::imports::{FileWish, Watcher, import as carry_out};

@@ -1,6 +1,7 @@
 //! Everything that changes state. Shards answer callers; workers never do.
 
 pub mod allowance;
+pub mod analytics;
 pub mod batch;
 pub mod consents;
 pub mod customers;

@@ -2,6 +2,7 @@
 
 use super::{probes, settings};
 use crate::actors::allowance::Allowance;
+use crate::actors::analytics::{self, Analyst};
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::{self, Purposes};
 use crate::actors::customers::Customers;
@@ -21,6 +22,7 @@ use crate::actors::shard::Shards;
 use crate::actors::sharing::Sharing;
 use crate::actors::signing;
 use crate::actors::worker::{WorkerRef, Workers};
+use crate::actors::workers::analyst::{self, AnalystWorker};
 use crate::actors::workers::importer::{self, Importer};
 use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
@@ -66,6 +68,8 @@ const CLOCK_LEEWAY: TimeDelta = TimeDelta::seconds(5);
 pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub database: Database,
+    /// For figures of all customers: connections of their own, to the replica if there is one.
+    pub reports: Database,
     pub redis: Option<Redis>,
     pub rabbit: Option<Rabbit>,
     pub limiter: Arc<Limiter>,
@@ -113,6 +117,7 @@ pub async fn parts(
         pending.join(", ")
     );
     let database = Database::new(database_settings, Handle::current());
+    let reports = Database::new(settings::reports(&config), Handle::current());
     check_groups(&config, &database).await?;
     let root = RootSecret::new(*config.secrets.root_key.expose());
     let overlap = settings::signing(&config).overlap;
@@ -129,6 +134,7 @@ pub async fn parts(
         social: Arc::new(Social::new(&config.social, clock.clone(), Handle::current())?),
         clock,
         database,
+        reports,
         redis,
         rabbit,
         root,
@@ -292,7 +298,19 @@ fn start_workers(
     );
     workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
     workers.add(runtime.spawn_worker(signing_watch(config, parts)));
+    workers.add(analyst_worker(config, parts, runtime));
     Ok((workers, after))
+}
+
+fn analyst_worker(config: &Config, parts: &Parts, runtime: &Runtime) -> WorkerRef {
+    analyst::describe_metrics();
+    let analyst = Analyst {
+        database: parts.database.clone(),
+        reports: parts.reports.clone(),
+        clock: parts.clock.clone(),
+        settings: analytics::Settings::from(config),
+    };
+    runtime.spawn_worker(move || AnalystWorker::new(analyst.clone()))
 }
 
 /// The workers that hear of orders; none without a broker.
@@ -490,6 +508,7 @@ fn services(
         sharing,
         imports,
         database: parts.database.clone(),
+        reports: parts.reports.clone(),
         access: parts.access.clone(),
         revoked: parts.revoked.clone(),
         staff_keys: StaffKeys::new(parts.database.clone()),

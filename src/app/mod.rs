@@ -5,6 +5,7 @@
 //! signals and the HTTP server. Actors start here and nowhere else: inside the `App` factory they
 //! would live on an HTTP worker's thread, which stops first.
 
+pub mod analytics;
 mod compose;
 pub mod imports;
 pub mod keys;

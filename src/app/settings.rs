@@ -63,6 +63,18 @@ pub fn database(config: &Config) -> DatabaseSettings {
     }
 }
 
+/// Figures have connections and a time limit of their own, and the replica if there is one: however many
+/// are asked for, nobody else waits for a connection.
+pub fn reports(config: &Config) -> DatabaseSettings {
+    let own = config.database.read_url.as_ref().unwrap_or(&config.database.url);
+    DatabaseSettings {
+        url: own.expose().to_owned(),
+        pool_size: config.analytics.connections,
+        statement_timeout: config.analytics.statement_timeout_ms.duration(),
+        ..database(config)
+    }
+}
+
 pub fn runtime(config: &Config) -> RuntimeSettings {
     let shards = &config.shards;
     RuntimeSettings {

@@ -1,6 +1,7 @@
 //! What must hold beyond each key's own type and range: what is required, and how keys relate.
 //! Each rule says in its fault what would go wrong without it.
 
+mod analytics;
 mod passkeys;
 
 use std::time::Duration;
@@ -49,6 +50,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     customers(&config.customers, faults);
     consents::check(&config.consents, faults);
     consents::check_welcome(&config.welcome, faults);
+    analytics::check(config, faults);
     telemetry(&config.telemetry, faults);
     if config.secrets.root_key.is_empty() {
         let name = variable("secrets.root_key");
@@ -120,6 +122,9 @@ fn database(database: &DatabaseConfig, shards: &ShardsConfig, faults: &mut Vec<F
         ));
     } else {
         postgres("database.url", &database.url, faults);
+    }
+    if let Some(url) = &database.read_url {
+        postgres("database.read_url", url, faults);
     }
     // lossless: the range of pool_size ends at 1000
     let pool_size = database.pool_size as usize;
@@ -407,11 +412,14 @@ fn customers(customers: &CustomersConfig, faults: &mut Vec<Fault>) {
             "write a language with or without a region: en, vi, en-GB",
         ));
     }
-    let currency = &customers.default_currency;
-    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+    currency("customers.default_currency", &customers.default_currency, faults);
+}
+
+fn currency(key: &str, code: &str, faults: &mut Vec<Fault>) {
+    if code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
         faults.push(Fault::new(
-            "customers.default_currency",
-            format!("is \"{currency}\", which is no currency code"),
+            key,
+            format!("is \"{code}\", which is no currency code"),
             "write three capital letters of ISO 4217, like USD or VND",
         ));
     }

@@ -140,6 +140,7 @@ section! {
         consents: ConsentsConfig,
         welcome: WelcomeConfig,
         imports: ImportsConfig,
+        analytics: AnalyticsConfig,
         orders: OrdersConfig,
         idempotency: IdempotencyConfig,
         secrets: SecretsConfig,
@@ -176,6 +177,8 @@ section! {
     /// PostgreSQL, where all state lives.
     DatabaseConfig {
         url: ServerUrl,
+        /// `None`: figures are read from `url`.
+        read_url: Option<ServerUrl>,
         pool_size: u32 [6..=1_000],
         acquire_timeout_ms: Millis [50..=60_000],
         connect_timeout_ms: Millis [50..=60_000],
@@ -414,6 +417,24 @@ section! {
         /// 0 = no limit.
         rows_per_second: u32 [0..=1_000_000],
         keep_days: Days [1..=3_650],
+    }
+}
+
+section! {
+    /// Figures, scores and predictions for staff.
+    AnalyticsConfig {
+        time_zone: Tz,
+        /// `None`: `customers.default_currency`.
+        currency: Option<String>,
+        connections: u32 [1..=100],
+        statement_timeout_ms: Millis [100..=60_000],
+        range_max_days: u32 [31..=36_600],
+        /// 0 = by command only.
+        rfm_hours: Hours [0..=8_760],
+        /// 0 = by command only.
+        predictions_hours: Hours [0..=8_760],
+        horizon_months: u32 [1..=120],
+        discount_percent: u32 [0..=100],
     }
 }
 

@@ -255,6 +255,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("customers.default_locale", "\"english\"", "no language tag"),
     ("customers.default_locale", "\"en_GB\"", "no language tag"),
     ("customers.default_currency", "\"usd\"", "no currency code"),
+    ("analytics.currency", "\"Dong\"", "no currency code"),
+    ("analytics.statement_timeout_ms", "10000", "not shorter than http.request_timeout_ms"),
+    ("database.read_url", "\"http://replica\"", "no PostgreSQL address"),
     ("telemetry.log", "\"info,customer=loudly\"", "no filter"),
     ("secrets.root_key", "\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"", "stands in a"),
 ];

@@ -37,6 +37,8 @@ pub mod phone_confirmations;
 pub mod pool;
 pub mod reconciliation;
 pub mod reconciliation_runs;
+pub mod predictions;
+pub mod reports;
 pub mod retention;
 pub mod revocations;
 pub mod schema;

@@ -46,6 +46,30 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// How far the latest computation of each kind is, or how it ended.
+    analytics_runs (kind, currency) {
+        /// rfm (cut points) or predictions (models).
+        kind -> Text,
+        /// Of the orders that are looked at.
+        currency -> Text,
+        /// When it began.
+        started_at -> Timestamptz,
+        /// Its latest sign of life.
+        touched_at -> Timestamptz,
+        /// reading, fitting, done or failed.
+        stage -> Text,
+        /// Customers read so far.
+        customers -> Int8,
+        /// How often the likelihood was computed so far.
+        evaluations -> Int8,
+        /// When it ended.
+        finished_at -> Nullable<Timestamptz>,
+        /// Why it failed, by name.
+        fault -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     /// What the shop keeps of its customers beyond the fields that every shop has; at most a few hundred.
     attribute_definitions (key) {
         /// What requests, messages and conditions name it by.
@@ -760,6 +784,54 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Fitted models of purchases (BG/NBD) and of their value (Gamma-Gamma); a customer's prediction is computed by the newest when it is looked at.
+    prediction_models (currency, version) {
+        /// Of the orders that it was fitted to, ISO 4217.
+        currency -> Text,
+        /// From 1, per currency.
+        version -> Int8,
+        /// When the fit was done.
+        fitted_at -> Timestamptz,
+        /// Orders up to then were looked at.
+        as_of -> Timestamptz,
+        /// How long it took.
+        seconds -> Float8,
+        /// Whose days were counted.
+        time_zone -> Text,
+        /// How far the totals look ahead.
+        horizon_months -> Int4,
+        /// By which money that comes a year later is worth less.
+        discount_rate -> Float8,
+        /// How many customers it was fitted to.
+        customers -> Int8,
+        /// How many of them bought on a second day.
+        repeaters -> Int8,
+        /// r, alpha (in weeks), a, b of BG/NBD.
+        purchases -> Array<Float8>,
+        /// Its logarithm of the likelihood.
+        purchases_log_likelihood -> Float8,
+        /// How often that was computed.
+        evaluations -> Int8,
+        /// p, q, gamma (in minor units) of Gamma-Gamma; NULL where the data do not determine them.
+        value -> Nullable<Array<Float8>>,
+        /// Its logarithm of the likelihood.
+        value_log_likelihood -> Nullable<Float8>,
+        /// How many customers it was fitted to.
+        value_customers -> Nullable<Int8>,
+        /// Between number and mean value of their purchases; the model takes it for 0.
+        value_correlation -> Nullable<Float8>,
+        /// Why there is no model of values.
+        value_fault -> Nullable<Text>,
+        /// Lifetime values above which the top, the high and the middle tier begin, in minor units.
+        tier_cuts -> Nullable<Array<Float8>>,
+        /// What the customers of each tier come to, best tier first.
+        tiers -> Jsonb,
+        /// What all customers come to.
+        total -> Jsonb,
+    }
+}
+
+diesel::table! {
     /// What a reconciliation found to differ; written before it is repaired, so that no kill loses it.
     reconciliation_differences (run_id, customer_id, subject, field) {
         /// Of which run.
@@ -808,6 +880,28 @@ diesel::table! {
         touched_at -> Timestamptz,
         /// When it was over.
         finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Where the fifths of all customers end; scores are computed against the newest when they are looked at.
+    rfm_cut_points (currency, version) {
+        /// Of the orders that are looked at, ISO 4217.
+        currency -> Text,
+        /// From 1, per currency.
+        version -> Int8,
+        /// When it was done.
+        computed_at -> Timestamptz,
+        /// The time from which days since the last order were counted.
+        as_of -> Timestamptz,
+        /// How many customers with orders there were.
+        customers -> Int8,
+        /// Days since the last order that one, two, three and four fifths do not exceed.
+        recency_days -> Array<Int8>,
+        /// The same of the number of orders.
+        orders -> Array<Int8>,
+        /// The same of what was spent, in minor units.
+        spent -> Array<Int8>,
     }
 }
 
@@ -1005,6 +1099,7 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(
     addresses,
+    analytics_runs,
     attribute_definitions,
     audit_entries,
     backup_codes,
@@ -1036,8 +1131,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     passkeys,
     passwords,
     phone_confirmations,
+    prediction_models,
     reconciliation_differences,
     reconciliation_runs,
+    rfm_cut_points,
     sessions,
     sign_in_flows,
     sign_in_throttles,

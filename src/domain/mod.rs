@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod address_format;
+pub mod analytics;
 pub mod attribute;
 pub mod command;
 pub mod consent;

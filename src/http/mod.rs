@@ -6,6 +6,7 @@
 //! OpenAPI document that it is served with.
 
 pub mod addresses;
+pub mod analytics;
 pub mod asyncapi;
 pub mod attributes;
 pub mod auth;
@@ -184,6 +185,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(attributes::routes)
         .configure(imports::routes)
         .configure(exports::routes)
+        .configure(analytics::routes)
         .configure(parked_orders::routes)
         .configure(reconciliations::routes)
         .configure(well_known::routes);

@@ -55,6 +55,8 @@ pub struct Services {
     pub passkeys: Option<Passkeys>,
     /// For reads.
     pub database: Database,
+    /// For figures of all customers, which may take longer and need not see the last second.
+    pub reports: Database,
     pub access: Arc<AccessTokens>,
     pub revoked: Arc<RevokedSessions>,
     pub staff_keys: StaffKeys,

@@ -239,6 +239,7 @@ fn world(more: &[(&str, &str)]) -> World {
         imports: Imports::new(database.clone(), shared.clone(), Nudge::new()),
         sharing: Sharing::new(database.clone(), shared.clone(), allowance, &root, &config),
         staff_keys: StaffKeys::new(database.clone()),
+        reports: database.clone(),
         database,
         access: Arc::new(AccessTokens::new(
             access,

@@ -5,6 +5,7 @@ mod harness;
 
 mod access;
 mod addresses;
+mod analytics;
 mod attribute_search;
 mod attributes;
 mod bad_input;

@@ -145,6 +145,8 @@ fn diesel_type(postgres: &str) -> &'static str {
         "inet" => "Inet",
         "_text" => "Array<Text>",
         "_int8" => "Array<Int8>",
+        "float8" => "Float8",
+        "_float8" => "Array<Float8>",
         other => panic!("no diesel type is known for {other}: add it here"),
     }
 }

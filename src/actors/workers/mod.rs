@@ -1,6 +1,7 @@
 //! The supervised workers: each takes no input, reads what is due, does a bounded piece of work
 //! and says what it did.
 
+pub mod analyst;
 pub mod dispatcher;
 pub mod importer;
 pub mod janitor;

@@ -87,6 +87,38 @@ impl OrderService {
         self.publish(&key, fact.to_string().as_bytes()).await;
     }
 
+    /// Tells many facts, all confirmed in the end; after a fault some of them twice.
+    pub async fn tell_all(&self, facts: &[Value]) {
+        for window in facts.chunks(200) {
+            eventually("the broker takes messages", Duration::from_secs(60), async || {
+                self.try_tell(window).await.ok()
+            })
+            .await;
+        }
+    }
+
+    async fn try_tell(&self, facts: &[Value]) -> lapin::Result<()> {
+        let mut open = self.open.lock().await;
+        let (connection, channel) = match open.take() {
+            Some(open) => open,
+            None => self.connect().await?,
+        };
+        let mut confirms = Vec::with_capacity(facts.len());
+        for fact in facts {
+            let key = format!("order.{}", fact["status"].as_str().expect("a fact has a status"));
+            let properties = BasicProperties::default().with_delivery_mode(2);
+            let (exchange, key) = (self.name.as_str().into(), key.as_str().into());
+            let (options, body) = (BasicPublishOptions::default(), fact.to_string());
+            let sent = channel.basic_publish(exchange, key, options, body.as_bytes(), properties);
+            confirms.push(sent.await?);
+        }
+        for confirm in confirms {
+            confirm.await?;
+        }
+        *open = Some((connection, channel));
+        Ok(())
+    }
+
     async fn try_publish(&self, exchange: &str, key: &str, body: &[u8]) -> lapin::Result<()> {
         let mut open = self.open.lock().await;
         let (connection, channel) = match open.take() {
@@ -116,6 +148,15 @@ impl OrderService {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let declared = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
         Some(declared.ok()?.message_count())
+    }
+
+    /// Readers of the facts; they come when everything is declared. `None` while there is no queue.
+    pub async fn readers(&self) -> Option<u32> {
+        let (_connection, channel) = self.connect().await.ok()?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.queue();
+        let declared = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
+        Some(declared.await.ok()?.consumer_count())
     }
 
     /// Takes what lies with the dead letters.
@@ -151,13 +192,14 @@ impl OrderService {
     /// Has the broker lose everything that was declared.
     pub async fn forget(&self) {
         if let Ok((connection, channel)) = self.connect().await {
-            for queue in [self.queue(), self.graveyard()] {
-                let delete = QueueDeleteOptions::default();
-                channel.queue_delete(queue.as_str().into(), delete).await.ok();
-            }
+            // The queue last: who reads it declares everything again once it is gone.
             for exchange in [self.name.clone(), format!("{}.dead", self.name)] {
                 let delete = ExchangeDeleteOptions::default();
                 channel.exchange_delete(exchange.as_str().into(), delete).await.ok();
+            }
+            for queue in [self.graveyard(), self.queue()] {
+                let delete = QueueDeleteOptions::default();
+                channel.queue_delete(queue.as_str().into(), delete).await.ok();
             }
             connection.close(200, "done".into()).await.ok();
         }

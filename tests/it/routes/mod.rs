@@ -197,7 +197,16 @@ impl World {
                 findings.note(&format!("{name} does not name the bogus field"), &bogus);
             }
         }
-        for (parameter, value) in [("limit", "0"), ("expand", "bogus"), ("at", "soon")] {
+        for (parameter, value) in [
+            ("limit", "0"),
+            ("expand", "bogus"),
+            ("at", "soon"),
+            ("from", "soon"),
+            ("by", "hour"),
+            ("group", "A B"),
+            ("currency", "BTC"),
+            ("format", "png"),
+        ] {
             if operation.query.contains(parameter) {
                 let path = format!("{}?{parameter}={value}", trial.path);
                 let bad = self.call(operation, &path, &trial.body).bearer(key).send().await;

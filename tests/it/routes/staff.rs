@@ -22,6 +22,7 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         (Some(&"groups"), ..) => groups(world, name).await,
         (Some(&"attributes"), ..) => attributes(world, name).await,
         (Some(&"imports" | &"exports"), ..) => files(world, name).await,
+        (Some(&"analytics"), ..) => Some(Trial::at(path)),
         (Some(&"orders"), Some(&"parked"), _) => parked_orders(world, name).await,
         (Some(&"orders"), Some(&"reconciliations"), _) => reconciliations(world, name).await,
         _ => None,
@@ -89,6 +90,7 @@ async fn customer(world: &World, name: &str) -> Option<Trial> {
             part("status").with(json!({ "to": "suspended", "reason": "fraud_suspected" }))
         }
         ("GET", "/timeline") => part("timeline"),
+        ("GET", "/predictions") => part("predictions"),
         _ => return None,
     })
 }

@@ -1,0 +1,57 @@
+//! `customer-service analytics …`: the engine of the service without the service.
+
+use super::{database_runtime, settings};
+use crate::actors::analytics::{Analyst, Outcome, Settings, Turn, Watcher};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::db::predictions::{KeptCutPoints, KeptModel};
+use crate::db::{self, Database};
+use anyhow::{bail, ensure};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// How often the lock is tried for, and how long between.
+const TRIES: usize = 10;
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Computes the cut points of RFM scores anew.
+///
+/// # Errors
+/// Those of the database; when somebody else computes at the moment.
+pub fn rfm(config: &Config, watcher: &mut dyn Watcher) -> anyhow::Result<Outcome<KeptCutPoints>> {
+    database_runtime()?.block_on(async {
+        let (analyst, mut turn) = begin(config).await?;
+        analyst.recompute_rfm(&mut turn, watcher).await
+    })
+}
+
+/// Fits the models anew.
+///
+/// # Errors
+/// As [`rfm`].
+pub fn refit(config: &Config, watcher: &mut dyn Watcher) -> anyhow::Result<Outcome<KeptModel>> {
+    database_runtime()?.block_on(async {
+        let (analyst, mut turn) = begin(config).await?;
+        analyst.refit(&mut turn, watcher).await
+    })
+}
+
+async fn begin(config: &Config) -> anyhow::Result<(Analyst, Turn)> {
+    let pending = db::migrations::pending(&settings::database(config)).await?;
+    ensure!(pending.is_empty(), "the schema is not this version's: run `customer-service migrate`");
+    let analyst = Analyst {
+        database: Database::new(settings::database(config), Handle::current()),
+        reports: Database::new(settings::reports(config), Handle::current()),
+        clock: Arc::new(SystemClock),
+        settings: Settings::from(config),
+    };
+    // Who has just ended holds the lock until the server has noticed.
+    for _ in 0..TRIES {
+        if let Some(turn) = analyst.take_turn().await? {
+            return Ok((analyst, turn));
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    bail!("somebody computes already: look again when that is done")
+}
