@@ -176,7 +176,8 @@ impl OrderService {
         let mut dead = Vec::new();
         let what = format!("{count} dead letters");
         while dead.len() < count {
-            let more = eventually(&what, Duration::from_secs(30), async || {
+            // Five tries of a poison with their rests take 15 s, and on a busy machine each panic more.
+            let more = eventually(&what, Duration::from_secs(90), async || {
                 Some(self.dead().await).filter(|dead| !dead.is_empty())
             });
             dead.extend(more.await);
