@@ -139,12 +139,14 @@ async fn carry_out(
     let source = Source::file(opened().await?, row.position as u64).await?;
     let mut run = engine.open(&row, source)?;
     watcher.moved(run.progress(), bytes);
+    // Once for the whole file: nobody would hear a signal between two of them.
+    let mut told_to_end = pin!(told_to_end());
     loop {
         db::outbox::touch(&turn).await.map_err(|_| anyhow!("the lock of imports was lost"))?;
         let step = tokio::select! {
             biased;
             step = run.step(&engine) => step?,
-            () = told_to_end() => bail!("told to end: a second run goes on with this import"),
+            () = &mut told_to_end => bail!("told to end: a second run goes on with this import"),
         };
         match step {
             Step::Block(_) => watcher.moved(run.progress(), bytes),

@@ -12,6 +12,7 @@ use crate::db::reconciliation_runs as runs;
 use crate::db::{self, Database};
 use crate::domain::{Actor, CustomerId};
 use anyhow::{anyhow, bail, ensure};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -21,6 +22,8 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// A frozen process loses the lock after this long; longer than a customer's orders may take.
 const IDLE_SECONDS: u64 = 330;
+
+const TOLD_TO_END: &str = "told to end: a second run goes on with this one";
 
 /// What is asked for at the command line.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +141,8 @@ async fn walk(
     watcher: &mut dyn Watcher,
 ) -> anyhow::Result<Summary> {
     let mut summary = Summary::default();
+    // Once for the whole walk: nobody would hear a signal between two of them.
+    let mut told_to_end = pin!(super::imports::told_to_end());
     loop {
         if let Some(turn) = turn {
             let alive = db::outbox::touch(turn).await;
@@ -146,9 +151,7 @@ async fn walk(
         let step = tokio::select! {
             biased;
             step = run.step(engine) => step,
-            () = super::imports::told_to_end() => {
-                bail!("told to end: a second run goes on with this one")
-            }
+            () = &mut told_to_end => bail!(TOLD_TO_END),
         };
         let step = match step {
             Ok(step) => step,
@@ -172,7 +175,10 @@ async fn walk(
             return Ok(summary);
         }
         if step.rest {
-            tokio::time::sleep(engine.settings.pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(engine.settings.pause) => {}
+                () = &mut told_to_end => bail!(TOLD_TO_END),
+            }
         }
     }
 }

@@ -198,7 +198,7 @@ pub async fn compare(
     const EVERYBODY: &str = "SELECT customer_id FROM (\
          (SELECT DISTINCT customer_id FROM order_statistics WHERE customer_id > $1 ORDER BY customer_id LIMIT $2) \
          UNION \
-         (SELECT DISTINCT customer_id FROM order_facts WHERE customer_id > $1 ORDER BY customer_id LIMIT $2)) AS some \
+         (SELECT DISTINCT customer_id FROM order_facts WHERE customer_id > $1 ORDER BY customer_id LIMIT $2)) AS people \
          WHERE $3::uuid IS NULL ORDER BY customer_id LIMIT $2";
     const ONE: &str = "SELECT $3::uuid AS customer_id WHERE $3::uuid > $1 AND $2 > 0";
     let page = if only.is_some() { ONE } else { EVERYBODY };

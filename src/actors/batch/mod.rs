@@ -127,7 +127,7 @@ impl BatchRunner for Batches {
 
 impl Batches {
     /// Carries out one command here and now, for who has no shards: on the command line.
-    pub async fn carry_out(&self, submission: &Submission) -> Answer {
+    pub async fn submit(&self, submission: &Submission) -> Answer {
         let committing = AtomicBool::new(false);
         let answers = Box::pin(self.answers(std::slice::from_ref(submission), &committing)).await;
         answers.into_iter().next().unwrap_or(Err(SubmitError::Unknown))

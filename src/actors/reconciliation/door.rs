@@ -87,7 +87,7 @@ impl Door {
         loop {
             let answer = match self {
                 Self::Shards(customers) => customers.submit(submission.clone()).await,
-                Self::Batches(batches) => batches.carry_out(&submission).await,
+                Self::Batches(batches) => batches.submit(&submission).await,
             };
             match answer {
                 // Nothing was changed: requests go first.
