@@ -22,6 +22,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::fs::File;

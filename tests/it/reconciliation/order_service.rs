@@ -220,8 +220,7 @@ async fn p1_active_orders_are_the_order_services_word_where_it_can_be_asked() {
         timeout: Duration::from_secs(5),
     })
     .unwrap();
-    let ask =
-        async |service: Option<&OrderService>| active_orders(&database, service, whose).await;
+    let ask = async |service: Option<&OrderService>| active_orders(&database, service, whose).await;
     assert_eq!(ask(None).await.unwrap(), 1, "of what is kept one is placed");
     assert_eq!(ask(Some(&service)).await.unwrap(), 0, "it has none");
     for n in 0..5 {
