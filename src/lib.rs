@@ -4,7 +4,7 @@
 //! `domain` imports nothing of ours; `db` and `order_service` → domain; `security` and `brokers` →
 //! config; `actors` → domain, db, security, brokers, order_service; `http` → actors, domain,
 //! security, and `db` for reads only; only `app` sees all. `clock` and `config` serve everyone but
-//! the domain.
+//! the domain, and so does `faults`, which is empty outside of tests.
 
 pub mod actors;
 pub mod app;
@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod domain;
+pub mod faults;
 pub mod http;
 pub mod mail;
 pub mod order_service;

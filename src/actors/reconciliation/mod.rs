@@ -20,6 +20,7 @@ use crate::db::reconciliation_runs::{self as runs, At, Found, Row, Stepped};
 use crate::db::{self, Database};
 use crate::domain::order::Difference;
 use crate::domain::{Actor, Context, CustomerId};
+use crate::faults;
 use crate::order_service::{OrderService, Unreachable};
 use metrics::counter;
 use std::collections::VecDeque;
@@ -179,7 +180,7 @@ impl Run {
         let added = noted.map_err(db::Error::from)?.ok_or(Trouble::Superseded)?;
         let source = self.source.as_str();
         counter!("reconciliation_differences_total", "source" => source).increment(added as u64);
-        fail::fail_point!("reconciliation.noted");
+        faults::at("reconciliation.noted");
         Ok(())
     }
 
@@ -192,7 +193,7 @@ impl Run {
         left: &[(CustomerId, String)],
     ) -> Result<Step, Trouble> {
         if let Some(at) = self.at() {
-            fail::fail_point!("reconciliation.repaired");
+            faults::at("reconciliation.repaired");
             let (customers, refused) = (step.customers, step.refused);
             let stepped = Stepped { to, customers, refused, left };
             let connection = engine.database.get().await?;
