@@ -49,7 +49,8 @@ fn o4_what_is_right_stays_untouched() {
 
 #[test]
 fn o4_each_wrong_number_is_found_named_and_put_right() {
-    let rows: [(fn(&mut Statistics), &[&str]); 8] = [
+    type Row = (fn(&mut Statistics), &'static [&'static str]);
+    let rows: [Row; 8] = [
         (|s| s.placed = 0, &["number_of_orders", "orders.placed", "average"]),
         (|s| s.completed = 7, &["number_of_orders", "orders.completed", "average"]),
         (|s| s.cancelled = 1, &["orders.cancelled"]),
