@@ -5,6 +5,7 @@
 
 mod reading;
 mod reconciliation;
+mod schema;
 mod statistics;
 
 pub use reading::FactFault;

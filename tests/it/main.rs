@@ -42,6 +42,7 @@ mod reconciliation;
 mod records;
 mod registration;
 mod revocations;
+mod roles;
 mod routes;
 mod schema;
 mod search;
