@@ -169,7 +169,7 @@ pub fn signing(config: &Config) -> signing::Settings {
 pub fn relay(config: &Config) -> outbox_relay::Settings {
     let outbox = &config.outbox;
     outbox_relay::Settings {
-        owner: owner(),
+        owner: this_process(),
         schemas: format!("{}/schemas", config.http.public_url.as_str().trim_end_matches('/')),
         read_max: outbox.read_max as usize,
         window_max: outbox.window_max,
@@ -178,7 +178,7 @@ pub fn relay(config: &Config) -> outbox_relay::Settings {
 }
 
 /// This process, for people who read who owns what.
-fn owner() -> String {
+fn this_process() -> String {
     format!("{}:{}", hostname(), std::process::id())
 }
 
@@ -305,7 +305,7 @@ pub fn reconciliation(config: &Config, actor: Actor) -> reconciliation::Settings
     reconciliation::Settings {
         page: keys.page.into(),
         pause: keys.pause_ms.duration(),
-        owner: owner(),
+        owner: this_process(),
         actor,
     }
 }
