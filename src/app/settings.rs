@@ -8,7 +8,7 @@ use crate::actors::workers::{janitor, mailer, order_intake, outbox_relay, texter
 use crate::brokers::limits::{Limiter, OnFailure};
 use crate::brokers::rabbit::{self, DeadLetters, OrderQueue, Rabbit, Source};
 use crate::brokers::redis::{self, Redis};
-use crate::config::{Config, MailTransport, OnRedisFailure, SmsTransport, Switch};
+use crate::config::{self, Config, MailTransport, OnRedisFailure, SmsTransport, Switch};
 use crate::db::DatabaseSettings;
 use crate::domain::handle::ADDRESS_HELD;
 use crate::mail::{self, Transport};
@@ -153,6 +153,11 @@ pub fn relay(config: &Config) -> outbox_relay::Settings {
         read_max: outbox.read_max as usize,
         window_max: outbox.window_max,
         poll: outbox.poll_ms.duration(),
+        tries: outbox.tries,
+        after_parking: match outbox.after_parking {
+            config::AfterParking::Wait => outbox_relay::AfterParking::Wait,
+            config::AfterParking::Pass => outbox_relay::AfterParking::Pass,
+        },
     }
 }
 

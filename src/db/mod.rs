@@ -30,6 +30,7 @@ pub mod one_time_tokens;
 pub mod order_intake;
 pub mod orders;
 pub mod outbox;
+pub mod outbox_parked;
 pub mod outbox_partitions;
 pub mod passkeys;
 pub mod passwords;

@@ -44,10 +44,13 @@ pub enum Perishable {
     OrderFactAttempts,
     /// Facts that were given up, by their age; the dead letters have them too.
     PoisonedOrderFacts,
+    /// Parked messages that were published or discarded, by that moment, once their cursor has
+    /// passed them.
+    SettledMessages,
 }
 
 impl Perishable {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::IdempotencyKeys,
         Self::OneTimeTokens,
         Self::Throttles,
@@ -63,6 +66,7 @@ impl Perishable {
         Self::Imports,
         Self::OrderFactAttempts,
         Self::PoisonedOrderFacts,
+        Self::SettledMessages,
     ];
 
     /// The table's name, for logs and metrics.
@@ -83,6 +87,7 @@ impl Perishable {
             Self::Imports => "imports",
             Self::OrderFactAttempts => "order_fact_attempts",
             Self::PoisonedOrderFacts => "parked_order_facts",
+            Self::SettledMessages => "outbox_parked",
         }
     }
 
@@ -107,6 +112,11 @@ impl Perishable {
             Self::SigningKeys => "retired_at < $1 OR revoked_at < $1",
             Self::OrderFactAttempts => "tried_at < $1",
             Self::PoisonedOrderFacts => "reason = 'poison' AND first_seen_at < $1",
+            // A successor must find it until the position is written down.
+            Self::SettledMessages => {
+                "settled_at < $1 AND seq <= (SELECT c.positions[shard % 8 + 1] \
+                 FROM outbox_cursors AS c WHERE c.relay_group = shard / 8)"
+            }
             // The first is implied and has the index.
             Self::Mails | Self::TextMessages => {
                 "created_at < $1 AND (sent_at < $1 OR given_up_at < $1)"

@@ -32,6 +32,7 @@ mod operators;
 mod order_intake;
 mod orders;
 mod outbox;
+mod parking;
 mod passkeys;
 mod passwords;
 mod phones;

@@ -36,6 +36,7 @@ const UPLOADS_KEPT: TimeDelta = TimeDelta::hours(1);
 /// A message is redelivered within seconds of the end of whoever had it.
 const ORDER_FACT_ATTEMPTS_KEPT: TimeDelta = TimeDelta::days(7);
 const POISONED_ORDER_FACTS_KEPT: TimeDelta = TimeDelta::days(30);
+const SETTLED_MESSAGES_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// What is kept for how long.
 #[derive(Clone, Debug)]
@@ -138,6 +139,7 @@ impl Janitor {
             Perishable::ImportErrors | Perishable::Imports => self.settings.imports,
             Perishable::OrderFactAttempts => ORDER_FACT_ATTEMPTS_KEPT,
             Perishable::PoisonedOrderFacts => POISONED_ORDER_FACTS_KEPT,
+            Perishable::SettledMessages => SETTLED_MESSAGES_KEPT,
         }
     }
 
