@@ -2,6 +2,7 @@
 //! lines elsewhere, and an exit code that tells whether every row went in.
 
 pub mod analytics;
+pub mod outbox;
 
 use super::{Failure, ImportArguments};
 use customer_service::actors::imports::settings::Unreadable;

@@ -4,6 +4,7 @@ use crate::actors::allowance::brake_policy;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
 use crate::actors::signing;
+use crate::actors::dead_letters;
 use crate::actors::workers::{janitor, mailer, order_intake, outbox_relay, texter};
 use crate::brokers::limits::{Limiter, OnFailure};
 use crate::brokers::rabbit::{self, DeadLetters, OrderQueue, Rabbit, Source};
@@ -149,7 +150,7 @@ pub fn relay(config: &Config) -> outbox_relay::Settings {
     let outbox = &config.outbox;
     outbox_relay::Settings {
         owner: format!("{}:{}", hostname(), std::process::id()),
-        schemas: format!("{}/schemas", config.http.public_url.as_str().trim_end_matches('/')),
+        schemas: schemas(config),
         read_max: outbox.read_max as usize,
         window_max: outbox.window_max,
         poll: outbox.poll_ms.duration(),
@@ -159,6 +160,18 @@ pub fn relay(config: &Config) -> outbox_relay::Settings {
             config::AfterParking::Pass => outbox_relay::AfterParking::Pass,
         },
     }
+}
+
+pub fn dead_letters(config: &Config) -> dead_letters::Settings {
+    dead_letters::Settings {
+        schemas: schemas(config),
+        replay_queues: config.outbox.replay_queues.clone(),
+    }
+}
+
+/// Where the schemas of messages are served.
+fn schemas(config: &Config) -> String {
+    format!("{}/schemas", config.http.public_url.as_str().trim_end_matches('/'))
 }
 
 /// This machine's name, for people who read who owns what.

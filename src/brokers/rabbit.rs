@@ -12,6 +12,7 @@ mod dead_letters;
 mod link;
 mod message;
 mod order_queue;
+mod replay;
 mod trial;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub use dead_letters::{DeadLetter, DeadLetters};
 use link::{Health, Job, Link};
 pub use message::{BODY_BYTES_MAX, OutgoingMessage, SOURCE};
 pub use order_queue::OrderQueue;
+pub use replay::{OpenQueue, QueueFault, REPLAY_HEADER};
 pub use trial::Verdict;
 
 /// Add this directive to the log filter. lapin logs every returned message as a warning with its

@@ -224,6 +224,8 @@ section! {
         /// Of a message that fails by its own fault.
         tries: u32 [1..=20],
         after_parking: AfterParking,
+        /// Names, or beginnings of names before a `*`.
+        replay_queues: Vec<String>,
     }
 }
 

@@ -484,7 +484,7 @@ struct Count {
 pub async fn counts(mut conn: &Connection) -> QueryResult<Vec<(State, i64)>> {
     let rows: Vec<Count> = diesel::sql_query(
         "SELECT s.state, (SELECT count(*) FROM (SELECT FROM outbox_parked AS p \
-         WHERE p.state = s.state LIMIT $1) AS some) AS count \
+         WHERE p.state = s.state LIMIT $1) AS counted) AS count \
          FROM (VALUES ('trying'), ('parked'), ('behind'), ('released')) AS s (state)",
     )
     .bind::<BigInt, _>(COUNTED_MAX)

@@ -32,6 +32,7 @@ use crate::domain::shard::SHARDS;
 
 pub use dirty::Dirty;
 use letter::Letter;
+pub use letter::outgoing;
 pub use parking::AfterParking;
 use parking::Books;
 use session::{Session, Survey, bit, shards_in, shards_of};

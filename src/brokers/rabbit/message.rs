@@ -111,7 +111,7 @@ impl OutgoingMessage {
     }
 }
 
-fn short(text: &str, fault: &'static str) -> Result<ShortString, PublishFault> {
+pub(super) fn short(text: &str, fault: &'static str) -> Result<ShortString, PublishFault> {
     ShortString::try_new(text).map_err(|_| PublishFault::Message(fault))
 }
 
