@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Parser, Subcommand};
-use customer_service::actors::imports::settings::{DELIMITERS, Format};
 use customer_service::actors::dead_letters::is_reason;
+use customer_service::actors::imports::settings::{DELIMITERS, Format};
 use customer_service::app;
 use customer_service::config::{self, Config, Fault};
 use customer_service::db::outbox_parked::State;
@@ -189,7 +189,9 @@ enum ExportCommand {
 }
 
 fn reason(text: &str) -> Result<String, String> {
-    is_reason(text).then(|| text.to_owned()).ok_or_else(|| "1 to 64 of a-z, 0-9, _ and -".to_owned())
+    is_reason(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| "1 to 64 of a-z, 0-9, _ and -".to_owned())
 }
 
 fn format(text: &str) -> Result<Format, String> {

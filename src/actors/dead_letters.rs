@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::workers::outbox_relay::outgoing;
-use crate::brokers::rabbit::{PublishFault, QueueFault, Rabbit};
+use crate::brokers::rabbit::{OpenQueue, PublishFault, QueueFault, Rabbit};
 use crate::clock::Clock;
 use crate::db::audit::Deed;
 use crate::db::dead_letters::{DeadLetter, Filter};
@@ -76,10 +76,24 @@ pub enum Refused {
     NoBroker,
     #[error("the queue is not among those that messages may be replayed to (outbox.replay_queues)")]
     QueueNotAllowed,
+    #[error("there is no queue of this name")]
+    NoSuchQueue,
+    #[error("the queue belongs to one connection alone")]
+    ExclusiveQueue,
     #[error("the queue cannot be written to: {0}")]
-    Queue(QueueFault),
+    Broker(PublishFault),
     #[error(transparent)]
     Database(#[from] db::Error),
+}
+
+impl From<QueueFault> for Refused {
+    fn from(fault: QueueFault) -> Self {
+        match fault {
+            QueueFault::Missing => Self::NoSuchQueue,
+            QueueFault::Exclusive => Self::ExclusiveQueue,
+            QueueFault::Broker(fault) => Self::Broker(fault),
+        }
+    }
 }
 
 /// A replay of many: its name, by which its progress can be asked for.
@@ -226,9 +240,9 @@ impl DeadLetterDesk {
         match (state, wanted) {
             (Some(State::Released | State::Published), State::Released)
             | (Some(State::Discarded), State::Discarded) => Ok(row),
-            (Some(State::Trying), _) => Err(Refused::State(
-                "It is still being tried; when it is given up it is parked.",
-            )),
+            (Some(State::Trying), _) => {
+                Err(Refused::State("It is still being tried; when it is given up it is parked."))
+            }
             (Some(State::Behind), _) => Err(Refused::State(
                 "Nothing is wrong with it: it goes out by itself after the one that it waits for.",
             )),
@@ -259,8 +273,13 @@ impl DeadLetterDesk {
             let some = self
                 .write(move |mut connection| async move {
                     let deed = deed(id, &actor, "messages.replayed", data, now);
-                    let released =
-                        db::dead_letters::release_many(&mut connection, &wanted, replay, limit, &deed);
+                    let released = db::dead_letters::release_many(
+                        &mut connection,
+                        &wanted,
+                        replay,
+                        limit,
+                        &deed,
+                    );
                     Ok(released.await?)
                 })
                 .await?;
@@ -316,7 +335,7 @@ impl DeadLetterDesk {
         wish: &CustomerReplay,
         asker: &Asker,
     ) -> Result<Told, Refused> {
-        let queue = rabbit.open_queue(&wish.queue).await.map_err(Refused::Queue)?;
+        let queue = rabbit.open_queue(&wish.queue).await?;
         let told = self.tell_queue(rabbit, &queue, wish).await;
         queue.close().await;
         let told = told?;
@@ -324,9 +343,8 @@ impl DeadLetterDesk {
             "customer_id": wish.customer.0, "queue": wish.queue, "published": told.published,
             "from_sequence": wish.from_sequence, "to_sequence": told.last_sequence,
         });
-        let deed = deed(
-            self.clock.new_id(), asker, "messages.replayed_to_queue", data, self.clock.now(),
-        );
+        let deed =
+            deed(self.clock.new_id(), asker, "messages.replayed_to_queue", data, self.clock.now());
         let mut connection = self.database.get().await?;
         db::audit::append_deed(&mut connection, &deed, Some(wish.customer.0))
             .await
@@ -337,14 +355,15 @@ impl DeadLetterDesk {
     async fn tell_queue(
         &self,
         rabbit: &Rabbit,
-        queue: &crate::brokers::rabbit::OpenQueue,
+        queue: &OpenQueue,
         wish: &CustomerReplay,
     ) -> Result<Told, Refused> {
         let (first, last) = (wish.from_sequence, wish.to_sequence.unwrap_or(i64::MAX));
         let connection = self.database.get().await?;
         let customer = wish.customer;
-        let mut kept =
-            db::replays::kept(&connection, customer, first, last, REPLAYED_MAX + 1).await.map_err(db::Error::from)?;
+        let mut kept = db::replays::kept(&connection, customer, first, last, REPLAYED_MAX + 1)
+            .await
+            .map_err(db::Error::from)?;
         let mut told = Told { more: kept.len() as i64 > REPLAYED_MAX, ..Told::default() };
         kept.truncate(REPLAYED_MAX as usize);
         let asked_to = match (told.more, wish.to_sequence) {
@@ -365,7 +384,8 @@ impl DeadLetterDesk {
             let message = |row| outgoing(row, rabbit.exchange(), &self.settings.schemas);
             let run = queue.publish(rows.iter().map(message).collect()).await;
             told.published += run.confirmed;
-            told.first_sequence = told.first_sequence.or(sequences.first().copied().filter(|_| run.confirmed > 0));
+            told.first_sequence =
+                told.first_sequence.or(sequences.first().copied().filter(|_| run.confirmed > 0));
             if let Some(last) = run.confirmed.checked_sub(1).and_then(|at| sequences.get(at)) {
                 told.last_sequence = Some(*last);
             }
@@ -454,7 +474,8 @@ mod tests {
     use super::*;
 
     fn kept(sequences: &[i64]) -> Vec<Kept> {
-        let kept = |sequence: &i64| Kept { bucket: 0, shard: 0, seq: 0, customer_sequence: *sequence };
+        let kept =
+            |sequence: &i64| Kept { bucket: 0, shard: 0, seq: 0, customer_sequence: *sequence };
         sequences.iter().map(kept).collect()
     }
 
@@ -475,7 +496,8 @@ mod tests {
 
     #[test]
     fn m6_sealed_parts_are_not_shown() {
-        let data = json!({ "id": 1, "email": { "sealed": "abc" }, "list": [{ "sealed": 1, "n": 2 }] });
+        let data =
+            json!({ "id": 1, "email": { "sealed": "abc" }, "list": [{ "sealed": 1, "n": 2 }] });
         assert_eq!(without_sealed(data), json!({ "id": 1, "email": {}, "list": [{ "n": 2 }] }));
     }
 }

@@ -468,8 +468,7 @@ fn services(
     let sharing = Sharing::new(database, clock, allowance, &parts.root, config);
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let rabbit = parts.rabbit.clone();
-    let dead_letters =
-        DeadLetterDesk::new(database, clock, rabbit, settings::dead_letters(config));
+    let dead_letters = DeadLetterDesk::new(database, clock, rabbit, settings::dead_letters(config));
     Services {
         customers,
         dead_letters,

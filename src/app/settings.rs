@@ -1,10 +1,10 @@
 //! From configuration to the settings of each part: the parts do not know each other's keys.
 
 use crate::actors::allowance::brake_policy;
+use crate::actors::dead_letters;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
 use crate::actors::signing;
-use crate::actors::dead_letters;
 use crate::actors::workers::{janitor, mailer, order_intake, outbox_relay, texter};
 use crate::brokers::limits::{Limiter, OnFailure};
 use crate::brokers::rabbit::{self, DeadLetters, OrderQueue, Rabbit, Source};

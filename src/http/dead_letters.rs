@@ -16,7 +16,6 @@ use super::values::{IdempotencyParam, PageParams, PathId};
 use crate::actors::dead_letters::{
     Asker, CustomerReplay, Progress, REASON_MAX, Refused, Told, is_reason,
 };
-use crate::brokers::rabbit::QueueFault;
 use crate::db::dead_letters::{DeadLetter, Filter};
 use crate::db::outbox_parked::State;
 use crate::domain::CustomerId;
@@ -269,16 +268,16 @@ impl From<Refused> for Problem {
             Refused::QueueNotAllowed => {
                 queue_problem("not_allowed", "Must be allowed by outbox.replay_queues.")
             }
-            Refused::Queue(QueueFault::Missing) => {
+            Refused::NoSuchQueue => {
                 queue_problem("unknown_queue", "There is no queue of this name.")
             }
-            Refused::Queue(QueueFault::Exclusive) => {
+            Refused::ExclusiveQueue => {
                 queue_problem("exclusive_queue", "The queue belongs to one connection alone.")
             }
             Refused::NoBroker => {
                 Problem::new(Code::Conflict).detail("No broker is configured (rabbit.url).")
             }
-            Refused::Queue(QueueFault::Broker(fault)) => {
+            Refused::Broker(fault) => {
                 tracing::warn!(%fault, "a replay to a queue could not begin");
                 Problem::new(Code::Unavailable)
             }

@@ -11,8 +11,8 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, attributes, auth, consents, customers, dead_letters, email_change, groups, me, merges, mfa, notes,
-    passkeys, passwords, phone, preferences, profile, social, tags, wishlists,
+    addresses, attributes, auth, consents, customers, dead_letters, email_change, groups, me,
+    merges, mfa, notes, passkeys, passwords, phone, preferences, profile, social, tags, wishlists,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};

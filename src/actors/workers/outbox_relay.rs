@@ -29,6 +29,7 @@ use crate::brokers::rabbit::{Delivery, FaultClass, PublishFault, Rabbit, Verdict
 use crate::clock::Clock;
 use crate::db::{self, Database};
 use crate::domain::shard::SHARDS;
+use crate::faults;
 
 pub use dirty::Dirty;
 use letter::Letter;
@@ -262,6 +263,9 @@ impl OutboxRelay {
             None => Session::open(&self.database).await?,
         };
         let found = session.take_over(&self.settings.owner).await?;
+        if !found.is_empty() {
+            faults::at("relay.took_over");
+        }
         for cursor in &found {
             tracing::info!(group = cursor.group, epoch = cursor.epoch, "took over an outbox group");
             for (shard, position) in shards_of(cursor.group).zip(&cursor.positions) {
@@ -344,6 +348,9 @@ impl OutboxRelay {
         let rows = rows.map_err(db::Error::from)?;
         session.touched_at = Instant::now();
         let found = rows.len();
+        if found > 0 {
+            faults::at("relay.read");
+        }
         let mut yields = [0_usize; SHARDS as usize];
         for row in rows {
             if let Some(count) = yields.get_mut(row.shard as usize) {
@@ -376,6 +383,7 @@ impl OutboxRelay {
             let sent = self.while_beating(async move { sending.publish(message).await }).await?;
             let fault = match sent {
                 Ok(pending) => {
+                    faults::at("relay.published");
                     let flight = async move {
                         let outcome = Outcome::Sent(pending.confirm_event().await);
                         Landing { letter, outcome }
@@ -434,6 +442,7 @@ impl OutboxRelay {
         self.on_trial &= !matches!(landing.outcome, Outcome::Tried(_));
         let fault = match landing.outcome {
             Outcome::Sent(Ok(_)) | Outcome::Tried(Verdict::Delivered(_)) => {
+                faults::at("relay.confirmed");
                 counter!("outbox_published_total").increment(1);
                 self.books.delivered(&letter, self.window.tries(&letter));
                 self.window.confirmed(&letter);
@@ -481,9 +490,11 @@ impl OutboxRelay {
         }
         self.write_books().await?;
         let Some(mut session) = self.session.take() else { return Ok(()) };
+        faults::at("relay.handing_back");
         session.flush(&self.window).await?;
         let groups: Vec<i16> = session.written.keys().copied().collect();
         db::outbox::release(&session.connection, &groups).await.map_err(db::Error::from)?;
+        faults::at("relay.handed_back");
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::window::Entry;
 use crate::brokers::rabbit::OutgoingMessage;
 use crate::db::outbox::Row;
+use crate::faults;
 
 #[derive(Clone, Debug)]
 pub struct Letter {
@@ -48,7 +49,7 @@ impl Entry for Letter {
         self.row.bucket
     }
     fn customer(&self) -> Uuid {
-        self.row.customer_id
+        if faults::many_in_flight() { self.row.id } else { self.row.customer_id }
     }
     fn occurred_at(&self) -> DateTime<Utc> {
         self.row.occurred_at
