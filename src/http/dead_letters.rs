@@ -33,8 +33,8 @@ use uuid::Uuid;
 const KIND_MAX: usize = 100;
 
 pub fn routes(cfg: &mut ServiceConfig) {
-    cfg.service(list).service(show).service(replay_many).service(replay).service(discard);
-    cfg.service(progress).service(replay_customer);
+    cfg.service(list).service(show).service(replay_many).service(replay_one).service(discard);
+    cfg.service(show_progress).service(replay_customer);
 }
 
 /// A message that could not be published, or waits behind one of its customer.
@@ -349,7 +349,7 @@ async fn show(
     )
 )]
 #[post("/v1/admin/events/dead_letters/{id}/replay")]
-async fn replay(
+async fn replay_one(
     staff: Staff<OpsWrite>,
     id: web::Path<PathId>,
     request: HttpRequest,
@@ -421,7 +421,7 @@ async fn replay_many(
     responses((status = 200, body = ReplayProgress))
 )]
 #[get("/v1/admin/events/replays/{id}")]
-async fn progress(
+async fn show_progress(
     _staff: Staff<OpsRead>,
     id: web::Path<PathId>,
     services: Data<Services>,

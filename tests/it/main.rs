@@ -11,6 +11,7 @@ mod attributes;
 mod bad_input;
 mod consents;
 mod crash;
+mod dead_letters;
 mod email_change;
 mod expand;
 mod groups;

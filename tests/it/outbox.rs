@@ -387,7 +387,8 @@ async fn m4_a_message_that_cannot_be_published_stops_its_own_customer_only() {
             run(&client, &neighbour.next("customer.updated")).await;
         }
     }
-    let mut relay = relay(&database, &rabbit, &Dirty::new(), "one");
+    let settings = Settings { tries: 20, ..settings("one") };
+    let mut relay = relay_with(&database, &rabbit, &Dirty::new(), settings);
     settle(&mut relay, 2).await;
     assert_eq!(read_all(&mut reader, &neighbours).await, 20);
     relay.on_stop().await.unwrap();
