@@ -23,7 +23,9 @@ use std::fmt;
 use std::path::Path;
 
 pub use body_template::{BodyTemplate, Filling};
-pub use choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
+pub use choices::{
+    AfterParking, LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch,
+};
 pub use consents::{
     ConsentChannel, ConsentsConfig, PurposeConfig, WelcomeCondition, WelcomeConfig,
     WelcomeMailConfig, WelcomeTemplate,

@@ -5,6 +5,7 @@ pub mod analytics;
 mod reconcile;
 
 pub use reconcile::reconcile;
+pub mod outbox;
 
 use super::{Failure, ImportArguments};
 use customer_service::actors::imports::settings::Unreadable;

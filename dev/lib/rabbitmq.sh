@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # `place`, `repository` and the <server>_ settings are shared with dev/servers
 # RabbitMQ: carries the messages. A node of its own: name, cookie, name server (epmd), ports and
-# folders are all private, and everything listens on the loopback only.
+# folders are all private, and everything listens on the loopback only. RABBITMQ_EXTRA_SETTINGS adds
+# lines to its rabbitmq.conf, for tests.
 
 rabbitmq_package=rabbitmq-server
 rabbitmq_port=16672
@@ -53,6 +54,7 @@ default_user = customer_service
 default_pass = $(<"$place/secret")
 disk_free_limit.absolute = 64MB
 vm_memory_high_watermark.absolute = 1GB
+${RABBITMQ_EXTRA_SETTINGS-}
 END
   printf '[].\n' | private_file "$1" "$2/enabled_plugins"
   private_file "$1" "$2/env.conf" </dev/null

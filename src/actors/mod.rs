@@ -5,6 +5,7 @@ pub mod analytics;
 pub mod batch;
 pub mod consents;
 pub mod customers;
+pub mod dead_letters;
 pub mod email_change;
 pub mod exports;
 pub mod gate;

@@ -6,6 +6,7 @@ use crate::actors::analytics::{self, Analyst};
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::{self, Purposes};
 use crate::actors::customers::Customers;
+use crate::actors::dead_letters::DeadLetterDesk;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::imports::Imports;
@@ -507,8 +508,12 @@ fn services(
     };
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let sharing = Sharing::new(database, clock, allowance, &parts.root, config);
+    let (database, clock) = (parts.database.clone(), parts.clock.clone());
+    let rabbit = parts.rabbit.clone();
+    let dead_letters = DeadLetterDesk::new(database, clock, rabbit, settings::dead_letters(config));
     Services {
         customers,
+        dead_letters,
         phones: Arc::new(phones),
         gate,
         passwords: Passwords::new(passwords, PasswordSettings::from(&**config)),

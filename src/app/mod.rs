@@ -9,6 +9,7 @@ pub mod analytics;
 mod compose;
 pub mod imports;
 pub mod keys;
+pub mod outbox;
 mod probes;
 pub mod reconcile;
 mod settings;

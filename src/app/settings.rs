@@ -1,6 +1,7 @@
 //! From configuration to the settings of each part: the parts do not know each other's keys.
 
 use crate::actors::allowance::brake_policy;
+use crate::actors::dead_letters;
 use crate::actors::reconciliation;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
@@ -9,7 +10,7 @@ use crate::actors::workers::{janitor, mailer, order_intake, outbox_relay, texter
 use crate::brokers::limits::{Limiter, OnFailure};
 use crate::brokers::rabbit::{self, DeadLetters, OrderQueue, Rabbit, Source};
 use crate::brokers::redis::{self, Redis};
-use crate::config::{Config, MailTransport, OnRedisFailure, SmsTransport, Switch};
+use crate::config::{self, Config, MailTransport, OnRedisFailure, SmsTransport, Switch};
 use crate::db::DatabaseSettings;
 use crate::db::roles::ApplicationRole;
 use crate::domain::Actor;
@@ -170,16 +171,33 @@ pub fn relay(config: &Config) -> outbox_relay::Settings {
     let outbox = &config.outbox;
     outbox_relay::Settings {
         owner: this_process(),
-        schemas: format!("{}/schemas", config.http.public_url.as_str().trim_end_matches('/')),
+        schemas: schemas(config),
         read_max: outbox.read_max as usize,
         window_max: outbox.window_max,
         poll: outbox.poll_ms.duration(),
+        tries: outbox.tries,
+        after_parking: match outbox.after_parking {
+            config::AfterParking::Wait => outbox_relay::AfterParking::Wait,
+            config::AfterParking::Pass => outbox_relay::AfterParking::Pass,
+        },
     }
 }
 
 /// This process, for people who read who owns what.
 fn this_process() -> String {
     format!("{}:{}", hostname(), std::process::id())
+}
+
+pub fn dead_letters(config: &Config) -> dead_letters::Settings {
+    dead_letters::Settings {
+        schemas: schemas(config),
+        replay_queues: config.outbox.replay_queues.clone(),
+    }
+}
+
+/// Where the schemas of messages are served.
+fn schemas(config: &Config) -> String {
+    format!("{}/schemas", config.http.public_url.as_str().trim_end_matches('/'))
 }
 
 /// This machine's name.

@@ -2,8 +2,9 @@
 //! it *and* did not return it. On any fault of the connection or channel everything is dropped
 //! and built anew, topology included; lapin's own recovery is not used.
 //!
-//! Every await that touches the network has a deadline. Faults come in three classes
-//! ([`FaultClass`]) so that an outage is never charged to a message.
+//! Every await that touches the network has a deadline. Faults come in classes ([`FaultClass`]) so
+//! that an outage is never charged to a message; where the broker does not say whose fault it is,
+//! `trial` finds out.
 
 mod confirms;
 mod consume;
@@ -11,6 +12,8 @@ mod dead_letters;
 mod link;
 mod message;
 mod order_queue;
+mod replay;
+mod trial;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +32,8 @@ pub use dead_letters::{DeadLetter, DeadLetters};
 use link::{Health, Job, Link};
 pub use message::{BODY_BYTES_MAX, OutgoingMessage, SOURCE};
 pub use order_queue::OrderQueue;
+pub use replay::{OpenQueue, QueueFault, REPLAY_HEADER};
+pub use trial::Verdict;
 
 /// Add this directive to the log filter. lapin logs every returned message as a warning with its
 /// whole body, and a mail handed over to [`Settings::notifications_exchange`] has personal data.
@@ -88,6 +93,9 @@ pub enum FaultClass {
     Broker,
     /// Exchange, binding or permission is missing or differs: alarm, spend no attempt.
     Topology,
+    /// One of the messages that were under way made the broker close the channel; it does not say
+    /// which. [`Rabbit::try_alone`] finds out.
+    Suspect,
     /// This message can never be published.
     Message,
 }
@@ -109,6 +117,8 @@ pub enum PublishFault {
     Returned,
     #[error("RabbitMQ's topology does not fit: {0}")]
     Topology(String),
+    #[error("RabbitMQ closed the channel because of a message: {0}")]
+    Provoked(String),
     #[error("the message cannot be published: {0}")]
     Message(&'static str),
 }
@@ -118,6 +128,7 @@ impl PublishFault {
         match self {
             Self::Down(_) | Self::Blocked | Self::TimedOut(_) | Self::Refused => FaultClass::Broker,
             Self::Returned | Self::Topology(_) => FaultClass::Topology,
+            Self::Provoked(_) => FaultClass::Suspect,
             Self::Message(_) => FaultClass::Message,
         }
     }
@@ -131,6 +142,7 @@ impl PublishFault {
             Self::Refused => "refused",
             Self::Returned => "returned",
             Self::Topology(_) => "topology",
+            Self::Provoked(_) => "provoked",
             Self::Message(_) => "message",
         }
     }
@@ -191,15 +203,19 @@ impl Rabbit {
     /// publishes later.
     pub fn new(settings: Settings) -> Result<Self, InvalidUrl> {
         let uri = address(&settings.url, settings.heartbeat_seconds)?;
+        Ok(Self::of(settings, uri, Handle::current()))
+    }
+
+    fn of(settings: Settings, uri: AMQPUri, runtime: Handle) -> Self {
         let current = Current { link: None, generation: 0, down: "not connected yet".to_owned() };
         let shared = Shared {
             settings,
             uri,
-            runtime: Handle::current(),
+            runtime,
             connecting: tokio::sync::Mutex::new(None),
             current: Mutex::new(current),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// Connects and declares the topology unless that is done. Call it now and then when idle,

@@ -50,6 +50,16 @@ choice! {
 }
 
 choice! {
+    /// What becomes of a customer's later messages when one is parked.
+    AfterParking {
+        /// They wait behind it.
+        Wait = "wait",
+        /// They are published.
+        Pass = "pass",
+    }
+}
+
+choice! {
     /// The way a mail leaves the service.
     MailTransport {
         /// One `.eml` file a mail, in `mail.folder`.

@@ -12,7 +12,9 @@ use lettre::message::Mailbox;
 use url::Url;
 
 use super::body_template::BodyTemplate;
-use super::choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
+use super::choices::{
+    AfterParking, LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch,
+};
 use super::consents::{ConsentsConfig, WelcomeConfig};
 use super::layers::Layers;
 use super::orders::OrdersConfig;
@@ -223,6 +225,11 @@ section! {
         read_max: u32 [1..=10_000],
         window_max: usize [1..=10_000],
         poll_ms: Millis [10..=60_000],
+        /// Of a message that fails by its own fault.
+        tries: u32 [1..=20],
+        after_parking: AfterParking,
+        /// Names, or beginnings of names before a `*`.
+        replay_queues: Vec<String>,
     }
 }
 

@@ -49,10 +49,13 @@ pub enum Perishable {
     ReconciliationDifferences,
     /// The runs, likewise.
     ReconciliationRuns,
+    /// Parked messages that were published or discarded, by that moment, once their cursor has
+    /// passed them.
+    SettledMessages,
 }
 
 impl Perishable {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::IdempotencyKeys,
         Self::OneTimeTokens,
         Self::Throttles,
@@ -70,6 +73,7 @@ impl Perishable {
         Self::PoisonedOrderFacts,
         Self::ReconciliationDifferences,
         Self::ReconciliationRuns,
+        Self::SettledMessages,
     ];
 
     /// The table's name, for logs and metrics.
@@ -92,6 +96,7 @@ impl Perishable {
             Self::PoisonedOrderFacts => "parked_order_facts",
             Self::ReconciliationDifferences => "reconciliation_differences",
             Self::ReconciliationRuns => "reconciliation_runs",
+            Self::SettledMessages => "outbox_parked",
         }
     }
 
@@ -122,6 +127,11 @@ impl Perishable {
             Self::ReconciliationRuns => {
                 "touched_at < $1 AND NOT EXISTS (SELECT FROM reconciliation_differences AS d \
                  WHERE d.run_id = reconciliation_runs.id)"
+            }
+            // A successor must find it until the position is written down.
+            Self::SettledMessages => {
+                "settled_at < $1 AND seq <= (SELECT c.positions[shard % 8 + 1] \
+                 FROM outbox_cursors AS c WHERE c.relay_group = shard / 8)"
             }
             // The first is implied and has the index.
             Self::Mails | Self::TextMessages => {

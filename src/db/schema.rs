@@ -688,6 +688,46 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Messages that could not be published by their own fault, and those of the same customer that wait behind them.
+    outbox_parked (id) {
+        /// The message id.
+        id -> Uuid,
+        /// The customer's logical shard.
+        shard -> Int2,
+        /// Its place in the outbox.
+        seq -> Int8,
+        /// Whom it is about.
+        customer_id -> Uuid,
+        /// Gap-free per customer, from 1.
+        customer_sequence -> Int8,
+        /// Message type of the contract.
+        kind -> Text,
+        /// When it was decided.
+        occurred_at -> Timestamptz,
+        /// W3C trace context of the request.
+        traceparent -> Nullable<Text>,
+        /// The message body; no personal data in the clear.
+        data -> Jsonb,
+        /// trying: it failed and is tried again, its row in the outbox is not passed; parked: given up until staff decides; behind: waits for one before it; released: to be published; published, discarded: over.
+        state -> Text,
+        /// refused: by the broker; not_encodable: AMQP cannot carry it; behind: of itself nothing is wrong with it.
+        reason -> Text,
+        /// The broker's words; without personal data.
+        detail -> Nullable<Text>,
+        /// How often it failed by its own fault, since it was released last.
+        tries -> Int4,
+        /// When it failed last, or came to wait.
+        parked_at -> Timestamptz,
+        /// By which replay it was released last.
+        replay_id -> Nullable<Uuid>,
+        /// Why staff discarded it.
+        discard_reason -> Nullable<Text>,
+        /// When the relay was done with it; NULL: later messages of the customer may wait for it.
+        settled_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     /// Messages of the order service that could not be recorded yet, and those that were given up because trying them came to no end.
     parked_order_facts (id) {
         /// UUIDv7.
@@ -1127,6 +1167,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     order_statistics,
     outbox_cursors,
     outbox_events,
+    outbox_parked,
     parked_order_facts,
     passkeys,
     passwords,

@@ -21,6 +21,7 @@ pub mod customer_parts;
 pub mod customer_search;
 pub mod customer_view;
 pub mod customers;
+pub mod dead_letters;
 pub mod docs;
 pub mod document;
 pub mod email_change;
@@ -188,6 +189,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(analytics::routes)
         .configure(parked_orders::routes)
         .configure(reconciliations::routes)
+        .configure(dead_letters::routes)
         .configure(well_known::routes);
 }
 

@@ -11,13 +11,14 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, attributes, auth, consents, customers, email_change, groups, me, merges, mfa, notes,
-    passkeys, passwords, phone, preferences, profile, social, tags, wishlists,
+    addresses, attributes, auth, consents, customers, dead_letters, email_change, groups, me,
+    merges, mfa, notes, passkeys, passwords, phone, preferences, profile, social, tags, wishlists,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::Purposes;
 use crate::actors::customers::Customers;
+use crate::actors::dead_letters::{DeadLetterDesk, Settings as DeadLetterSettings};
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::imports::Imports;
@@ -237,6 +238,12 @@ fn world(more: &[(&str, &str)]) -> World {
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
         imports: Imports::new(database.clone(), shared.clone(), Nudge::new()),
+        dead_letters: DeadLetterDesk::new(
+            database.clone(),
+            shared.clone(),
+            None,
+            DeadLetterSettings::default(),
+        ),
         sharing: Sharing::new(database.clone(), shared.clone(), allowance, &root, &config),
         staff_keys: StaffKeys::new(database.clone()),
         reports: database.clone(),
@@ -389,6 +396,9 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "CustomerPatch" customers::CustomerPatch::read
         "StatusMove" customers::StatusMove::read
         "MergeOrder" merges::MergeOrder::read
+        "DiscardOrder" dead_letters::DiscardOrder::read
+        "DeadLetterFilter" dead_letters::DeadLetterFilter::read
+        "MessageReplay" dead_letters::MessageReplay::read
         "NewTag" tags::NewTag::read
         "NewNote" notes::NewNote::read
         "ConsentChange" consents::ConsentChange::read

@@ -38,6 +38,7 @@ const UPLOADS_KEPT: TimeDelta = TimeDelta::hours(1);
 const ORDER_FACT_ATTEMPTS_KEPT: TimeDelta = TimeDelta::days(7);
 const POISONED_ORDER_FACTS_KEPT: TimeDelta = TimeDelta::days(30);
 const RECONCILIATIONS_KEPT: TimeDelta = TimeDelta::days(90);
+const SETTLED_MESSAGES_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// What is kept for how long.
 #[derive(Clone, Debug)]
@@ -146,6 +147,7 @@ impl Janitor {
             Perishable::ReconciliationDifferences | Perishable::ReconciliationRuns => {
                 RECONCILIATIONS_KEPT
             }
+            Perishable::SettledMessages => SETTLED_MESSAGES_KEPT,
         }
     }
 

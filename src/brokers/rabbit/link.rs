@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::sync::mpsc;
@@ -109,7 +109,7 @@ impl Ending {
     /// Notes the first cause and drops the link. Dropping it aborts the task that calls this, at
     /// its next await; nothing may be left to do after it.
     fn with(&self, error: &lapin::Error) {
-        let fault = self.health.end(classify(error));
+        let fault = self.health.end(cause(error));
         self.rabbit.discard(self.health.generation, &fault);
     }
 }
@@ -181,6 +181,21 @@ async fn write(
             }
         }
     }
+}
+
+/// What ended a channel whose topology stood and that did nothing but publish. These refusals are
+/// answers to something that was sent: a body over `max_message_size`, a frame that cannot be read.
+fn cause(error: &lapin::Error) -> PublishFault {
+    if let ErrorKind::ProtocolError(protocol) = error.kind()
+        && let AMQPErrorKind::Soft(
+            AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::CONTENTTOOLARGE,
+        )
+        | AMQPErrorKind::Hard(AMQPHardError::FRAMEERROR | AMQPHardError::SYNTAXERROR) =
+            protocol.kind()
+    {
+        return PublishFault::Provoked(protocol.get_message().to_string());
+    }
+    classify(error)
 }
 
 /// Sorts lapin's errors into ours. Their texts name exchanges and addresses, never credentials.

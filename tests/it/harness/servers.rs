@@ -15,6 +15,8 @@ pub struct PrivateServer {
     state: PathBuf,
     /// A range of ports of its own: while it is stopped, nobody else shall take its place.
     port_offset: u16,
+    /// Variables for the script.
+    variables: Vec<(&'static str, String)>,
     /// How clients reach it.
     pub url: String,
 }
@@ -22,12 +24,22 @@ pub struct PrivateServer {
 impl PrivateServer {
     /// Starts one. Takes 2 s, RabbitMQ 10 s.
     pub fn start(name: &'static str) -> Self {
+        Self::start_with(name, Vec::new())
+    }
+
+    /// A RabbitMQ that takes no message with a larger body.
+    pub fn small_broker(bytes_max: usize) -> Self {
+        let line = format!("max_message_size = {bytes_max}");
+        Self::start_with("rabbitmq", vec![("RABBITMQ_EXTRA_SETTINGS", line)])
+    }
+
+    fn start_with(name: &'static str, variables: Vec<(&'static str, String)>) -> Self {
         let state = std::env::temp_dir().join(unique("it-servers"));
         std::fs::create_dir_all(&state).unwrap();
         // Below 32768, where the kernel hands out ports to outgoing connections.
         let slot = SystemClock.new_id().as_bytes()[15] % 110;
         let port_offset = 500 + 100 * u16::from(slot);
-        let mut server = Self { name, state, port_offset, url: String::new() };
+        let mut server = Self { name, state, port_offset, variables, url: String::new() };
         server.servers("up");
         let told = server.servers("env");
         let prefix = format!("export {}=", server.variable());
@@ -91,6 +103,7 @@ impl PrivateServer {
             servers.env(variable, "elsewhere://");
         }
         servers.env_remove(self.variable());
+        servers.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let output = servers.output().unwrap();
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaints = String::from_utf8_lossy(&output.stderr);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::mine::wishlist;
 use super::{Trial, World};
+use crate::dead_letters::{Mailbox, parked};
 use crate::harness::shopper::{address, home};
 use crate::harness::{Shopper, unique};
 
@@ -23,6 +24,7 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         (Some(&"attributes"), ..) => attributes(world, name).await,
         (Some(&"imports" | &"exports"), ..) => files(world, name).await,
         (Some(&"analytics"), ..) => Some(Trial::at(path)),
+        (Some(&"events"), ..) => dead_letters(world, name).await,
         (Some(&"orders"), Some(&"parked"), _) => parked_orders(world, name).await,
         (Some(&"orders"), Some(&"reconciliations"), _) => reconciliations(world, name).await,
         _ => None,
@@ -91,6 +93,10 @@ async fn customer(world: &World, name: &str) -> Option<Trial> {
         }
         ("GET", "/timeline") => part("timeline"),
         ("GET", "/predictions") => part("predictions"),
+        ("POST", "/messages/replay") => {
+            let queue = Mailbox::new("example.routes").await.name;
+            part("messages/replay").with(json!({ "from_sequence": 1, "queue": queue }))
+        }
         _ => return None,
     })
 }
@@ -208,6 +214,28 @@ async fn files(world: &World, name: &str) -> Option<Trial> {
             }
         },
         "GET /v1/admin/exports/customers" => Trial::at("/v1/admin/exports/customers"),
+        _ => return None,
+    })
+}
+
+/// With a message that is parked.
+async fn dead_letters(world: &World, name: &str) -> Option<Trial> {
+    let (_, ids) = parked(&world.shop, 1).await;
+    let list = "/v1/admin/events/dead_letters";
+    let one = format!("{list}/{}", ids[0]);
+    Some(match name {
+        "GET /v1/admin/events/dead_letters" => Trial::at(list),
+        "GET /v1/admin/events/dead_letters/{id}" => Trial::at(one),
+        "POST /v1/admin/events/dead_letters/{id}/replay" => Trial::at(format!("{one}/replay")),
+        "POST /v1/admin/events/dead_letters/{id}/discard" => {
+            Trial::at(format!("{one}/discard")).with(json!({ "reason": "test_data" }))
+        }
+        "POST /v1/admin/events/dead_letters/replay" => {
+            Trial::at(format!("{list}/replay")).with(json!({}))
+        }
+        "GET /v1/admin/events/replays/{id}" => {
+            Trial::at(format!("/v1/admin/events/replays/{}", ids[0]))
+        }
         _ => return None,
     })
 }
