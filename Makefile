@@ -1,5 +1,5 @@
 # The commands of this repository. Each is one script in dev/, which says in its first lines what it does.
-.PHONY: help run demo clients test single-use soak order-facts bench bench-import stop clean-data
+.PHONY: help run demo clients test single-use soak faults order-facts bench bench-import stop clean-data
 
 help:
 	@echo "make run         build and serve on this machine, with private servers under .local"
@@ -8,6 +8,7 @@ help:
 	@echo "make test        format check, lints, and all tests against real servers"
 	@echo "make single-use  what works once: 64 uses at once on two nodes, 50 rounds of each thing"
 	@echo "make soak        kill the service and its broker under load; nothing may be lost"
+	@echo "make faults      every fault that the promises are made against, with a table of what was reached; ONLY=F05 one"
 	@echo "make order-facts 20 000 facts of orders, each three times, to nodes that are killed; FACTS=2000 a short look"
 	@echo "make bench       the service beside its peers, as ratios; ROW=a one row, QUICK=1 a short look"
 	@echo "make bench-import  imports against COPY of the same rows; ROWS=50000 a short look"
@@ -35,6 +36,9 @@ single-use:
 
 soak:
 	@dev/soak
+
+faults:
+	@dev/faults
 
 order-facts:
 	@dev/order-facts

@@ -1,5 +1,6 @@
 //! Where a build for tests can be made to fail, and the mistakes it can be made to make. In every
-//! other build this module is empty: no name of it is in the binary, no branch is taken.
+//! other build (`cargo build`) these functions are empty: points do nothing, and no twin is in the
+//! binary.
 //!
 //! A *point* is a boundary behind which the world has changed, or is about to: a test names it in the
 //! variable `FAILPOINTS`, and the process ends there as by a power cut (`point=return`), panics

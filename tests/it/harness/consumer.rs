@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use customer_service::clock::{Clock, SystemClock};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -28,12 +30,15 @@ pub struct Message {
     pub data: Value,
 }
 
+/// What came: the message, its headers, and when.
+pub type Received = Arc<Mutex<Vec<(Message, Value, DateTime<Utc>)>>>;
+
 /// A subscriber; see the module. It outlives the broker's restarts.
 pub struct Consumer {
     url: String,
     exchange: String,
-    queue: String,
-    received: Arc<Mutex<Vec<(Message, Value)>>>,
+    pub queue: String,
+    pub received: Received,
     reading: JoinHandle<()>,
 }
 
@@ -68,7 +73,8 @@ impl Consumer {
 
     /// The same with their headers, as JSON.
     pub fn delivered(&self) -> Vec<(Message, Value)> {
-        self.received.lock().unwrap().clone()
+        let received = self.received.lock().unwrap();
+        received.iter().map(|(message, headers, _)| (message.clone(), headers.clone())).collect()
     }
 
     /// The first deliveries of one customer's messages, in order of arrival.
@@ -127,7 +133,7 @@ async fn connect(url: &str, exchange: &str, queue: &str) -> lapin::Result<(Conne
 async fn read(
     channel: &Channel,
     queue: &str,
-    received: &Mutex<Vec<(Message, Value)>>,
+    received: &Mutex<Vec<(Message, Value, DateTime<Utc>)>>,
 ) -> lapin::Result<()> {
     channel.basic_qos(200, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
@@ -135,7 +141,8 @@ async fn read(
         channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
     while let Some(delivery) = deliveries.next().await {
         let delivery = delivery?;
-        received.lock().unwrap().push((message(&delivery), headers(&delivery)));
+        let came = (message(&delivery), headers(&delivery), SystemClock.now());
+        received.lock().unwrap().push(came);
         delivery.ack(BasicAckOptions::default()).await?;
     }
     Ok(())

@@ -100,6 +100,18 @@ impl Node {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// The process, for tools that look at or into it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal, such as `STOP` and `CONT`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap();
+        assert!(sent.success(), "the service had ended");
+    }
+
     /// Ends it as a power cut would.
     pub fn kill9(&mut self) {
         self.child.kill().ok();
@@ -108,9 +120,7 @@ impl Node {
 
     /// Asks it to end, and goes on at once.
     pub fn sigterm(&self) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(sent.success(), "the service had ended before it was asked to");
+        self.signal("TERM");
     }
 
     /// Waits for its end.

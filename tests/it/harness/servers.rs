@@ -12,7 +12,8 @@ use super::unique;
 pub struct PrivateServer {
     /// `postgres`, `redis` or `rabbitmq`.
     name: &'static str,
-    state: PathBuf,
+    /// Where `dev/servers` keeps all that is its own.
+    pub state: PathBuf,
     /// A range of ports of its own: while it is stopped, nobody else shall take its place.
     port_offset: u16,
     /// Variables for the script.
@@ -77,7 +78,8 @@ impl PrivateServer {
         String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()).into_owned()
     }
 
-    fn pid(&self) -> String {
+    /// The process, the first one where there are several.
+    pub fn pid(&self) -> String {
         let file = self.state.join("servers/pids").join(self.name);
         let text = std::fs::read_to_string(file).unwrap();
         text.split_whitespace().next().unwrap().to_owned()

@@ -104,10 +104,15 @@ impl Shop {
         std::fs::create_dir_all(folder.join("mail")).unwrap();
         let mut root_key = [0; 32];
         SystemClock.random(&mut root_key);
+        // The tests' servers are asked for only where no other ones are given.
+        let unless_given = |key: &str, variable| {
+            let given = settings.iter().any(|(known, _)| *known == key);
+            if given { String::new() } else { server(variable) }
+        };
         let own = [
             ("DATABASE__URL", database.service_url.clone()),
-            ("REDIS__URL", server("TEST_REDIS_URL")),
-            ("RABBIT__URL", server("TEST_AMQP_URL")),
+            ("REDIS__URL", unless_given("REDIS__URL", "TEST_REDIS_URL")),
+            ("RABBIT__URL", unless_given("RABBIT__URL", "TEST_AMQP_URL")),
             ("RABBIT__EXCHANGE", exchange.clone()),
             ("RABBIT__NOTIFICATIONS_EXCHANGE", format!("{exchange}.notifications")),
             ("MAIL__FOLDER", folder.join("mail").display().to_string()),
@@ -232,7 +237,8 @@ impl Drop for Shop {
     }
 }
 
-fn server(variable: &str) -> String {
+/// The address of one of the tests' servers.
+pub(super) fn server(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("set {variable} to a server for tests, as `make test` does"))
 }
