@@ -12,7 +12,9 @@ use lettre::message::Mailbox;
 use url::Url;
 
 use super::body_template::BodyTemplate;
-use super::choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
+use super::choices::{
+    LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, ReadPooler, Switch,
+};
 use super::consents::{ConsentsConfig, WelcomeConfig};
 use super::layers::Layers;
 use super::orders::OrdersConfig;
@@ -177,8 +179,11 @@ section! {
     /// PostgreSQL, where all state lives.
     DatabaseConfig {
         url: ServerUrl,
-        /// `None`: figures are read from `url`.
+        /// `None`: everything is read from `url`.
         read_url: Option<ServerUrl>,
+        read_pooler: ReadPooler,
+        read_pool_size: u32 [1..=1_000],
+        read_wait_ms: Millis [0..=10_000],
         pool_size: u32 [6..=1_000],
         acquire_timeout_ms: Millis [50..=60_000],
         connect_timeout_ms: Millis [50..=60_000],
@@ -193,6 +198,7 @@ section! {
     RedisConfig {
         /// `None`: each node limits from its own memory.
         url: Option<ServerUrl>,
+        cluster: Switch,
         timeout_ms: Millis [5..=5_000],
         on_failure: OnRedisFailure,
     }

@@ -19,6 +19,7 @@ pub mod exports;
 pub mod flows;
 pub mod groups;
 pub mod handles;
+mod hosts;
 pub mod idempotency;
 pub mod identities;
 pub mod imports;
@@ -36,6 +37,7 @@ pub mod passwords;
 pub mod phone_confirmations;
 pub mod pool;
 pub mod predictions;
+pub mod replica;
 pub mod reports;
 pub mod retention;
 pub mod revocations;
@@ -53,7 +55,8 @@ pub mod whole;
 pub mod wishlists;
 
 pub use error::Error;
-pub use pool::{Database, DatabaseSettings, PooledConnection};
+pub use pool::{Database, DatabaseSettings, PooledConnection, Purpose};
+pub use replica::Replica;
 
 /// The connection that queries run on. Functions that take it by shared reference may be pipelined.
 pub use diesel_async::AsyncPgConnection as Connection;
