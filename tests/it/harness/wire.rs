@@ -5,8 +5,6 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::rabbit::amqp_url;
-
 pub struct Wire {
     /// The broker's address by way of this wire.
     pub url: String,
@@ -16,7 +14,7 @@ pub struct Wire {
 impl Wire {
     pub async fn to_broker() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut url = url::Url::parse(&amqp_url()).unwrap();
+        let mut url = url::Url::parse(&std::env::var("TEST_AMQP_URL").unwrap()).unwrap();
         let broker = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5672));
         let port = listener.local_addr().unwrap().port();
         url.set_port(Some(port)).unwrap();
