@@ -137,7 +137,6 @@ const DOORS: &[(&str, &[&str])] = &[
     ("lapin", &["src/brokers/rabbit"]),
     // in the settings `redis` is our own module of that name
     ("redis", &["src/brokers/redis", "src/app/settings.rs"]),
-    ("bb8_redis", &["src/brokers/redis"]),
     ("lettre", &["src/mail/", "src/config"]),
     ("reqwest", &["src/sms/", "src/security/social/"]),
     ("argon2", &["src/security/"]),
