@@ -59,5 +59,6 @@ mod texter;
 mod timing;
 mod token_corpus;
 mod trouble;
+mod two_nodes;
 mod welcome;
 mod wishlists;

@@ -108,9 +108,18 @@ impl Node {
 
     /// Asks it to end, and goes on at once.
     pub fn sigterm(&self) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal, such as `STOP` (frozen) and `CONT`.
+    pub fn signal(&self, signal: &str) {
+        let (signal, pid) = (format!("-{signal}"), self.pid().to_string());
+        let sent = Command::new("kill").args([&signal, &pid]).status().unwrap();
         assert!(sent.success(), "the service had ended before it was asked to");
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its end.
