@@ -361,10 +361,17 @@ fn check(
         if !in_doubt {
             return Ok(());
         }
-        match tokio::time::timeout(LOOK, reads_only(connection)).await {
-            Ok(Ok(reads_only)) if !(reads_only && writes) => Ok(()),
+        let look = async {
+            match writes {
+                true => reads_only(connection).await,
+                // In one message, since behind a pooler no transaction is open.
+                false => connection.batch_execute("SELECT 1").await.map(|()| false),
+            }
+        };
+        match tokio::time::timeout(LOOK, look).await {
+            Ok(Ok(false)) => Ok(()),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(_)) | Err(_) => Err(DieselError::NotFound),
+            Ok(Ok(true)) | Err(_) => Err(DieselError::NotFound),
         }
     }
     .boxed()

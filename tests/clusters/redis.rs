@@ -91,7 +91,8 @@ impl Cluster {
         eventually("a replica is promoted", Duration::from_secs(30), async || {
             let nodes = self.ask_at(seen_by, &["cluster", "nodes"]);
             let living = |line: &&str| line.contains("master") && !line.contains("fail");
-            (nodes.lines().filter(living).count() == 3).then_some(())
+            let failed = nodes.lines().any(|line| line.contains("fail"));
+            (failed && nodes.lines().filter(living).count() == 3).then_some(())
         })
         .await;
     }
@@ -144,9 +145,11 @@ async fn limits_hold_on_a_cluster_whose_masters_die() {
 
     let killed_at = Instant::now();
     cluster.servers[keeper].stop("KILL").await;
-    let answers = sign_ins(&nodes, "198.51.100.3", 4).await;
-    assert_eq!(answers.judged, 0, "nobody passes uncounted: {answers:?}");
-    assert_eq!(answers.unavailable, 4);
+    let answers = sign_ins(&nodes, "198.51.100.3", 2).await;
+    // Nobody is elected before the time that a master may be silent is over.
+    if killed_at.elapsed() < Duration::from_secs(2) {
+        assert_eq!(answers, Answers { unavailable: 2, ..Answers::default() }, "passed uncounted");
+    }
     eventually("a replica takes over", Duration::from_secs(60), async || {
         let answers = sign_ins(&nodes, "198.51.100.4", 2).await;
         (answers.judged == 2).then_some(())
