@@ -184,6 +184,10 @@ section! {
         read_pooler: ReadPooler,
         read_pool_size: u32 [1..=1_000],
         read_wait_ms: Millis [0..=10_000],
+        /// The owner's, for `migrate`. `None`: `url`.
+        migration_url: Option<ServerUrl>,
+        /// Empty: the service works as the owner of its tables.
+        application_role: String,
         pool_size: u32 [6..=1_000],
         acquire_timeout_ms: Millis [50..=60_000],
         connect_timeout_ms: Millis [50..=60_000],

@@ -41,6 +41,7 @@ pub mod replica;
 pub mod reports;
 pub mod retention;
 pub mod revocations;
+pub mod roles;
 pub mod schema;
 pub mod second_factors;
 pub mod sessions;

@@ -27,6 +27,14 @@ fn together(addresses: &[&str]) -> String {
     addresses[0].replacen(&host(addresses[0]), &hosts.join(","), 1)
 }
 
+/// The same database at another server.
+fn at(server: &str, database: &str) -> String {
+    let (server, mut url) = (url::Url::parse(server).unwrap(), url::Url::parse(database).unwrap());
+    url.set_host(server.host_str()).unwrap();
+    url.set_port(server.port()).unwrap();
+    url.into()
+}
+
 /// How another server is told of this one.
 fn state(server: &harness::servers::PrivateServer) -> &str {
     server.state.to_str().unwrap()

@@ -9,7 +9,7 @@ use crate::harness::db::TestDatabase;
 use crate::harness::servers::PrivateServer;
 use crate::harness::{Shop, Shopper, eventually};
 use crate::load::{Load, changed};
-use crate::{state, together};
+use crate::{at, state, together};
 
 /// A primary, its standby, and a shop that knows both.
 pub struct Pair {
@@ -48,11 +48,9 @@ impl Pair {
             (database.one(state).await == wanted).then_some(())
         })
         .await;
-        let mut at_standby = url::Url::parse(&standby.url).unwrap();
-        at_standby.set_path(url::Url::parse(&database.url).unwrap().path());
-        let at_standby = at_standby.to_string();
+        let at_standby = at(&standby.url, &database.url);
         // The standby first: the order says nothing of who takes writes.
-        let both = together(&[&at_standby, &database.url]);
+        let both = together(&[&at(&standby.url, &database.service_url), &database.service_url]);
         let mut all = vec![("DATABASE__URL", both.as_str())];
         all.extend(settings);
         let shop = Shop::with(database, &all).await;
@@ -185,9 +183,8 @@ async fn migrations_find_the_primary_among_several_hosts() {
     pair.shop.database.execute("CREATE DATABASE empty").await;
     let mut url = url::Url::parse(&pair.shop.database.url).unwrap();
     url.set_path("/empty");
-    let mut standby = url::Url::parse(&pair.at_standby).unwrap();
-    standby.set_path("/empty");
-    let both = together(&[standby.as_str(), url.as_str()]);
+    let standby = at(&pair.standby.url, url.as_str());
+    let both = together(&[&standby, url.as_str()]);
     let migrated = pair.shop.command(&[("DATABASE__URL", &both)]).arg("migrate").output().unwrap();
     assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
     let alone = pair.shop.command(&[("DATABASE__URL", standby.as_str())]).arg("migrate").output();

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::at;
 use crate::harness::{Node, Shopper, eventually};
 use crate::load::changed;
 use crate::postgres::{Pair, Replication};
@@ -50,7 +51,8 @@ async fn change_and_list(
 async fn a_list_from_the_replica_shows_what_was_committed_before_and_the_primary_stands_in() {
     let wait = WAIT.as_millis().to_string();
     let pair = Pair::start(Replication::Asynchronous, &[("DATABASE__READ_WAIT_MS", &wait)]).await;
-    let reads = [("DATABASE__READ_URL", pair.at_standby.as_str())];
+    let replica = at(&pair.standby.url, &pair.shop.database.service_url);
+    let reads = [("DATABASE__READ_URL", replica.as_str())];
     let node = pair.shop.node_with(&reads).await;
     let plain = pair.shop.node().await;
     let shopper = Shopper::new(&pair.shop, &node).await;

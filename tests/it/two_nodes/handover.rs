@@ -165,7 +165,7 @@ async fn what_a_node_owned_goes_on_at_once_when_it_is_stopped_or_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_cut_off_from_the_database_loses_what_it_owned_and_comes_back() {
     let shop = Shop::new().await;
-    let line = Proxy::to(&shop.database.url).await;
+    let line = Proxy::to(&shop.database.service_url).await;
     let shorter =
         [("DATABASE__STATEMENT_TIMEOUT_MS", "3000"), ("DATABASE__URL", line.url.as_str())];
     let pair = Pair::new(shop, &shorter).await;
