@@ -147,7 +147,6 @@ const DOORS: &[(&str, &[&str])] = &[
     ("lapin", &["src/brokers/rabbit"]),
     // in the settings `redis` is our own module of that name
     ("redis", &["src/brokers/redis", "src/app/settings.rs"]),
-    ("bb8_redis", &["src/brokers/redis"]),
     ("lettre", &["src/mail/", "src/config"]),
     ("reqwest", &["src/sms/", "src/security/social/", "src/order_service.rs"]),
     ("argon2", &["src/security/"]),

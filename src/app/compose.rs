@@ -69,6 +69,8 @@ const CLOCK_LEEWAY: TimeDelta = TimeDelta::seconds(5);
 pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub database: Database,
+    /// For lists and searches of staff: from the replica if there is one.
+    pub lists: Database,
     /// For figures of all customers: connections of their own, to the replica if there is one.
     pub reports: Database,
     pub redis: Option<Redis>,
@@ -118,7 +120,8 @@ pub async fn parts(
         pending.join(", ")
     );
     let database = Database::new(database_settings, Handle::current());
-    let reports = Database::new(settings::reports(&config), Handle::current());
+    let lists = database.clone().reading_from(settings::replica(&config, settings::lists(&config)));
+    let reports = reports(&config);
     tell_standing(&database).await?;
     check_groups(&config, &database).await?;
     let root = RootSecret::new(*config.secrets.root_key.expose());
@@ -136,12 +139,20 @@ pub async fn parts(
         social: Arc::new(Social::new(&config.social, clock.clone(), Handle::current())?),
         clock,
         database,
+        lists,
         reports,
         redis,
         rabbit,
         root,
         prometheus,
     })
+}
+
+/// The database for figures. On the runtime that its connections live on.
+pub fn reports(config: &Config) -> Database {
+    let settings = settings::reports(config);
+    let replica = settings::replica(config, settings.clone());
+    Database::new(settings, Handle::current()).reading_from(replica)
 }
 
 /// Rule L6: a default that does not exist would refuse every registration.
@@ -260,6 +271,7 @@ fn start_workers(
     parts: &Parts,
     runtime: &Runtime,
 ) -> anyhow::Result<(Workers, AfterCommit)> {
+    db::replica::describe_metrics();
     importer::describe_metrics();
     janitor::describe_metrics();
     mailer::describe_metrics();
@@ -526,6 +538,7 @@ fn services(
         sharing,
         imports,
         database: parts.database.clone(),
+        lists: parts.lists.clone(),
         reports: parts.reports.clone(),
         access: parts.access.clone(),
         revoked: parts.revoked.clone(),

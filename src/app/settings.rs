@@ -10,9 +10,11 @@ use crate::actors::workers::{janitor, mailer, order_intake, outbox_relay, texter
 use crate::brokers::limits::{Limiter, OnFailure};
 use crate::brokers::rabbit::{self, DeadLetters, OrderQueue, Rabbit, Source};
 use crate::brokers::redis::{self, Redis};
-use crate::config::{self, Config, MailTransport, OnRedisFailure, SmsTransport, Switch};
-use crate::db::DatabaseSettings;
+use crate::config::{
+    self, Config, MailTransport, OnRedisFailure, ReadPooler, SmsTransport, Switch,
+};
 use crate::db::roles::ApplicationRole;
+use crate::db::{Database, DatabaseSettings, Purpose, Replica};
 use crate::domain::Actor;
 use crate::domain::handle::ADDRESS_HELD;
 use crate::mail::{self, Transport};
@@ -26,6 +28,7 @@ use anyhow::Context;
 use chrono::TimeDelta;
 use secrecy::SecretString;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// Longest silence of an actor before its thread counts as blocked for good.
 const STALL_MAX: Duration = Duration::from_secs(15);
@@ -56,6 +59,7 @@ pub fn database(config: &Config) -> DatabaseSettings {
     let database = &config.database;
     DatabaseSettings {
         url: database.url.expose().to_owned(),
+        purpose: Purpose::Writes,
         pool_size: database.pool_size,
         acquire_timeout: database.acquire_timeout_ms.duration(),
         connect_timeout: database.connect_timeout_ms.duration(),
@@ -82,16 +86,33 @@ pub fn application_role(config: &Config) -> Option<ApplicationRole> {
     (!name.is_empty()).then_some(ApplicationRole { name, password })
 }
 
-/// Figures have connections and a time limit of their own, and the replica if there is one: however many
-/// are asked for, nobody else waits for a connection.
+/// Figures have connections and a time limit of their own: however many are asked for, nobody else
+/// waits for a connection.
 pub fn reports(config: &Config) -> DatabaseSettings {
-    let own = config.database.read_url.as_ref().unwrap_or(&config.database.url);
     DatabaseSettings {
-        url: own.expose().to_owned(),
         pool_size: config.analytics.connections,
         statement_timeout: config.analytics.statement_timeout_ms.duration(),
         ..database(config)
     }
+}
+
+/// The replica, if there is one, for reads that are otherwise made as with `primary`. On the runtime
+/// that the connections live on.
+pub fn replica(config: &Config, primary: DatabaseSettings) -> Option<Replica> {
+    let database = &config.database;
+    let purpose = match database.read_pooler {
+        ReadPooler::None => Purpose::Reads,
+        ReadPooler::Transaction => Purpose::PooledReads,
+    };
+    let url = database.read_url.as_ref()?.expose().to_owned();
+    let settings = DatabaseSettings { url, purpose, ..primary };
+    let wait = database.read_wait_ms.duration();
+    Some(Replica::new(Database::new(settings, Handle::current()), wait))
+}
+
+/// Lists and searches share the connections of everything where they are not read from a replica.
+pub fn lists(config: &Config) -> DatabaseSettings {
+    DatabaseSettings { pool_size: config.database.read_pool_size, ..database(config) }
 }
 
 pub fn runtime(config: &Config) -> RuntimeSettings {
@@ -336,6 +357,7 @@ pub fn redis(config: &Config) -> anyhow::Result<Option<Redis>> {
     let Some(url) = &config.redis.url else { return Ok(None) };
     let settings = redis::Settings {
         url: SecretString::from(url.expose()),
+        cluster: config.redis.cluster == Switch::On,
         timeout: config.redis.timeout_ms.duration(),
         pool_size: REDIS_POOL,
     };

@@ -6,6 +6,7 @@
 //! that an outage is never charged to a message; where the broker does not say whose fault it is,
 //! `trial` finds out.
 
+mod brokers;
 mod confirms;
 mod consume;
 mod dead_letters;
@@ -20,13 +21,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::ExchangeKind;
-use lapin::uri::AMQPUri;
 use metrics::counter;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use brokers::Brokers;
 pub use consume::{Access, Feed, Letter, Source};
 pub use dead_letters::{DeadLetter, DeadLetters};
 use link::{Health, Job, Link};
@@ -49,13 +50,14 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What [`Rabbit`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `amqp://user:password@host:port/vhost` or `amqps://…`. Never logged.
+    /// `amqp://user:password@host:port/vhost` or `amqps://…`; `host:port,host:port` for a cluster.
+    /// Never logged.
     pub url: SecretString,
     /// Durable topic exchange for events.
     pub exchange: String,
     /// Durable direct exchange for mails that another service sends.
     pub notifications_exchange: String,
-    /// For TCP, TLS, handshake, channel and topology together.
+    /// For TCP, TLS, handshake, channel and topology together, at each broker that is tried.
     pub connect_timeout: Duration,
     /// From `publish` to the broker's confirmation.
     pub confirm_timeout: Duration,
@@ -163,17 +165,6 @@ pub enum State {
 #[error("rabbit.url is not a valid address (amqp://user:password@host:port/vhost)")]
 pub struct InvalidUrl;
 
-/// The address as lapin takes it.
-fn address(url: &SecretString, heartbeat_seconds: u16) -> Result<AMQPUri, InvalidUrl> {
-    let mut uri: AMQPUri = url.expose_secret().parse().map_err(|_| InvalidUrl)?;
-    // `amqp://host/` means the virtual host "" to the letter, which nobody has.
-    if uri.vhost.is_empty() {
-        uri.vhost = "/".to_owned();
-    }
-    uri.query.heartbeat = Some(heartbeat_seconds);
-    Ok(uri)
-}
-
 /// A handle to the publisher; clones share one connection.
 #[derive(Clone)]
 pub struct Rabbit {
@@ -182,7 +173,7 @@ pub struct Rabbit {
 
 struct Shared {
     settings: Settings,
-    uri: AMQPUri,
+    brokers: Brokers,
     runtime: Handle,
     /// Held while connecting, so that callers share one attempt.
     connecting: tokio::sync::Mutex<Option<(Instant, PublishFault)>>,
@@ -202,15 +193,15 @@ impl Rabbit {
     /// Must be called inside a tokio runtime: the connection lives on that one, whichever thread
     /// publishes later.
     pub fn new(settings: Settings) -> Result<Self, InvalidUrl> {
-        let uri = address(&settings.url, settings.heartbeat_seconds)?;
-        Ok(Self::of(settings, uri, Handle::current()))
+        let brokers = Brokers::of(&settings.url, settings.heartbeat_seconds)?;
+        Ok(Self::of(settings, brokers, Handle::current()))
     }
 
-    fn of(settings: Settings, uri: AMQPUri, runtime: Handle) -> Self {
+    fn of(settings: Settings, brokers: Brokers, runtime: Handle) -> Self {
         let current = Current { link: None, generation: 0, down: "not connected yet".to_owned() };
         let shared = Shared {
             settings,
-            uri,
+            brokers,
             runtime,
             connecting: tokio::sync::Mutex::new(None),
             current: Mutex::new(current),
@@ -236,10 +227,9 @@ impl Rabbit {
         }
     }
 
-    /// Where it connects to, without credentials: for the log.
+    /// Where it connected last, or will first, without credentials: for the log.
     pub fn address(&self) -> String {
-        let uri = &self.shared.uri;
-        format!("{}:{} vhost {}", uri.authority.host, uri.authority.port, uri.vhost)
+        self.shared.brokers.address()
     }
 
     /// The configured policy for events without a subscriber.
@@ -330,9 +320,8 @@ impl Rabbit {
         let rabbit = self.clone();
         let limit = self.shared.settings.connect_timeout;
         let opening = self.shared.runtime.spawn(async move {
-            let opening = Link::open(&rabbit, generation);
-            let timed_out = Err(PublishFault::TimedOut("connecting"));
-            tokio::time::timeout(limit, opening).await.unwrap_or(timed_out)
+            let brokers = &rabbit.shared.brokers;
+            brokers.open(limit, |uri| Link::open(&rabbit, uri, generation)).await
         });
         let opened = match opening.await {
             Ok(opened) => opened,

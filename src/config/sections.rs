@@ -13,7 +13,7 @@ use url::Url;
 
 use super::body_template::BodyTemplate;
 use super::choices::{
-    AfterParking, LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch,
+    AfterParking, LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, ReadPooler, Switch,
 };
 use super::consents::{ConsentsConfig, WelcomeConfig};
 use super::layers::Layers;
@@ -179,8 +179,11 @@ section! {
     /// PostgreSQL, where all state lives.
     DatabaseConfig {
         url: ServerUrl,
-        /// `None`: figures are read from `url`.
+        /// `None`: everything is read from `url`.
         read_url: Option<ServerUrl>,
+        read_pooler: ReadPooler,
+        read_pool_size: u32 [1..=1_000],
+        read_wait_ms: Millis [0..=10_000],
         /// The owner's, for `migrate`. `None`: `url`.
         migration_url: Option<ServerUrl>,
         /// Empty: the service works as the owner of its tables.
@@ -199,6 +202,7 @@ section! {
     RedisConfig {
         /// `None`: each node limits from its own memory.
         url: Option<ServerUrl>,
+        cluster: Switch,
         timeout_ms: Millis [5..=5_000],
         on_failure: OnRedisFailure,
     }

@@ -227,6 +227,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("database.url", "\"postgres://db/a?sslmode=maybe\"", "refused by the driver"),
     ("redis.url", "\"http://cache\"", "no address of such a server"),
     ("redis.url", "\"redis://\"", "no address of such a server"),
+    ("redis.url", "\"redis://one,two\"", "only a cluster has"),
+    ("redis.cluster", "true", "true or false"),
+    ("database.url", "\"postgres://one,two/a?target_session_attrs=read-only\"", "no writes"),
+    ("database.read_pooler", "\"session\"", "is \"session\""),
+    ("rabbit.url", "\"amqp://one,:5672/%2f\"", "no address of such a server"),
     ("rabbit.url", "\"redis://mq\"", "no address of such a server"),
     ("rabbit.exchange", "\"\"", "no name"),
     ("rabbit.exchange", "\"amq.topic\"", "no name"),
@@ -446,6 +451,18 @@ fn the_overview_tells_origins_and_notes() {
     assert!(line("url = postgres://shop:***@db").ends_with("# DATABASE_URL"), "{text}");
     assert_eq!(line("arbiters = 1").trim(), "arbiters = 1");
     assert!(line("redis.url:").contains("run one node"), "{text}");
+}
+
+#[test]
+fn addresses_may_list_several_hosts_and_show_them_without_the_password() {
+    let config = config(
+        "[redis]\ncluster = \"on\"\nurl = \"redis://:hunter2@one:7000,two:7001/0\"\n\
+         [rabbit]\nurl = \"amqp://shop:hunter2@mq1,mq2:5673/%2f?heartbeat=hunter2\"",
+        &[("CUSTOMER_SERVICE__DATABASE__URL", "postgres://a:hunter2@a:5432,b:5433/customers")],
+    );
+    assert_eq!(config.redis.url.unwrap().to_string(), "redis://:***@one:7000,two:7001/0");
+    assert_eq!(config.rabbit.url.unwrap().to_string(), "amqp://shop:***@mq1,mq2:5673/%2f?***");
+    assert_eq!(config.database.url.to_string(), "postgres://a:***@a:5432,b:5433/customers");
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub mod exports;
 pub mod flows;
 pub mod groups;
 pub mod handles;
+mod hosts;
 pub mod idempotency;
 pub mod identities;
 pub mod imports;
@@ -41,6 +42,7 @@ pub mod predictions;
 pub mod reconciliation;
 pub mod reconciliation_runs;
 pub mod replays;
+pub mod replica;
 pub mod reports;
 pub mod retention;
 pub mod revocations;
@@ -59,7 +61,8 @@ pub mod whole;
 pub mod wishlists;
 
 pub use error::Error;
-pub use pool::{Database, DatabaseSettings, PooledConnection};
+pub use pool::{Database, DatabaseSettings, PooledConnection, Purpose};
+pub use replica::Replica;
 
 /// The connection that queries run on. Functions that take it by shared reference may be pipelined.
 pub use diesel_async::AsyncPgConnection as Connection;

@@ -58,7 +58,9 @@ pub struct Services {
     pub passkeys: Option<Passkeys>,
     /// For reads.
     pub database: Database,
-    /// For figures of all customers, which may take longer and need not see the last second.
+    /// For lists and searches of staff, which a replica may answer.
+    pub lists: Database,
+    /// For figures of all customers, which may take longer.
     pub reports: Database,
     pub access: Arc<AccessTokens>,
     pub revoked: Arc<RevokedSessions>,

@@ -35,7 +35,7 @@ use crate::actors::worker::Nudge;
 use crate::brokers::limits::Limiter;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
-use crate::db::{Database, DatabaseSettings};
+use crate::db::{Database, DatabaseSettings, Purpose};
 use crate::security::access::{Access, AccessSettings, AccessTokens};
 use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::{HashingPool, HashingSettings};
@@ -92,6 +92,7 @@ fn world(more: &[(&str, &str)]) -> World {
     let short = Duration::from_millis(50);
     let settings = DatabaseSettings {
         url: config.database.url.expose().to_owned(),
+        purpose: Purpose::Writes,
         pool_size: 2,
         acquire_timeout: short,
         connect_timeout: short,
@@ -246,6 +247,7 @@ fn world(more: &[(&str, &str)]) -> World {
         ),
         sharing: Sharing::new(database.clone(), shared.clone(), allowance, &root, &config),
         staff_keys: StaffKeys::new(database.clone()),
+        lists: database.clone(),
         reports: database.clone(),
         database,
         access: Arc::new(AccessTokens::new(

@@ -63,5 +63,6 @@ mod texter;
 mod timing;
 mod token_corpus;
 mod trouble;
+mod two_nodes;
 mod welcome;
 mod wishlists;

@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::FieldTable;
+use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -49,13 +50,16 @@ pub(super) struct Health {
 
 impl Link {
     /// Connects, turns on confirms, declares the exchanges. The caller sets the deadline.
-    pub async fn open(rabbit: &Rabbit, generation: u64) -> Result<Self, PublishFault> {
+    pub async fn open(
+        rabbit: &Rabbit,
+        uri: AMQPUri,
+        generation: u64,
+    ) -> Result<Self, PublishFault> {
         let settings = &rabbit.shared.settings;
         let properties = ConnectionProperties::default()
             .with_connection_name(settings.connection_name.as_str().into());
-        let connection = Connection::connect_uri(rabbit.shared.uri.clone(), properties)
-            .await
-            .map_err(|error| classify(&error))?;
+        let connection =
+            Connection::connect_uri(uri, properties).await.map_err(|error| classify(&error))?;
         // Before anything can be published: an alarm raised now must not be missed.
         let events = connection.events_listener();
         let channel = connection.create_channel().await.map_err(|error| classify(&error))?;

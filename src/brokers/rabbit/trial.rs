@@ -27,7 +27,7 @@ impl Rabbit {
         let shared = &self.shared;
         let connection_name = format!("{} {purpose}", shared.settings.connection_name);
         let settings = Settings { connection_name, ..shared.settings.clone() };
-        Rabbit::of(settings, shared.uri.clone(), shared.runtime.clone())
+        Rabbit::of(settings, shared.brokers.clone(), shared.runtime.clone())
     }
 
     /// Publishes a message and finds out whether a fault is its own. Only one at a time on this
