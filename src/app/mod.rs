@@ -10,6 +10,7 @@ mod compose;
 pub mod imports;
 pub mod keys;
 mod probes;
+pub mod segments;
 mod settings;
 mod shutdown;
 pub mod signing_keys;

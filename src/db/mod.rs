@@ -41,6 +41,7 @@ pub mod retention;
 pub mod revocations;
 pub mod schema;
 pub mod second_factors;
+pub mod segments;
 pub mod sessions;
 pub mod signing_keys;
 pub mod staff_keys;
