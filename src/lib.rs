@@ -3,7 +3,8 @@
 //! Table of contents, from the inside out. The layer rule, tested by `tests/tidy.rs`:
 //! `domain` imports nothing of ours; `db` → domain; `security` and `brokers` → config;
 //! `actors` → domain, db, security, brokers; `http` → actors, domain, security, and `db` for
-//! reads only; only `app` sees all. `clock` and `config` serve everyone but the domain.
+//! reads only; only `app` sees all. `clock` and `config` serve everyone but the domain,
+//! and so does `faults`, which is empty outside of tests.
 
 pub mod actors;
 pub mod app;
@@ -12,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod domain;
+pub mod faults;
 pub mod http;
 pub mod mail;
 pub mod security;

@@ -91,7 +91,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &["clock"]),
     ("config", &["config"]),
     ("telemetry", &["telemetry", "config", "brokers"]),
-    ("db", &["db", "domain"]),
+    ("db", &["db", "domain", "faults"]),
     ("security", &["security", "config", "clock"]),
     ("brokers", &["brokers", "config", "clock"]),
     ("mail", &["mail", "brokers", "config", "clock"]),
@@ -99,7 +99,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sms", &["sms", "mail", "config", "clock"]),
     (
         "actors",
-        &["actors", "domain", "db", "security", "brokers", "mail", "sms", "config", "clock"],
+        &[
+            "actors", "domain", "db", "security", "brokers", "mail", "sms", "config", "clock",
+            "faults",
+        ],
     ),
     ("http", &["http", "actors", "domain", "security", "db", "config", "clock"]),
 ];

@@ -7,6 +7,7 @@ use super::shard::Shards;
 use crate::domain::command::{IdempotencyKey, Subject};
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::{Submission, shard};
+use crate::faults;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -72,7 +73,10 @@ impl Customers {
             Subject::Nobody(key) => shard::of_bytes(&key),
         };
         let deadline = Instant::now() + self.timeout;
-        match self.shards.owner(u64::from(shard)).call(submission, deadline).await {
+        faults::at("customers.submit");
+        let answer = self.shards.owner(u64::from(shard)).call(submission, deadline).await;
+        faults::at("customers.answered");
+        match answer {
             Ok(answer) => answer,
             Err(CallError::Overloaded { retry_after }) => {
                 Err(SubmitError::Overloaded { retry_after })

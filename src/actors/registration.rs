@@ -23,6 +23,7 @@ use crate::domain::session::Client;
 use crate::domain::text::PersonName;
 use crate::domain::token::{FreshToken, Purpose};
 use crate::domain::{Actor, ClaimId, Command, CustomerId, MailId, Submission};
+use crate::faults;
 use crate::security::hashing::{HashingPool, PasswordHash};
 use crate::security::passwords::Password;
 use crate::security::tokens::{OneTimeTokens, ThrottleKeys};
@@ -209,6 +210,7 @@ impl Inner {
         let may_remind = self.parts.allowance.take_or_alone(REMINDERS, address).await;
         let hash = self.parts.hashing.hash(applicant.password.clone()).await;
         let hash = hash.map_err(hashing_trouble)?;
+        faults::at("registration.hashed");
         for _ in 0..ROUNDS_MAX {
             let (subject, command) = match self.holder(&applicant.email).await? {
                 None => self.creation(&applicant, &hash),

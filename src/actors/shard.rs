@@ -27,6 +27,7 @@ use super::runtime::admission::{Gate, Refused};
 use super::runtime::reply::Ticket;
 use super::runtime::supervisor::{Ping, Slot, panic_text, supervise};
 use super::runtime::{ActorState, ActorStats, CallError, Reply, Runtime};
+use crate::faults;
 
 /// What a shard's batches do. Shared by all shards; the shards serialise their own batches, so
 /// `run` is in progress at most once per shard.
@@ -245,7 +246,7 @@ impl<R: BatchRunner> Core<R> {
         let _run = self.stats.begin_run(size);
         let (runner, stats) = (self.runner.clone(), &self.stats);
         let run = async move {
-            fail::fail_point!("shard.batch");
+            faults::at("shard.batch");
             runner.run(begun).await;
         };
         let guarded = AssertUnwindSafe(timeout(self.settings.batch_time_max, run)).catch_unwind();
@@ -411,7 +412,7 @@ impl<R: BatchRunner> Handler<Admitted<R>> for Shard<R> {
     type Result = Park<R>;
 
     fn handle(&mut self, admitted: Admitted<R>, context: &mut Context<Self>) -> Park<R> {
-        fail::fail_point!("shard.message");
+        faults::at("shard.message");
         self.messages += 1;
         if self.messages.is_multiple_of(MESSAGES_PER_YIELD) {
             context.wait(tokio::task::yield_now().into_actor(self));

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::db;
 use crate::db::audit::{OwnActor, OwnEntry};
 use crate::db::signing_keys::StoredKey;
+use crate::faults;
 use crate::security::sealing::Sealer;
 use crate::security::signing::{KeySet, Period, PublicKey, SigningKey, SigningKeyError};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -175,6 +176,7 @@ pub async fn first(
     if stored.iter().all(|row| row.retired_at.is_some() || row.revoked_at.is_some()) {
         let row = make(clock, sealer, TimeDelta::zero())?;
         db::signing_keys::insert_if_none(&mut connection, &row).await?;
+        faults::at("signing.first_key");
         stored = db::signing_keys::load_all(&connection).await?;
     }
     Ok(key_set(&stored, sealer, overlap, clock.now())?)

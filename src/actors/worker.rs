@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::runtime::supervisor::{GiveUp, Ping, Restarts, panic_text, supervise};
 use super::runtime::{ActorState, ActorStats, Backoff, Escalation, Runtime};
+use crate::faults;
 
 /// A piece of recurring work. Its value keeps what is worth keeping between runs (a cursor, a
 /// connection); it is rebuilt by its factory after a panic or an overrun.
@@ -279,7 +280,7 @@ impl<W: Worker> Core<W> {
         };
         let limit = worker.time_limit();
         let run = async {
-            fail::fail_point!("worker.run");
+            faults::at("worker.run");
             worker.run_once().await
         };
         match AssertUnwindSafe(timeout(limit, run)).catch_unwind().await {

@@ -19,6 +19,7 @@ mod stranded;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::db;
+use crate::faults;
 use crate::http;
 use crate::telemetry::Telemetry;
 use actix_web::HttpServer;
@@ -83,6 +84,7 @@ async fn run(config: Arc<Config>, parts: Parts, database: Handle) -> anyhow::Res
     let running = compose::start(&config, parts, database)?;
     let servers = listen(&config, &running)?;
     tracing::info!(address = %config.http.bind, "serving");
+    faults::at("serve.begun");
     let end = shutdown::awaited(running.escalated.clone()).await;
     running.services.readiness.stop();
     Ok(shutdown::carry_out(&config, end, servers, running).await)

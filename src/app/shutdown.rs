@@ -8,6 +8,7 @@
 use super::compose::Running;
 use crate::actors::runtime::Escalated;
 use crate::config::Config;
+use crate::faults;
 use actix_web::dev::ServerHandle;
 use futures_util::future::join_all;
 use std::process::ExitCode;
@@ -78,10 +79,13 @@ async fn in_order(config: &Config, servers: Vec<ServerHandle>, running: Running)
     if requests.is_err() {
         tracing::warn!("connections are still open");
     }
+    faults::at("stop.requests_done");
     // Handlers are done; what they left behind in the shards is finished first, then the workers
     // pass on what that wrote.
     late.extend(running.shards.drain(deadline).await);
+    faults::at("stop.shards_drained");
     late.extend(running.workers.stop(deadline).await);
+    faults::at("stop.workers_stopped");
     if running.runtime.stop(deadline).await > 0 {
         late.push("arbiters".to_owned());
     }

@@ -5,7 +5,7 @@
 //! discards it.
 
 use super::Connection;
-use diesel_async::{AnsiTransactionManager, TransactionManager};
+use diesel_async::{AnsiTransactionManager, SimpleAsyncConnection, TransactionManager};
 
 /// What a statement fails with.
 pub type QueryError = diesel::result::Error;
@@ -33,6 +33,14 @@ pub async fn begin(connection: &mut Connection) -> Result<(), QueryError> {
 /// (it is not known whether it was committed).
 pub async fn commit(connection: &mut Connection) -> Result<(), QueryError> {
     AnsiTransactionManager::commit_transaction(connection).await
+}
+
+/// Makes two transactions of one: the mistake of the twin `key_before_effect`.
+///
+/// # Errors
+/// Those of the statements.
+pub async fn split(mut connection: &Connection) -> Result<(), QueryError> {
+    connection.batch_execute("COMMIT; BEGIN").await
 }
 
 /// Rolls back. When that fails, the connection is broken and the server rolls back by itself.

@@ -14,6 +14,7 @@ mod crash;
 mod email_change;
 mod expand;
 mod groups;
+mod histories;
 mod idempotency;
 mod imports;
 mod janitor;

@@ -22,6 +22,7 @@ use crate::domain::import::fields::Plain;
 use crate::domain::import::{RowFault, line_of, row_request_ids};
 use crate::domain::outcome::Rejection;
 use crate::domain::{Fault, ImportId};
+use crate::faults;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -124,12 +125,12 @@ impl Batches {
                 return Err(failure);
             }
         }
-        fail::fail_point!("block.before_commit");
+        faults::at("block.before_commit");
         commit(&mut connection).await.map_err(|error| match db::Error::from(error) {
             error @ (db::Error::Constraint(_) | db::Error::Transient(_)) => Failure::from(error),
             error => Failure::Unknown(error),
         })?;
-        fail::fail_point!("block.after_commit");
+        faults::at("block.after_commit");
         self.wake(&plan.written(shards));
         Ok(Carried::Done(progress))
     }
@@ -152,6 +153,7 @@ impl Batches {
             plan.rows(connection).await?;
         }
         errors.execute(connection).await?;
+        faults::at("block.written");
         let now = Some(self.clock.now());
         db::imports::advance(connection, block.import, progress, now).await?;
         if !block.dry_run {

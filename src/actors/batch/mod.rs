@@ -21,6 +21,7 @@ use crate::db::{self, Database};
 use crate::domain::Submission;
 use crate::domain::outcome::Rejection;
 use crate::domain::welcome::Series;
+use crate::faults;
 use crate::security::revoked::RevokedSessions;
 use chrono::TimeDelta;
 use db::transactions::{QueryError, begin, commit, rollback};
@@ -202,7 +203,7 @@ impl Batches {
                 return Err(failure);
             }
         };
-        fail::fail_point!("batch.before_commit");
+        faults::at("batch.before_commit");
         committing.store(true, Ordering::Release);
         if let Err(error) = commit(&mut connection).await {
             return Err(match db::Error::from(error) {
@@ -212,8 +213,9 @@ impl Batches {
                 error => Failure::Unknown(error),
             });
         }
-        fail::fail_point!("batch.after_commit");
+        faults::at("batch.after_commit");
         self.wake(&written);
+        faults::at("batch.woken");
         Ok(answers)
     }
 
@@ -237,9 +239,10 @@ impl Batches {
         connection: &mut db::PooledConnection,
         submissions: &[Submission],
     ) -> Result<(Vec<Answer>, save::Written), Failure> {
+        faults::at("batch.begun");
         let since = self.clock.now() - self.keep_keys;
         let loaded = load::load(connection, submissions, since, self.clock.now()).await?;
-        fail::fail_point!("batch.decide");
+        faults::at("batch.decide");
         let folded = fold::fold(loaded, submissions, &self.welcome, &*self.clock);
         let written = save::save(connection, &folded, since).await?;
         Ok((folded.answers, written))

@@ -11,10 +11,11 @@ use super::Failure;
 use super::fold::Folded;
 use crate::db::Connection;
 use crate::db::statements::*;
-use crate::db::transactions::{QueryError, is_consequence};
+use crate::db::transactions::{QueryError, is_consequence, split};
 use crate::domain::handle::HandleKind;
 use crate::domain::outcome::Rejection;
 use crate::domain::{CustomerId, SessionId, State};
+use crate::faults;
 use attributes::AttributeRows;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -96,6 +97,7 @@ pub async fn save(
 ) -> Result<Written, Failure> {
     let (plan, shards) = Plan::of(folded, since);
     plan.rows(connection).await?;
+    faults::at("batch.rows_written");
     plan.append(connection).await?;
     Ok(plan.written(shards))
 }
@@ -323,24 +325,7 @@ impl Plan {
 
     /// Writes everything but the messages.
     pub async fn rows(&self, connection: &Connection) -> Result<(), Failure> {
-        // The locks of uniqueness first, so that who comes too late has written nothing else.
-        let (keys, identifiers) =
-            tokio::join!(self.keys.execute(connection), self.identifiers.claim(connection));
-        let (lost, identifiers) =
-            identifiers.map_or_else(|error| (None, Err(error)), |lost| (lost, Ok(0)));
-        let keys = all_done([keys, identifiers])?.first().copied().unwrap_or_default();
-        // Before the addresses: who lost both to the same request of another node is told what
-        // that one was told, not that its own address is taken.
-        if keys < self.keys.len() {
-            return Err(Failure::KeyTaken);
-        }
-        if let Some(kind) = lost {
-            return Err(Failure::Refused(match kind {
-                HandleKind::Email => Rejection::EmailTaken,
-                HandleKind::Phone => Rejection::PhoneTaken,
-                HandleKind::Social(_) => Rejection::IdentityTaken,
-            }));
-        }
+        self.claims(connection).await?;
         // Polled in this order, so that they are sent in it.
         let written = join_all([
             self.customers.execute(connection).boxed(),
@@ -419,6 +404,31 @@ impl Plan {
         if !complete {
             // A locked row that is not there, or a token or code used by somebody without its lock.
             return Err(Failure::Refused(Rejection::Conflict));
+        }
+        Ok(())
+    }
+
+    /// The locks of uniqueness, first, so that who comes too late has written nothing else.
+    async fn claims(&self, connection: &Connection) -> Result<(), Failure> {
+        let (keys, identifiers) =
+            tokio::join!(self.keys.execute(connection), self.identifiers.claim(connection));
+        let (lost, identifiers) =
+            identifiers.map_or_else(|error| (None, Err(error)), |lost| (lost, Ok(0)));
+        let keys = all_done([keys, identifiers])?.first().copied().unwrap_or_default();
+        // Before the addresses: who lost both to the same request of another node is told what
+        // that one was told, not that its own address is taken.
+        if keys < self.keys.len() {
+            return Err(Failure::KeyTaken);
+        }
+        if keys > 0 && faults::key_before_effect() {
+            split(connection).await?;
+        }
+        if let Some(kind) = lost {
+            return Err(Failure::Refused(match kind {
+                HandleKind::Email => Rejection::EmailTaken,
+                HandleKind::Phone => Rejection::PhoneTaken,
+                HandleKind::Social(_) => Rejection::IdentityTaken,
+            }));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::proof::{Proof, ProofRefusal};
 use crate::domain::throttle::{Admission, Bucket, Guard};
 use crate::domain::{Actor, ClaimId, Command};
+use crate::faults;
 use crate::security::hashing::{self, HashError, Place, Reference, Verdict};
 use crate::security::passwords::Password;
 use std::sync::Arc;
@@ -136,6 +137,7 @@ impl Try {
                 Verified { answer: Err(error), unsettled: stray.map(|claim| self.release(claim)) }
             }
         };
+        faults::at("gate.settled");
         // Who waits in line goes on while a straggling settlement is repeated.
         drop(turn);
         // The caller may be gone; what was decided stands.
@@ -154,9 +156,15 @@ impl Try {
         let mut pause = BUSY_PAUSE;
         loop {
             let claim = ClaimId(self.inner.parts.clock.new_id());
+            if faults::no_claim() {
+                return Ok(claim);
+            }
             let command = Command::ClaimAttempt { guard: self.guard, claim };
             match self.submit(self.subject(), command).await {
-                Ok(Outcome::Admission(Admission::Claimed)) => return Ok(claim),
+                Ok(Outcome::Admission(Admission::Claimed)) => {
+                    faults::at("gate.claimed");
+                    return Ok(claim);
+                }
                 Ok(Outcome::Admission(Admission::Busy)) => {}
                 Ok(Outcome::Admission(Admission::Locked { until })) => {
                     turn.leave_word(until);
@@ -178,6 +186,7 @@ impl Try {
     async fn verify(&self, claim: ClaimId, place: Place) -> Verified {
         let password = self.password.clone();
         let verdict = self.inner.parts.hashing.verify_in(place, password, self.reference()).await;
+        faults::at("gate.verified");
         match verdict {
             Ok(verdict) => match &self.account {
                 Some(Credential { customer_id, password_hash: Some(hash) }) if verdict.matches => {

@@ -5,6 +5,7 @@ use crate::actors::analytics::{Analyst, Outcome, Turn, Unwatched};
 use crate::actors::worker::{Done, Worker};
 use crate::db;
 use crate::db::predictions::{Kind, Run};
+use crate::faults;
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{Unit, describe_gauge, describe_histogram, gauge, histogram};
 use std::time::Duration;
@@ -117,11 +118,13 @@ impl Worker for AnalystWorker {
             return Ok(Done::default());
         }
         let Some(mut turn) = self.analyst.take_turn().await? else { return Ok(Done::default()) };
+        faults::at("analyst.took_turn");
         let mut handled = 0;
         for kind in KINDS {
             // Under the lock: the one before us may just have done it.
             if self.is_due(kind).await? {
                 self.carry_out(kind, &mut turn).await?;
+                faults::at("analyst.computed");
                 handled += 1;
             }
         }

@@ -18,6 +18,7 @@ use crate::actors::worker::{Done, Worker};
 use crate::clock::Clock;
 use crate::db::deliveries::Queue;
 use crate::db::{self, Database};
+use crate::faults;
 
 /// No new messages are taken up after this part of a run, so that it ends before its time limit.
 const RUN_TIME_MAX: Duration = Duration::from_secs(20);
@@ -108,6 +109,7 @@ impl<P: Post> Dispatcher<P> {
     /// Sends one leased message and writes down what came of it.
     async fn deliver(&self, due: P::Due) -> Result<(), db::Error> {
         let sent = self.post.send(&due).await;
+        faults::at_part(P::NAME, "sent");
         let (id, kind, now) = (due.id(), due.kind(), self.clock.now());
         let age = now - due.created_at();
         // Only now a connection: none is held while somebody else's server thinks.
@@ -141,6 +143,7 @@ impl<P: Post> Dispatcher<P> {
                 "given_up"
             }
         };
+        faults::at_part(P::NAME, "marked");
         counter!(P::TOTAL, "kind" => kind.to_owned(), "outcome" => outcome).increment(1);
         Ok(())
     }
@@ -174,6 +177,9 @@ impl<P: Post> Worker for Dispatcher<P> {
             let wanted = sending_max.min(batch_max - handled);
             let due = self.claim(wanted).await?;
             let claimed = due.len();
+            if claimed > 0 {
+                faults::at_part(P::NAME, "claimed");
+            }
             let outcomes: Vec<_> = stream::iter(due)
                 .map(|due| self.deliver(due))
                 .buffer_unordered(sending_max)

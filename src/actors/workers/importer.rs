@@ -8,6 +8,7 @@ use crate::actors::imports::source::Source;
 use crate::actors::worker::{Done, Worker};
 use crate::db::{self, Database};
 use crate::domain::ImportId;
+use crate::faults;
 use metrics::{Unit, describe_counter, describe_histogram};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,13 +60,16 @@ impl Importer {
         let mut handled = 0;
         loop {
             self.keep_turn().await?;
-            match run.step(&self.engine).await? {
+            let step = run.step(&self.engine).await?;
+            faults::at("importer.step_done");
+            match step {
                 Step::Block(rows) => handled += rows,
                 Step::Over | Step::Superseded | Step::Failed => {
                     let import = run.id;
                     let progress = run.progress();
                     drop(run);
                     self.clear(import).await?;
+                    faults::at("importer.cleared");
                     tracing::info!(
                         %import,
                         rows = progress.rows_read,
@@ -125,6 +129,7 @@ impl Importer {
         db::outbox::guard_session(&mut session, IDLE_SECONDS).await?;
         if db::imports::try_lock(&session).await? {
             self.turn = Some(session);
+            faults::at("importer.took_turn");
             return Ok(true);
         }
         Ok(false)

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::db::retention::Perishable;
 use crate::db::{self, Database};
 use crate::domain::second_factor::SETUP_LIFE;
+use crate::faults;
 
 const PERIOD: Duration = Duration::from_secs(60);
 
@@ -111,13 +112,16 @@ impl Janitor {
         };
         let ahead = self.settings.partitions_ahead_hours;
         note(make_partitions(&mut connection, ahead, &mut report).await);
+        faults::at("janitor.partitions_made");
         note(drop_partitions(&mut connection, self.settings.outbox_hours, &mut report).await);
+        faults::at("janitor.partitions_dropped");
         let outbox_before = now - TimeDelta::hours(self.settings.outbox_hours.into());
         note(clear_default(&connection, outbox_before, &mut report).await);
         for what in Perishable::ALL {
             let before = now - self.kept(what);
             note(expire(&connection, what, before, &mut report).await);
         }
+        faults::at("janitor.expired");
         note(self.sweep_sessions(&connection, now - SESSIONS_KEPT, &mut report).await);
         failure.map_or(Ok(report), Err)
     }

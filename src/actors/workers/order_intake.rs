@@ -30,6 +30,7 @@ use crate::actors::worker::{Done, Worker};
 use crate::brokers::rabbit::{Feed, Letter, PublishFault, Source};
 use crate::db;
 use crate::domain::CustomerId;
+use crate::faults;
 
 pub use desk::{Desk, routing_keys};
 use lanes::Lanes;
@@ -192,6 +193,7 @@ impl OrderIntake {
 
     /// Takes a message in.
     fn admit(&mut self, letter: Letter) {
+        faults::at("order_intake.taken");
         self.read += 1;
         let (number, now) = (self.read, Instant::now());
         self.held.insert(number, now);

@@ -26,6 +26,7 @@ use crate::brokers::rabbit::{Delivery, FaultClass, OutgoingMessage, PublishFault
 use crate::clock::Clock;
 use crate::db::{self, Database};
 use crate::domain::shard::SHARDS;
+use crate::faults;
 
 pub use dirty::Dirty;
 use session::{Session, Survey, bit, shards_in, shards_of};
@@ -120,7 +121,7 @@ impl Entry for db::outbox::Row {
         self.bucket
     }
     fn customer(&self) -> Uuid {
-        self.customer_id
+        if faults::many_in_flight() { self.id } else { self.customer_id }
     }
     fn occurred_at(&self) -> chrono::DateTime<chrono::Utc> {
         self.occurred_at
@@ -237,6 +238,9 @@ impl OutboxRelay {
             None => Session::open(&self.database).await?,
         };
         let found = session.take_over(&self.settings.owner).await?;
+        if !found.is_empty() {
+            faults::at("relay.took_over");
+        }
         for cursor in found {
             tracing::info!(group = cursor.group, epoch = cursor.epoch, "took over an outbox group");
             for (shard, position) in shards_of(cursor.group).zip(&cursor.positions) {
@@ -319,6 +323,9 @@ impl OutboxRelay {
         let rows = rows.map_err(db::Error::from)?;
         session.touched_at = Instant::now();
         let found = rows.len();
+        if found > 0 {
+            faults::at("relay.read");
+        }
         let mut yields = [0_usize; SHARDS as usize];
         for row in rows {
             if let Some(count) = yields.get_mut(row.shard as usize) {
@@ -351,6 +358,7 @@ impl OutboxRelay {
             let sent = self.while_beating(async move { sending.publish(message).await }).await?;
             let result = match sent {
                 Ok(pending) => {
+                    faults::at("relay.published");
                     let flight = async move {
                         let result = pending.confirm_event().await;
                         Landing { row, result }
@@ -407,6 +415,7 @@ impl OutboxRelay {
         let row = &landing.row;
         let fault = match landing.result {
             Ok(_) => {
+                faults::at("relay.confirmed");
                 counter!("outbox_published_total").increment(1);
                 self.window.confirmed(row);
                 return None;
@@ -442,9 +451,11 @@ impl OutboxRelay {
             self.settle(landing);
         }
         let Some(mut session) = self.session.take() else { return Ok(()) };
+        faults::at("relay.handing_back");
         session.flush(&self.window).await?;
         let groups: Vec<i16> = session.written.keys().copied().collect();
         db::outbox::release(&session.connection, &groups).await.map_err(db::Error::from)?;
+        faults::at("relay.handed_back");
         Ok(())
     }
 }

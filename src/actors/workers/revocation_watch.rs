@@ -10,6 +10,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use crate::actors::worker::{Done, Worker};
 use crate::clock::Clock;
 use crate::db::{self, Database};
+use crate::faults;
 use crate::security::revoked::RevokedSessions;
 
 /// By how much the clocks of two nodes may differ, beyond the life of an access token.
@@ -67,6 +68,7 @@ impl RevocationWatch {
             .database
             .read(move |connection| Box::pin(db::revocations::since(connection, since)))
             .await?;
+        faults::at("revocations.read");
         let count = found.len();
         gauge!("sessions_revoked_known").set(count as f64);
         let until = found.into_iter().map(|(id, at)| (id, at + life + CLOCK_SLACK));

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::db::audit::OwnActor;
 use crate::db::signing_keys::{Rotated, StoredKey};
 use crate::db::{self, Database};
+use crate::faults;
 use crate::security::access::AccessTokens;
 use crate::security::sealing::Sealer;
 
@@ -101,6 +102,7 @@ impl SigningWatch {
         if rotated != Rotated::Done {
             return Ok(false);
         }
+        faults::at("signing.rotated");
         tracing::info!(kid = key.kid, signs_from = %key.signs_from, "made the next signing key");
         Ok(true)
     }

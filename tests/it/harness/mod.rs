@@ -3,10 +3,10 @@
 //! [`Shop`] is the surroundings (database, exchange, mail folder, keys), [`Node`] one process that
 //! serves it, [`Shopper`] a customer with its tokens, [`Consumer`] a subscriber of the messages,
 //! [`checker`] what must hold between database and subscriber whatever happened, [`race`] what is
-//! used by many at once and works once.
+//! used by many at once and works once, [`history`] what many callers of the same customers saw.
 //! The servers are named by `TEST_DATABASE_URL`, `TEST_REDIS_URL` and `TEST_AMQP_URL`, as
 //! `make test` sets them; a test that breaks a server starts one of its own ([`servers`]), or puts a
-//! [`wire`] in front of it that can be cut.
+//! [`wire`] or a [`proxy`] in front of it that can be cut.
 
 pub mod api;
 pub mod authenticator;
@@ -14,11 +14,13 @@ pub mod checker;
 pub mod consumer;
 pub mod db;
 pub mod gateway;
+pub mod history;
 pub mod identity;
 pub mod inside;
 pub mod mailbox;
 pub mod node;
 pub mod orders;
+pub mod proxy;
 pub mod race;
 pub mod servers;
 pub mod shop;

@@ -8,6 +8,7 @@ use crate::db::transactions::QueryError;
 use crate::domain::customer::Customer;
 use crate::domain::order::{Gone, Item, Order, OrderId};
 use crate::domain::{CustomerId, State};
+use crate::faults;
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -44,8 +45,11 @@ pub(super) async fn load(
         unless_empty(&missing, db::merges::endings(connection, &missing)),
     )?;
     let mut found = Found { items, standing, counts, gone, ..Found::default() };
-    let kept: HashMap<OrderId, Order> =
+    let mut kept: HashMap<OrderId, Order> =
         orders.into_iter().map(|order| (order.fact.order_id.clone(), order)).collect();
+    if faults::no_version_check() {
+        kept.values_mut().for_each(|order| order.fact.version = 0);
+    }
     for (customer, order) in &sought {
         let customer = CustomerId(*customer);
         match kept.get(order) {

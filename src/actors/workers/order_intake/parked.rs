@@ -20,6 +20,7 @@ use super::trial::{End, poison};
 use crate::actors::worker::{Done, Worker};
 use crate::db;
 use crate::db::order_intake::{ParkReason, Parked};
+use crate::faults;
 
 /// Between two looks at what is due: the shortest rest of a fact.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -97,7 +98,10 @@ impl ParkedOrders {
         fail::fail_point!(&format!("order_intake.parked.{}", fact.order_id.as_str()), |_| {
             std::process::abort()
         });
-        match self.desk.record(&fact, row.message_id.as_deref(), None).await {
+        faults::at("parked_orders.claimed");
+        let verdict = self.desk.record(&fact, row.message_id.as_deref(), None).await;
+        faults::at("parked_orders.recorded");
+        match verdict {
             Verdict::Recorded { news: true } => self.ended(row, End::Recorded).await,
             Verdict::Recorded { news: false } => self.ended(row, End::Known).await,
             Verdict::CustomerGone => self.ended(row, End::CustomerGone).await,
@@ -143,7 +147,9 @@ impl ParkedOrders {
         counter!("order_facts_total", "outcome" => end.as_str()).increment(1);
         let _turn = self.desk.turn().await;
         let connection = self.desk.database.get().await?;
-        Ok(db::order_intake::unpark(&connection, row.id).await?)
+        db::order_intake::unpark(&connection, row.id).await?;
+        faults::at("parked_orders.unparked");
+        Ok(())
     }
 
     async fn put_off(

@@ -7,6 +7,7 @@ use super::desk::{Desk, Envelope, Refusal, Verdict, digest};
 use crate::brokers::rabbit::{Letter, PublishFault};
 use crate::db;
 use crate::domain::order::OrderFact;
+use crate::faults;
 
 /// A message that was read and not acknowledged.
 pub struct Held {
@@ -92,6 +93,7 @@ pub async fn suspected(desk: &Desk, held: &Held, charge: bool) -> Ending {
             Ok(begun) => begun,
             Err(error) => return Ending::NotBegun(error),
         };
+        faults::at("order_intake.tried");
         if tries > TRIES_MAX {
             return give_up(desk, held, tries, first_tried.min(held.first_seen)).await;
         }
@@ -117,14 +119,19 @@ async fn settle(
         std::process::abort()
     });
     let (id, trace) = (letter.message_id.as_deref(), letter.traceparent.as_deref());
-    match desk.record(fact, id, trace).await {
+    let verdict = desk.record(fact, id, trace).await;
+    faults::at("order_intake.recorded");
+    match verdict {
         Verdict::Recorded { news: true } => Ok(End::Recorded),
         Verdict::Recorded { news: false } => Ok(End::Known),
         Verdict::CustomerGone => Ok(End::CustomerGone),
         Verdict::NotNow(cause) => Err(Ending::NotNow(cause)),
         Verdict::Refused(refusal) => bury(desk, envelope, &refusal).await,
         Verdict::UnknownCustomer => match desk.park(envelope, fact).await {
-            Ok(()) => Ok(End::Parked),
+            Ok(()) => {
+                faults::at("order_intake.parked");
+                Ok(End::Parked)
+            }
             Err(error @ (db::Error::Unavailable(_) | db::Error::Transient(_))) => {
                 Err(Ending::Database(error))
             }
@@ -138,6 +145,7 @@ async fn settle(
 
 async fn bury(desk: &Desk, envelope: Envelope<'_>, refusal: &Refusal) -> Result<End, Ending> {
     let buried = desk.bury(envelope, refusal).await;
+    faults::at("order_intake.buried");
     buried.map(|()| End::Buried).map_err(Ending::DeadLetters)
 }
 
@@ -166,7 +174,10 @@ pub fn poison() -> Refusal {
 
 async fn acknowledge(letter: &Letter, end: End) -> Ending {
     match letter.acknowledge().await {
-        Ok(()) => Ending::Ended(end),
+        Ok(()) => {
+            faults::at("order_intake.acknowledged");
+            Ending::Ended(end)
+        }
         Err(fault) => Ending::Feed(fault),
     }
 }
