@@ -94,8 +94,10 @@ async fn s4_both_evaluators_agree() {
                     }
                 }
                 let in_sql = found.contains(id);
-                let (in_memory, as_made) =
-                    (evaluate(&definition, read, now).member, evaluate(&definition, &made, now).member);
+                let (in_memory, as_made) = (
+                    evaluate(&definition, read, now).member,
+                    evaluate(&definition, &made, now).member,
+                );
                 assert_eq!(
                     (in_sql, in_memory),
                     (as_made, as_made),

@@ -206,17 +206,31 @@ impl<'a> Compiler<'a> {
                 "(EXISTS (SELECT FROM customer_totp AS t WHERE t.customer_id = c.id AND t.confirmed_at IS NOT NULL) \
                  OR EXISTS (SELECT FROM passkeys AS t WHERE t.customer_id = c.id AND t.second_factor))",
             )),
-            Field::BirthDate => select("SELECT p.date_of_birth AS v FROM customer_profiles AS p WHERE p.customer_id = c.id"),
+            Field::BirthDate => select(
+                "SELECT p.date_of_birth AS v FROM customer_profiles AS p WHERE p.customer_id = c.id",
+            ),
             Field::Language => select(
                 "SELECT split_part(p.locale, '-', 1) AS v FROM customer_preferences AS p WHERE p.customer_id = c.id",
             ),
-            Field::Locale => select("SELECT p.locale AS v FROM customer_preferences AS p WHERE p.customer_id = c.id"),
-            Field::TimeZone => select("SELECT p.timezone AS v FROM customer_preferences AS p WHERE p.customer_id = c.id"),
-            Field::Currency => select("SELECT p.currency AS v FROM customer_preferences AS p WHERE p.customer_id = c.id"),
+            Field::Locale => select(
+                "SELECT p.locale AS v FROM customer_preferences AS p WHERE p.customer_id = c.id",
+            ),
+            Field::TimeZone => select(
+                "SELECT p.timezone AS v FROM customer_preferences AS p WHERE p.customer_id = c.id",
+            ),
+            Field::Currency => select(
+                "SELECT p.currency AS v FROM customer_preferences AS p WHERE p.customer_id = c.id",
+            ),
             Field::Contact(channel) => select(match channel {
-                Channel::Email => "SELECT p.channel_email AS v FROM customer_preferences AS p WHERE p.customer_id = c.id",
-                Channel::Sms => "SELECT p.channel_sms AS v FROM customer_preferences AS p WHERE p.customer_id = c.id",
-                Channel::Push => "SELECT p.channel_push AS v FROM customer_preferences AS p WHERE p.customer_id = c.id",
+                Channel::Email => {
+                    "SELECT p.channel_email AS v FROM customer_preferences AS p WHERE p.customer_id = c.id"
+                }
+                Channel::Sms => {
+                    "SELECT p.channel_sms AS v FROM customer_preferences AS p WHERE p.customer_id = c.id"
+                }
+                Channel::Push => {
+                    "SELECT p.channel_push AS v FROM customer_preferences AS p WHERE p.customer_id = c.id"
+                }
                 Channel::All => "SELECT false AS v",
             }),
             Field::Subscription(channel) => with(
@@ -230,12 +244,12 @@ impl<'a> Compiler<'a> {
                 "SELECT coalesce(sum(s.placed + s.completed + s.refunded), 0) AS v FROM order_statistics AS s \
                  WHERE s.customer_id = c.id",
             ),
-            Field::FirstOrderAt => {
-                select("SELECT min(s.first_order_at) AS v FROM order_statistics AS s WHERE s.customer_id = c.id")
-            }
-            Field::LastOrderAt => {
-                select("SELECT max(s.last_order_at) AS v FROM order_statistics AS s WHERE s.customer_id = c.id")
-            }
+            Field::FirstOrderAt => select(
+                "SELECT min(s.first_order_at) AS v FROM order_statistics AS s WHERE s.customer_id = c.id",
+            ),
+            Field::LastOrderAt => select(
+                "SELECT max(s.last_order_at) AS v FROM order_statistics AS s WHERE s.customer_id = c.id",
+            ),
             Field::Spent(currency) => with(
                 "SELECT coalesce((SELECT s.spent_amount FROM order_statistics AS s WHERE s.customer_id = c.id AND s.currency = ",
                 currency,
@@ -258,7 +272,11 @@ impl<'a> Compiler<'a> {
             Field::Custom { part, key } => Ok(Select(custom(*part, key, &operand.kind))),
             Field::SpendTier => Err(NotInSql::Computed(operand.name.clone())),
             // lists; see `list`
-            Field::Tags | Field::Cities | Field::Regions | Field::Countries | Field::PostalCodes
+            Field::Tags
+            | Field::Cities
+            | Field::Regions
+            | Field::Countries
+            | Field::PostalCodes
             | Field::Topics => Ok(Select(members_of(&operand.field))),
         }
     }
@@ -371,9 +389,8 @@ fn code(recency: i32, frequency: i32, monetary: i32) -> i32 {
 /// All scores whose group is asked for.
 fn codes_of(words: &Words) -> Vec<i32> {
     let scores = (0..5).flat_map(|r| (0..5).flat_map(move |f| (0..5).map(move |m| (r, f, m))));
-    let wanted = |(r, f, m): &(i32, i32, i32)| {
-        words.holds(Score::from_passed(*r, *f, *m).group().as_str())
-    };
+    let wanted =
+        |(r, f, m): &(i32, i32, i32)| words.holds(Score::from_passed(*r, *f, *m).group().as_str());
     scores.filter(wanted).map(|(r, f, m)| code(r, f, m)).collect()
 }
 

@@ -235,9 +235,8 @@ fn judged(facts: &Facts, rfm: &Rfm) -> Option<RfmFact> {
 
 /// The tier as of the model's own date: it changes with models and orders, and not every day.
 fn predict(facts: &mut Facts, model: &KeptModel, currency: &str) {
-    let counts = |order: &&OrderFact| {
-        order.currency == currency && order.status != OrderStatus::Cancelled
-    };
+    let counts =
+        |order: &&OrderFact| order.currency == currency && order.status != OrderStatus::Cancelled;
     let orders = facts.orders.iter().filter(counts);
     let orders = orders.map(|order| Order { placed_at: order.placed_at, value: order.amount });
     let cuts = model.value.as_ref().ok().map(|fit| fit.cuts);
@@ -412,7 +411,11 @@ async fn orders(mut conn: &Connection, of: &[Uuid], all: &mut All) -> QueryResul
                 status,
                 currency: row.currency,
                 amount: row.amount,
-                items: row.skus.into_iter().zip(row.quantities.into_iter().map(i64::from)).collect(),
+                items: row
+                    .skus
+                    .into_iter()
+                    .zip(row.quantities.into_iter().map(i64::from))
+                    .collect(),
             });
         }
     }

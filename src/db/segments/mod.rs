@@ -19,11 +19,16 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 /// Living customers that fulfil a condition, by their ids.
-#[derive(QueryId)]
 struct Members<'a> {
     condition: &'a Sql,
     after: Uuid,
     limit: i64,
+}
+
+// Conditions are of endless variety, and plans depend on their values: none is kept.
+impl QueryId for Members<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
 }
 
 impl Query for Members<'_> {
@@ -32,7 +37,6 @@ impl Query for Members<'_> {
 
 impl QueryFragment<Pg> for Members<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // Conditions are of endless variety, and plans depend on their values.
         out.unsafe_to_cache_prepared();
         out.push_sql("SELECT c.id FROM customers AS c WHERE c.deleted_at IS NULL AND c.id > ");
         out.push_bind_param::<SqlUuid, _>(&self.after)?;

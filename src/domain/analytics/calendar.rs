@@ -96,10 +96,8 @@ pub fn instant_of(shown: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
         }
         // No clock showed it: the first instant at which clocks showed more.
         MappedLocalTime::None => {
-            let (mut before, mut after) = (
-                shown.and_utc() - TimeDelta::hours(36),
-                shown.and_utc() + TimeDelta::hours(36),
-            );
+            let (mut before, mut after) =
+                (shown.and_utc() - TimeDelta::hours(36), shown.and_utc() + TimeDelta::hours(36));
             while after - before > TimeDelta::seconds(1) {
                 let middle = before + TimeDelta::seconds((after - before).num_seconds() / 2);
                 match middle.with_timezone(&zone).naive_local() < shown {

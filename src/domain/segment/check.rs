@@ -54,12 +54,7 @@ pub(super) fn condition(
     }
 }
 
-fn ask(
-    clause: &mut Clause,
-    schema: &Schema,
-    findings: &mut Findings,
-    span: Span,
-) -> Option<Ask> {
+fn ask(clause: &mut Clause, schema: &Schema, findings: &mut Findings, span: Span) -> Option<Ask> {
     match clause {
         Clause::Attribute { name, test } => {
             let operand = operand(name, schema, findings)?;
@@ -190,12 +185,7 @@ fn text(name: &str, value: &mut At<Value>, choices: &[String]) -> Checked<String
     }
 }
 
-fn words(
-    name: &str,
-    test: &mut syntax::Test,
-    choices: &[String],
-    span: Span,
-) -> Checked<Words> {
+fn words(name: &str, test: &mut syntax::Test, choices: &[String], span: Span) -> Checked<Words> {
     match test {
         syntax::Test::Compare { how: how @ (Comparison::Equal | Comparison::Unequal), value } => {
             let any_of = vec![text(name, value, choices)?];
@@ -209,12 +199,7 @@ fn words(
     }
 }
 
-fn members(
-    name: &str,
-    test: &mut syntax::Test,
-    choices: &[String],
-    span: Span,
-) -> Checked<Words> {
+fn members(name: &str, test: &mut syntax::Test, choices: &[String], span: Span) -> Checked<Words> {
     let folded_member = |value: &mut At<Value>| text(name, value, choices).map(|one| folded(&one));
     match test {
         syntax::Test::Contains { negated, value } => {
@@ -253,7 +238,8 @@ fn span_of(name: &str, value: &At<Value>, whole_days: bool) -> Checked<(Point, P
     let date = match &value.it {
         Value::Date(date) => *date,
         Value::Text(text) => {
-            let mistake = wrong_type(value.span, format!("{name} is a date, written without quotes"));
+            let mistake =
+                wrong_type(value.span, format!("{name} is a date, written without quotes"));
             let likely = text.get(..10).filter(|day| day.parse::<chrono::NaiveDate>().is_ok());
             return Err(Mistake { suggestion: likely.map(str::to_owned), ..mistake });
         }
@@ -270,9 +256,7 @@ fn span_of(name: &str, value: &At<Value>, whole_days: bool) -> Checked<(Point, P
         return Err(wrong_type(value.span, detail));
     }
     Ok(match date {
-        Date::Time(shown) => {
-            (Point::Clock { shown, plus: 0 }, Point::Clock { shown, plus: 1 })
-        }
+        Date::Time(shown) => (Point::Clock { shown, plus: 0 }, Point::Clock { shown, plus: 1 }),
         Date::Offset { number, .. } => {
             let hours = number.into();
             (Point::Hours { hours, after: false }, Point::Hours { hours, after: true })
@@ -289,7 +273,8 @@ fn when(name: &str, test: &syntax::Test, whole_days: bool, span: Span) -> Checke
     let exact = |value: &At<Value>| {
         let (from, to) = span_of(name, value, whole_days)?;
         if matches!(from, Point::Hours { .. }) {
-            let detail = "hours are told to the instant, which nothing equals: use >, >=, <, <= or BETWEEN";
+            let detail =
+                "hours are told to the instant, which nothing equals: use >, >=, <, <= or BETWEEN";
             return Err(Mistake::new("wrong_operator", value.span, detail));
         }
         Ok(Range { from: Some(from), to: Some(to) })
@@ -318,7 +303,12 @@ fn when(name: &str, test: &syntax::Test, whole_days: bool, span: Span) -> Checke
             (values.iter().map(exact).collect::<Checked<_>>()?, *negated)
         }
         syntax::Test::Contains { .. } | syntax::Test::Null { .. } => {
-            return no_such_test(name, "a date", "ask it with =, !=, >, >=, <, <=, BETWEEN or IN", span);
+            return no_such_test(
+                name,
+                "a date",
+                "ask it with =, !=, >, >=, <, <=, BETWEEN or IN",
+                span,
+            );
         }
     };
     Ok(When { ranges, negated })
@@ -426,8 +416,7 @@ fn only_currency(name: &At<String>, test: &mut syntax::Test) -> Checked<String> 
     if resolve::is_currency(&code) {
         return Ok(code);
     }
-    let mistake =
-        Mistake::new("unknown_currency", value.span, "a currency is a code of ISO 4217");
+    let mistake = Mistake::new("unknown_currency", value.span, "a currency is a code of ISO 4217");
     let upper = code.to_uppercase();
     Err(match resolve::is_currency(&upper) {
         true => mistake.suggest(format!("'{upper}'")),

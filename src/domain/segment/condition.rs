@@ -36,9 +36,15 @@ impl PartialEq for Leaf {
 /// What a clause asks.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
-    Attribute { operand: Operand, test: Test },
+    Attribute {
+        operand: Operand,
+        test: Test,
+    },
     Matches(Matches),
-    Remembered { operand: Operand, days: Remembered },
+    Remembered {
+        operand: Operand,
+        days: Remembered,
+    },
     /// Membership of the segment of this name.
     Segment(String),
 }
@@ -64,9 +70,13 @@ pub enum ValueKind {
     /// Not below zero, and without decimals.
     Count,
     /// Not below zero.
-    Money { currency: String },
+    Money {
+        currency: String,
+    },
     /// With decimals unless it is `whole`.
-    Number { whole: bool },
+    Number {
+        whole: bool,
+    },
     Text,
     Choice(Vec<String>),
     Flag,
@@ -84,7 +94,9 @@ pub enum Test {
     Flag(bool),
     /// To have one of these members, folded.
     List(Words),
-    Null { negated: bool },
+    Null {
+        negated: bool,
+    },
 }
 
 /// What is asked of a number.

@@ -4,8 +4,10 @@
 //! (`!=`, `NOT IN`, `NOT BETWEEN`); `NOT` turns whatever it stands before round.
 
 use super::Checked;
-use super::condition::{Aggregate, Ask, Condition, Filter, Leaf, Matches, Operand, Test, ValueKind};
 use super::attributes::{Field, Function};
+use super::condition::{
+    Aggregate, Ask, Condition, Filter, Leaf, Matches, Operand, Test, ValueKind,
+};
 use super::facts::{Facts, OrderFact, folded};
 use super::number::{Number, decimals};
 use super::when::Now;
@@ -132,9 +134,7 @@ fn passes(filter: &Filter, fact: &Fact<'_>) -> bool {
     match filter {
         Filter::Date(_) => true,
         Filter::Amount(numbers) => fact.order.is_some_and(|order| numbers.holds(amount(order))),
-        Filter::Status(words) => {
-            fact.order.is_some_and(|order| words.holds(order.status.as_str()))
-        }
+        Filter::Status(words) => fact.order.is_some_and(|order| words.holds(order.status.as_str())),
         Filter::Sku(words) => match (fact.item, fact.order) {
             (Some((sku, _)), _) => words.holds(sku),
             // an order has the skus of its items: one of these, or, negated, none of them
@@ -207,7 +207,9 @@ pub(super) fn turns(leaf: &Leaf, facts: &Facts, now: &Now) -> Turns {
         Ask::Attribute { operand, test } => match test {
             Test::Moment(when) => {
                 let value = facts.moment(&operand.field);
-                at.extend(value.into_iter().flat_map(|value| when.turns_of_moment(value, now.zone)));
+                at.extend(
+                    value.into_iter().flat_map(|value| when.turns_of_moment(value, now.zone)),
+                );
             }
             Test::Day(when) => {
                 let value = facts.day(&operand.field);

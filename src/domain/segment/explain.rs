@@ -2,12 +2,12 @@
 //! of them decide, since when, and when that can change.
 
 use super::Checked;
-use super::condition::{Aggregate, Ask, Condition, Leaf, Matches, Operand, ValueKind};
 use super::attributes::Field;
+use super::condition::{Aggregate, Ask, Condition, Leaf, Matches, Operand, ValueKind};
 use super::evaluate::{self, Answer, holds, is_absent};
 use super::facts::Facts;
-use super::when::Now;
 use super::number::{Number, decimals};
+use super::when::Now;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 

@@ -44,10 +44,7 @@ type Read = (Lexeme, Option<(&'static str, String, Option<String>)>);
 ///
 /// # Errors
 /// `too_deep` where parentheses nest deeper than `depth_max`.
-pub(super) fn tokens(
-    text: &str,
-    depth_max: usize,
-) -> Result<(Vec<Token>, Vec<Mistake>), Mistake> {
+pub(super) fn tokens(text: &str, depth_max: usize) -> Result<(Vec<Token>, Vec<Mistake>), Mistake> {
     let (mut tokens, mut mistakes) = (Vec::new(), Vec::new());
     let mut depth = 0_usize;
     let mut input = LocatingSlice::new(text);
@@ -133,7 +130,9 @@ fn word(input: &mut Input<'_>) -> ModalResult<Read> {
         .parse_next(input)
 }
 
-fn digits<'t>(count: usize) -> impl Parser<Input<'t>, &'t str, winnow::error::ErrMode<winnow::error::ContextError>> {
+fn digits<'t>(
+    count: usize,
+) -> impl Parser<Input<'t>, &'t str, winnow::error::ErrMode<winnow::error::ContextError>> {
     take_while(count, |c: char| c.is_ascii_digit())
 }
 
@@ -151,19 +150,19 @@ fn fixed_date(input: &mut Input<'_>) -> ModalResult<Read> {
     let known = known.filter(|day| (1000..=9999).contains(&chrono::Datelike::year(day)));
     let fallback = known.unwrap_or_default();
     let Some(time) = time else {
-        let fault = known.is_none().then(|| {
-            ("invalid_date", format!("there is no day {day}"), None)
-        });
+        let fault =
+            known.is_none().then(|| ("invalid_date", format!("there is no day {day}"), None));
         return Ok((Lexeme::Date(Date::Day(fallback)), fault));
     };
     let part = |at: usize| time.get(at..at + 2).and_then(|two| two.parse::<u32>().ok());
     let shown = match (known, part(1), part(4), part(7)) {
-        (Some(day), Some(hour), Some(minute), Some(second)) => day.and_hms_opt(hour, minute, second),
+        (Some(day), Some(hour), Some(minute), Some(second)) => {
+            day.and_hms_opt(hour, minute, second)
+        }
         _ => None,
     };
-    let fault = shown.is_none().then(|| {
-        ("invalid_date", format!("there is no time {day}{time}"), None)
-    });
+    let fault =
+        shown.is_none().then(|| ("invalid_date", format!("there is no time {day}{time}"), None));
     Ok((Lexeme::Date(Date::Time(shown.unwrap_or_default())), fault))
 }
 
@@ -176,7 +175,8 @@ fn offset(input: &mut Input<'_>) -> ModalResult<Read> {
     let most = unit.most();
     let known = number.parse().ok().filter(|number: &i32| *number <= most);
     let far = known.unwrap_or(0);
-    let lexeme = Lexeme::Date(Date::Offset { number: if sign == Some('-') { -far } else { far }, unit });
+    let lexeme =
+        Lexeme::Date(Date::Offset { number: if sign == Some('-') { -far } else { far }, unit });
     let fault = match (sign, known) {
         (_, None) => Some((
             "out_of_range",

@@ -74,12 +74,11 @@ pub(super) fn read(text: &str, bounds: Bounds) -> Result<(Node, Vec<Mistake>), M
         return Err(Mistake::new("too_long", span, detail));
     }
     let (tokens, mistakes) = tokens(text, bounds.depth.min(Bounds::DEPTH_MAX))?;
-    let mut input = Stateful {
-        input: TokenSlice::new(&tokens),
-        state: Found { mistakes, end: text.len() },
-    };
+    let mut input =
+        Stateful { input: TokenSlice::new(&tokens), state: Found { mistakes, end: text.len() } };
     let node = if tokens.is_empty() && input.state.mistakes.is_empty() {
-        let detail = "a definition says which customers are meant, for example customer_type = 'business'";
+        let detail =
+            "a definition says which customers are meant, for example customer_type = 'business'";
         input.state.mistakes.push(Mistake::new("empty", Span::default(), detail));
         Node::Broken
     } else {
@@ -296,7 +295,10 @@ fn named(input: &mut Input<'_>) -> Parsed<Clause> {
     match test(input)? {
         Some(test) => Ok(Clause::Attribute { name: written, test }),
         None => {
-            let what = format!("what is asked of {}: =, !=, >, >=, <, <=, BETWEEN, IN, CONTAINS or IS NULL", written.it);
+            let what = format!(
+                "what is asked of {}: =, !=, >, >=, <, <=, BETWEEN, IN, CONTAINS or IS NULL",
+                written.it
+            );
             fail(input, &what)
         }
     }

@@ -1,7 +1,9 @@
 //! From a written name to what it stands for: attributes with their suffixes, functions, parameters.
 //! A name that stands for nothing is answered with the one that was probably meant.
 
-use super::attributes::{Attribute, FUNCTIONS, Field, FunctionEntry, Kind, Mark, Param, Template, all};
+use super::attributes::{
+    Attribute, FUNCTIONS, Field, FunctionEntry, Kind, Mark, Param, Template, all,
+};
 use super::condition::{Operand, ValueKind};
 use super::mistake::{Mistake, Span, nearest};
 use super::schema::Schema;
@@ -22,7 +24,9 @@ pub(super) fn operand(name: &At<String>, schema: &Schema) -> Result<(Operand, Ve
         return Err(unknown(name, schema));
     };
     let found = match (&entry.template, suffix) {
-        (Template::One(field), None) => Some((field.clone(), plain(entry.kind), entry.marks.into())),
+        (Template::One(field), None) => {
+            Some((field.clone(), plain(entry.kind), entry.marks.into()))
+        }
         (Template::Spent | Template::Average, suffix) => Some(money(entry, suffix, name, schema)?),
         (Template::Custom, Some(key)) => custom(key, schema),
         (Template::Consent, Some(suffix)) => Some(consent(suffix, entry, name, schema)?),

@@ -147,7 +147,10 @@ pub enum Date {
     /// What clocks show, to the second.
     Time(NaiveDateTime),
     /// From today, or from now.
-    Offset { number: i32, unit: Unit },
+    Offset {
+        number: i32,
+        unit: Unit,
+    },
     Today,
     Yesterday,
 }
@@ -198,8 +201,19 @@ impl Unit {
 
 /// Words that are part of the language, in any case; no attribute bears such a name.
 pub(super) const KEYWORDS: &[&str] = &[
-    "AND", "OR", "NOT", "BETWEEN", "IN", "CONTAINS", "IS", "NULL", "MATCHES", "TRUE", "FALSE",
-    "TODAY", "YESTERDAY",
+    "AND",
+    "OR",
+    "NOT",
+    "BETWEEN",
+    "IN",
+    "CONTAINS",
+    "IS",
+    "NULL",
+    "MATCHES",
+    "TRUE",
+    "FALSE",
+    "TODAY",
+    "YESTERDAY",
 ];
 
 pub(super) fn is_keyword(word: &str) -> bool {

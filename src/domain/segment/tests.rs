@@ -1,8 +1,8 @@
 //! The language, its checker and its evaluation: fixed cases in tables, one a rule, and what must hold
 //! of any definition and any customer.
 
-mod generate;
 mod docs;
+mod generate;
 mod language;
 mod mistakes;
 mod random;
@@ -20,7 +20,10 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn checked(text: &str, zone: Tz) -> Checked {
     Checked::parse(text, &generate::schema(zone)).unwrap_or_else(|mistakes| {
-        panic!("{text}\n{}", mistakes.list.iter().map(|m| shown(text, m.span, m)).collect::<String>())
+        panic!(
+            "{text}\n{}",
+            mistakes.list.iter().map(|m| shown(text, m.span, m)).collect::<String>()
+        )
     })
 }
 

@@ -36,7 +36,10 @@ enum Set {
     Either(bool),
     On(Line, Ranges),
     /// These, or all but these.
-    Texts { but: bool, texts: BTreeSet<String> },
+    Texts {
+        but: bool,
+        texts: BTreeSet<String>,
+    },
 }
 
 /// The values of one attribute that are taken.
@@ -77,7 +80,9 @@ impl Values {
         let (least, most) = extent(operand);
         let (absent, set) = match test {
             Test::Null { negated } => (!negated, Set::Either(*negated)),
-            Test::Flag(is) => (false, Set::On(Line::Values, vec![(i128::from(*is), i128::from(*is) + 1)])),
+            Test::Flag(is) => {
+                (false, Set::On(Line::Values, vec![(i128::from(*is), i128::from(*is) + 1)]))
+            }
             Test::Number(numbers) => (false, of_numbers(operand, numbers)),
             Test::Text(words) => (false, of_words(operand, words)),
             Test::Moment(when) | Test::Day(when) => (false, of_when(when)?),
@@ -107,7 +112,8 @@ impl Values {
             (Set::On(line, one), Set::On(same, two)) if line == same => {
                 Set::On(line, joined(one.into_iter().chain(two).collect()))
             }
-            (Set::Texts { but, texts }, Set::Texts { but: same, texts: more }) => match (but, same) {
+            (Set::Texts { but, texts }, Set::Texts { but: same, texts: more }) => match (but, same)
+            {
                 (false, false) => Set::Texts { but, texts: &texts | &more },
                 (true, true) => Set::Texts { but, texts: &texts & &more },
                 (true, false) => Set::Texts { but, texts: &texts - &more },
@@ -178,7 +184,7 @@ fn joined(mut ranges: Ranges) -> Ranges {
     all
 }
 
-fn gaps(ranges: &Ranges) -> Ranges {
+fn gaps(ranges: &[(i128, i128)]) -> Ranges {
     let mut gaps = Vec::new();
     let mut from = LEAST;
     for (start, end) in ranges {
@@ -195,7 +201,8 @@ fn of_numbers(operand: &Operand, numbers: &Numbers) -> Set {
     let whole = matches!(operand.kind, ValueKind::Count | ValueKind::Number { whole: true });
     let step: i128 = if whole { 1_000_000_000 } else { 1 };
     let up = |number: Number| {
-        let (n, rest) = (number.billionths().div_euclid(step), number.billionths().rem_euclid(step));
+        let (n, rest) =
+            (number.billionths().div_euclid(step), number.billionths().rem_euclid(step));
         n + i128::from(rest > 0)
     };
     let above = |number: Number| number.billionths().div_euclid(step) + 1;
@@ -241,7 +248,9 @@ fn of_when(when: &When) -> Option<Set> {
         let (of, place) = match day {
             DayPoint::Fixed(day) => (Line::Calendar, i128::from(day.num_days_from_ce()) + plus),
             DayPoint::Moving { months: 0, days } => (Line::Moving, i128::from(days) + plus),
-            DayPoint::Moving { months, days: 0 } => (Line::Months, i128::from(months) * ROOM + plus),
+            DayPoint::Moving { months, days: 0 } => {
+                (Line::Months, i128::from(months) * ROOM + plus)
+            }
             DayPoint::Moving { .. } => return None,
         };
         (*line.get_or_insert(of) == of).then_some(place)

@@ -31,7 +31,10 @@ const STEP: TimeDelta = TimeDelta::microseconds(1);
 pub enum DayPoint {
     Fixed(NaiveDate),
     /// First by months, whose ends clamp, then by days.
-    Moving { months: i32, days: i64 },
+    Moving {
+        months: i32,
+        days: i64,
+    },
 }
 
 impl DayPoint {
@@ -253,7 +256,7 @@ impl Remembered {
             // By days rather than by rules: what holds of a day is said in one place.
             while let Some(one) = day.filter(|one| one.year() == year) {
                 let within = self.holds(one, now);
-                if within == (bounds.len() % 2 == 0) {
+                if within == bounds.len().is_multiple_of(2) {
                     bounds.push(one);
                 }
                 day = one.succ_opt();
@@ -273,7 +276,8 @@ impl Remembered {
         now: &Now,
     ) -> (Vec<DateTime<Utc>>, Option<DateTime<Utc>>) {
         let mut turns = Vec::new();
-        let around = self.from.on(now.today).year() - 2..=self.to.on(now.today).year() + YEARS_AHEAD;
+        let around =
+            self.from.on(now.today).year() - 2..=self.to.on(now.today).year() + YEARS_AHEAD;
         let mut known = None;
         for year in around {
             let remembered = anniversary(day, year.max(day.year()));

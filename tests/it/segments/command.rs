@@ -40,7 +40,7 @@ async fn s1_a_definition_is_checked_on_the_command_line() {
     assert_eq!(
         text(&told.stdout),
         "custom.shoe_size > 42 AND consent.marketing.email = true AND group != 'vip'\n\n\
-         cost       8 of 400\ntime zone  Asia/Ho_Chi_Minh\n\
+         cost       5 of 400\ntime zone  Asia/Ho_Chi_Minh\n\
          reads      consent.marketing.email, custom.shoe_size, group\n"
     );
 

@@ -27,7 +27,9 @@ fn array(texts: &[String]) -> String {
 /// The groups that random customers belong to.
 pub async fn groups(database: &TestDatabase) {
     database
-        .execute("INSERT INTO customer_groups (code, name) VALUES ('retail', 'Retail'), ('vip', 'VIP')")
+        .execute(
+            "INSERT INTO customer_groups (code, name) VALUES ('retail', 'Retail'), ('vip', 'VIP')",
+        )
         .await;
 }
 
@@ -157,7 +159,9 @@ fn orders(id: Uuid, facts: &Facts) -> String {
              {back}, now());"
         ));
         for (sku, many) in &order.items {
-            sql.push_str(&format!("INSERT INTO order_items VALUES ('{id}', '{name}', '{sku}', {many});"));
+            sql.push_str(&format!(
+                "INSERT INTO order_items VALUES ('{id}', '{name}', '{sku}', {many});"
+            ));
         }
     }
     let currencies: std::collections::BTreeSet<_> =

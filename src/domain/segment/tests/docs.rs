@@ -19,12 +19,16 @@ fn tables() -> String {
         let timed = if entry.timed { " Changes by time alone, too." } else { "" };
         let (kind, about, absent) = (entry.kind.name(), entry.about, absent.unwrap_or_default());
         let (cost, example) = (entry.cost, entry.example);
-        writeln!(out, "| `{name}` | {kind} | {about}{absent}{timed} Cost {cost}. `{example}` |").unwrap();
+        writeln!(out, "| `{name}` | {kind} | {about}{absent}{timed} Cost {cost}. `{example}` |")
+            .unwrap();
     }
     out.push_str("\n| function | parameters | |\n|---|---|---|\n");
     for entry in &FUNCTIONS {
-        let params: Vec<_> =
-            entry.params.iter().map(|param| format!("`{}` ({})", param.name(), param.kind().name())).collect();
+        let params: Vec<_> = entry
+            .params
+            .iter()
+            .map(|param| format!("`{}` ({})", param.name(), param.kind().name()))
+            .collect();
         let (name, params, about) = (entry.name, params.join(", "), entry.about);
         let (cost, example) = (entry.cost, entry.example);
         writeln!(out, "| `{name}` | {params} | {about} Cost {cost}. `{example}` |").unwrap();
@@ -44,5 +48,8 @@ fn s1_the_documented_attributes_are_those_of_the_list() {
         std::fs::write(&path, format!("{before}{BEGINS}{made}{ENDS}{after}")).unwrap();
         return;
     }
-    assert!(kept == made, "write docs/segments.md anew: UPDATE_SEGMENTS=1 cargo test --lib segment");
+    assert!(
+        kept == made,
+        "write docs/segments.md anew: UPDATE_SEGMENTS=1 cargo test --lib segment"
+    );
 }

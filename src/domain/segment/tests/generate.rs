@@ -64,14 +64,24 @@ pub const ZONES: [Tz; 10] = [
 
 /// Days about which something is special: changes of clocks, leap days, ends of months and years.
 const DAYS: [&str; 14] = [
-    "2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2024-02-29", "2025-02-28",
-    "2028-02-29", "2026-12-31", "2027-01-01", "2026-01-31", "2018-11-04", "2026-04-24",
-    "2026-04-05", "2026-06-15",
+    "2026-03-29",
+    "2026-10-25",
+    "2026-03-08",
+    "2026-11-01",
+    "2024-02-29",
+    "2025-02-28",
+    "2028-02-29",
+    "2026-12-31",
+    "2027-01-01",
+    "2026-01-31",
+    "2018-11-04",
+    "2026-04-24",
+    "2026-04-05",
+    "2026-06-15",
 ];
 
-const TEXTS: [&str; 10] = [
-    "vip", "VIP", "o'neill", "Đà Nẵng", "ĐÀ NẴNG", "a\\b", "100%_", "", "İstanbul", "ΟΔΟΣ'; --",
-];
+const TEXTS: [&str; 10] =
+    ["vip", "VIP", "o'neill", "Đà Nẵng", "ĐÀ NẴNG", "a\\b", "100%_", "", "İstanbul", "ΟΔΟΣ'; --"];
 const SKUS: [&str; 4] = ["tee-1", "tee-2", "mug", "x"];
 
 /// A shop with custom attributes of every type.
@@ -142,8 +152,7 @@ fn condition(dice: &mut Dice, depth: usize) -> String {
     if depth == 0 || dice.once_in(3) {
         return clause(dice);
     }
-    let members: Vec<String> =
-        (0..2 + dice.roll(2)).map(|_| condition(dice, depth - 1)).collect();
+    let members: Vec<String> = (0..2 + dice.roll(2)).map(|_| condition(dice, depth - 1)).collect();
     let joined = members.join(dice.pick(&[" AND ", " OR ", "\n  and ", " Or "]));
     match dice.roll(3) {
         0 => joined,
@@ -174,7 +183,7 @@ fn day(dice: &mut Dice) -> String {
         0 => "today".to_owned(),
         1 => "Yesterday".to_owned(),
         2 => dice.pick(&DAYS).to_owned(),
-        3 => format!("-{}m", dice.roll(14)),
+        3 => format!("{}{}m", dice.pick(&["-", "-", "+"]), dice.roll(14)),
         4 => format!("{}{}", dice.pick(&["-1", "-2", "+1"]), dice.pick(&["w", "y", "m", "D"])),
         _ => format!("{}{}d", dice.pick(&["-", "-", "+"]), [0, 1, 2, 7, 28, 30, 365][dice.roll(7)]),
     }
@@ -231,7 +240,12 @@ fn clause(dice: &mut Dice) -> String {
     let turned = if dice.once_in(6) { "NOT " } else { "" };
     let clause = match dice.roll(12) {
         0 => {
-            let name = dice.pick(&["date_of_birth", "customer_added_date", "custom.wedding", "last_order_date"]);
+            let name = dice.pick(&[
+                "date_of_birth",
+                "customer_added_date",
+                "custom.wedding",
+                "last_order_date",
+            ]);
             match dice.once_in(3) {
                 true => format!("anniversary({name}) = {}", day(dice)),
                 false => format!("anniversary({name}) BETWEEN {} AND {}", day(dice), day(dice)),
@@ -282,18 +296,56 @@ fn attribute(dice: &mut Dice) -> String {
 }
 
 const ATTRIBUTES: [&str; 50] = [
-    "customer_added_date", "customer_account_status", "customer_type", "group", "customer_tags",
-    "customer_email_domain", "email_verified", "email_verified_date", "phone_verified",
-    "phone_verified_date", "mfa_enabled", "last_sign_in_date", "date_of_birth",
-    "customer_language", "customer_locale", "customer_time_zone", "customer_currency", "topics",
-    "accepts_marketing", "accepts_email", "accepts_sms", "accepts_push",
-    "email_subscription_status", "sms_subscription_status", "push_subscription_status",
-    "consent.marketing", "consent.marketing.sms", "consent.analytics", "number_of_addresses",
-    "customer_cities", "customer_regions", "customer_postal_codes", "customer_countries",
-    "wishlist_items", "number_of_orders", "amount_spent", "amount_spent.VND",
-    "average_order_value", "average_order_value.VND", "first_order_date", "last_order_date",
-    "rfm_group", "custom.nick", "custom.points", "custom.shoe_size", "custom.newsletter",
-    "custom.wedding", "custom.seen", "custom.colour", "custom.hobbies",
+    "customer_added_date",
+    "customer_account_status",
+    "customer_type",
+    "group",
+    "customer_tags",
+    "customer_email_domain",
+    "email_verified",
+    "email_verified_date",
+    "phone_verified",
+    "phone_verified_date",
+    "mfa_enabled",
+    "last_sign_in_date",
+    "date_of_birth",
+    "customer_language",
+    "customer_locale",
+    "customer_time_zone",
+    "customer_currency",
+    "topics",
+    "accepts_marketing",
+    "accepts_email",
+    "accepts_sms",
+    "accepts_push",
+    "email_subscription_status",
+    "sms_subscription_status",
+    "push_subscription_status",
+    "consent.marketing",
+    "consent.marketing.sms",
+    "consent.analytics",
+    "number_of_addresses",
+    "customer_cities",
+    "customer_regions",
+    "customer_postal_codes",
+    "customer_countries",
+    "wishlist_items",
+    "number_of_orders",
+    "amount_spent",
+    "amount_spent.VND",
+    "average_order_value",
+    "average_order_value.VND",
+    "first_order_date",
+    "last_order_date",
+    "rfm_group",
+    "custom.nick",
+    "custom.points",
+    "custom.shoe_size",
+    "custom.newsletter",
+    "custom.wedding",
+    "custom.seen",
+    "custom.colour",
+    "custom.hobbies",
 ];
 
 fn function(dice: &mut Dice) -> String {
@@ -303,7 +355,9 @@ fn function(dice: &mut Dice) -> String {
         params.push(match (dice.roll(6), name) {
             (0, "orders_placed") => format!("amount {}", of_number(dice, &AMOUNTS)),
             (1, "orders_placed") => format!("sum_amount {}", of_number(dice, &AMOUNTS)),
-            (2, "orders_placed") => format!("status {}", of_text(dice, &["placed", "CANCELLED", "refunded"])),
+            (2, "orders_placed") => {
+                format!("status {}", of_text(dice, &["placed", "CANCELLED", "refunded"]))
+            }
             (3, "orders_placed" | "products_purchased") => format!("sku {}", of_text(dice, &SKUS)),
             (0, "products_purchased") => format!("quantity {}", of_number(dice, &COUNTS)),
             (1, "products_purchased") => format!("sum_quantity {}", of_number(dice, &COUNTS)),
@@ -401,7 +455,10 @@ fn custom(dice: &mut Dice, facts: &mut Facts, now: DateTime<Utc>, zone: Tz) {
     let values: [(&str, Value); 8] = [
         ("nick", json!(some_text(dice))),
         ("points", json!(dice.roll(4))),
-        ("shoe_size", [json!(41.5), json!(42), json!(0.1), json!(1e-9), json!(-3)][dice.roll(5)].clone()),
+        (
+            "shoe_size",
+            [json!(41.5), json!(42), json!(0.1), json!(1e-9), json!(-3)][dice.roll(5)].clone(),
+        ),
         ("newsletter", json!(dice.once_in(2))),
         ("wedding", json!(day_of(moment(dice, now, zone), zone).to_string())),
         ("seen", json!(seen.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))),
@@ -423,11 +480,8 @@ fn orders(dice: &mut Dice, facts: &mut Facts, now: DateTime<Utc>, zone: Tz) {
         OrderStatus::Refunded,
     ];
     for _ in 0..dice.roll(5) {
-        let mut items: Vec<(String, i64)> = SKUS
-            .iter()
-            .filter(|_| dice.once_in(3))
-            .map(|sku| ((*sku).to_owned(), 0))
-            .collect();
+        let mut items: Vec<(String, i64)> =
+            SKUS.iter().filter(|_| dice.once_in(3)).map(|sku| ((*sku).to_owned(), 0)).collect();
         items.iter_mut().for_each(|(_, many)| *many = 1 + dice.roll(3) as i64);
         facts.orders.push(OrderFact {
             placed_at: moment(dice, now, zone),

@@ -86,12 +86,8 @@ fn s2_a_definition_knows_what_it_reads_and_what_marks_it() {
     );
     let names: Vec<_> = read.reads().iter().map(String::as_str).collect();
     assert_eq!(names, ["amount_spent.EUR", "custom.nick", "signed_in"]);
-    let marks = [
-        Mark::SignIn,
-        Mark::Orders,
-        Mark::Custom("nick".into()),
-        Mark::Segment("all".into()),
-    ];
+    let marks =
+        [Mark::SignIn, Mark::Orders, Mark::Custom("nick".into()), Mark::Segment("all".into())];
     assert_eq!(read.marks().iter().collect::<Vec<_>>(), marks.iter().collect::<Vec<_>>());
     assert_eq!(read.segments().iter().collect::<Vec<_>>(), ["all"]);
 }
@@ -99,7 +95,8 @@ fn s2_a_definition_knows_what_it_reads_and_what_marks_it() {
 #[test]
 fn s1_segments_may_ask_about_segments_but_not_about_themselves() {
     let asks = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>();
-    let known = [("a", asks(&["b", "c"])), ("b", asks(&["d"])), ("c", asks(&[])), ("d", asks(&["e"]))];
+    let known =
+        [("a", asks(&["b", "c"])), ("b", asks(&["d"])), ("c", asks(&[])), ("d", asks(&["e"]))];
     let known = known.map(|(name, asks)| (name.to_owned(), asks)).into();
     assert_eq!(nesting::cycle("e", &asks(&["c"]), &known), None);
     let path = nesting::cycle("e", &asks(&["c", "a"]), &known).unwrap();

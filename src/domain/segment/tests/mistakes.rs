@@ -94,7 +94,11 @@ const MISTAKES: &[(&str, Told)] = &[
     ),
     (
         "number_of_orders >= AND group IN ('a' 'b') AND mfa_enabled = maybe",
-        &[("unexpected", 21, None), ("unexpected", 39, None), ("unquoted_text", 62, Some("'maybe'"))],
+        &[
+            ("unexpected", 21, None),
+            ("unexpected", 39, None),
+            ("unquoted_text", 62, Some("'maybe'")),
+        ],
     ),
 ];
 
@@ -141,9 +145,7 @@ fn s1_a_place_is_told_in_bytes_lines_and_columns() {
 #[test]
 fn s1_a_definition_too_long_too_deep_or_too_dear_is_refused_at_once() {
     let schema = generate::schema(Tz::UTC);
-    let code = |text: &str, schema: &Schema| {
-        Checked::parse(text, schema).unwrap_err().list[0].code
-    };
+    let code = |text: &str, schema: &Schema| Checked::parse(text, schema).unwrap_err().list[0].code;
     let began = std::time::Instant::now();
     assert_eq!(code(&"mfa_enabled = true OR ".repeat(50_000), &schema), "too_long");
     let nested = format!("{}mfa_enabled = true{}", "(".repeat(8_000), ")".repeat(8_000));

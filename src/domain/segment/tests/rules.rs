@@ -16,15 +16,22 @@ fn customer() -> Facts {
     facts.custom.insert("shoe_size".into(), json!(41.5));
     facts.consents.insert(("marketing".into(), Channel::Email), true);
     facts.consents.insert(("marketing".into(), Channel::Sms), false);
-    let order = |placed_at: &str, status, currency: &str, amount, items: &[(&str, i64)]| OrderFact {
-        placed_at: at(placed_at),
-        status,
-        currency: currency.into(),
-        amount,
-        items: items.iter().map(|(sku, many)| ((*sku).to_owned(), *many)).collect(),
-    };
+    let order =
+        |placed_at: &str, status, currency: &str, amount, items: &[(&str, i64)]| OrderFact {
+            placed_at: at(placed_at),
+            status,
+            currency: currency.into(),
+            amount,
+            items: items.iter().map(|(sku, many)| ((*sku).to_owned(), *many)).collect(),
+        };
     facts.orders = vec![
-        order("2026-06-01T12:00:00Z", OrderStatus::Completed, "USD", 9_950, &[("tee", 2), ("mug", 1)]),
+        order(
+            "2026-06-01T12:00:00Z",
+            OrderStatus::Completed,
+            "USD",
+            9_950,
+            &[("tee", 2), ("mug", 1)],
+        ),
         order("2026-05-01T12:00:00Z", OrderStatus::Placed, "USD", 1_000, &[("tee", 1)]),
         order("2026-06-10T12:00:00Z", OrderStatus::Cancelled, "USD", 50_000, &[("sofa", 1)]),
         order("2026-06-05T12:00:00Z", OrderStatus::Completed, "VND", 200_000, &[("tee", 5)]),
@@ -199,8 +206,16 @@ fn s4_dates_are_whole_local_days() {
         // not on the day itself
         ("anniversary(customer_added_date) = today", "2026-06-15T12:00:00Z", false),
         ("anniversary(customer_added_date) BETWEEN -1m AND today", "2023-05-15T12:00:00Z", true),
-        ("anniversary(customer_added_date) BETWEEN 2025-12-30 AND 2026-01-02", "2020-01-01T12:00:00Z", true),
-        ("anniversary(customer_added_date) BETWEEN 2025-12-30 AND 2026-01-02", "2020-01-03T12:00:00Z", false),
+        (
+            "anniversary(customer_added_date) BETWEEN 2025-12-30 AND 2026-01-02",
+            "2020-01-01T12:00:00Z",
+            true,
+        ),
+        (
+            "anniversary(customer_added_date) BETWEEN 2025-12-30 AND 2026-01-02",
+            "2020-01-03T12:00:00Z",
+            false,
+        ),
     ];
     for (text, added_at, member) in cases {
         let facts = Facts::bare(at(added_at));
@@ -230,7 +245,8 @@ fn s4_an_explanation_says_why_and_since_when() {
     assert_eq!(inner[0].since, Some(at("2026-06-12T00:00:00Z")));
     assert_eq!(told.tree.members[0].value.as_deref(), Some("VIP, ĐÀ NẴNG"));
 
-    let text = "orders_placed MATCHES (date >= -30d, sum_amount > 90) AND customer_added_date > -1y";
+    let text =
+        "orders_placed MATCHES (date >= -30d, sum_amount > 90) AND customer_added_date > -1y";
     let told = explain(&checked(text, Tz::UTC), &customer(), at(NOW));
     assert!(told.member);
     assert_eq!(told.tree.members[0].value.as_deref(), Some("sum_amount 99.5 USD"));

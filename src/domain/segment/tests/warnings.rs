@@ -50,7 +50,10 @@ const WARNINGS: &[(&str, &[(&str, usize)])] = &[
     ("custom.points > 5 OR custom.points <= 5", &[]),
     ("custom.points > 5 OR custom.points <= 5 OR custom.points IS NULL", &[("always", 1)]),
     ("customer_type IN ('business', 'individual')", &[("always", 1)]),
-    ("last_order_date >= -7d OR last_order_date < -7d OR last_order_date IS NULL", &[("always", 1)]),
+    (
+        "last_order_date >= -7d OR last_order_date < -7d OR last_order_date IS NULL",
+        &[("always", 1)],
+    ),
     ("last_order_date > -7d OR last_order_date < -7d OR last_order_date IS NULL", &[]),
 ];
 
