@@ -14,12 +14,14 @@ use uuid::Uuid;
 use crate::harness::db::TestDatabase;
 use generate::Dice;
 
+#[path = "../../src/domain/segment/tests/cases.rs"]
+mod cases;
 #[path = "../../src/domain/segment/tests/generate.rs"]
 mod generate;
 
 /// How many definitions are asked of how many customers: a triple each. `SEGMENT_TRIPLES=10000` is the
 /// long form.
-const CUSTOMERS: usize = 50;
+const CUSTOMERS: usize = 10;
 const TRIPLES: usize = 1_000;
 
 fn triples() -> usize {
@@ -66,17 +68,19 @@ async fn s4_both_evaluators_agree() {
         let now = generate::now(&mut dice, zone);
         let made: Vec<Facts> =
             (0..CUSTOMERS).map(|_| generate::facts(&mut dice, now, zone)).collect();
-        let ids = rows::replace(&database, &made).await;
+        let after = Uuid::from_u128(1_000 * u128::from(round));
+        let ids = rows::add(&database, after, &made).await;
         let handle = database.database();
         let connection = handle.dedicated("segments").await.unwrap();
         for _ in 0..10 {
             let text = generate::definition(&mut dice);
             let definition = checked(&text, zone);
-            // Time goes on, too.
-            let now = now + TimeDelta::hours(dice.roll(200) as i64);
+            // Time goes on, too, by whole days as often as not.
+            let later = if dice.once_in(2) { 24 } else { 1 };
+            let now = now + TimeDelta::hours(later * dice.roll(9) as i64);
             let around = Surroundings { now, rfm: Some(&rfm), segments: &segments };
             let sql = compile(&definition, around).unwrap();
-            let found = members(&connection, &sql, Uuid::nil(), 1_000).await;
+            let found = members(&connection, &sql, after, 1_000).await;
             let found = found.unwrap_or_else(|error| panic!("{text}\n{}\n{error}", sql.text()));
             let mut needs = Needs::default();
             needs.add(definition.condition());
@@ -111,6 +115,28 @@ async fn s4_both_evaluators_agree() {
     }
     println!("{tried} triples, {taken} of them members");
     assert!(taken > tried / 10 && taken < tried * 9 / 10, "{taken} of {tried}");
+}
+
+/// What the rules say of one customer, the statement says too.
+#[tokio::test(flavor = "multi_thread")]
+async fn s4_the_statement_keeps_the_rules() {
+    let database = TestDatabase::new().await;
+    rows::groups(&database).await;
+    let ids = rows::add(&database, Uuid::nil(), &[cases::customer()]).await;
+    let handle = database.database();
+    let connection = handle.dedicated("segments").await.unwrap();
+    // The customer of the table is judged by no cut points.
+    let (now, segments) = (cases::NOW.parse().unwrap(), BTreeMap::new());
+    let around = Surroundings { now, rfm: None, segments: &segments };
+    let mut wrong = Vec::new();
+    for (text, member) in cases::ALL.concat() {
+        let sql = compile(&checked(text, chrono_tz::Tz::UTC), around).unwrap();
+        let found = members(&connection, &sql, Uuid::nil(), 10).await.unwrap();
+        if found.contains(&ids[0]) != member {
+            wrong.push(format!("{text}\n  {}", sql.text()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Whatever is written in a definition, it never becomes a part of the statement's text.

@@ -1,6 +1,7 @@
 //! The language, its checker and its evaluation: fixed cases in tables, one a rule, and what must hold
 //! of any definition and any customer.
 
+mod cases;
 mod docs;
 mod generate;
 mod language;

@@ -28,17 +28,17 @@ fn array(texts: &[String]) -> String {
 pub async fn groups(database: &TestDatabase) {
     database
         .execute(
-            "INSERT INTO customer_groups (code, name) VALUES ('retail', 'Retail'), ('vip', 'VIP')",
+            "INSERT INTO customer_groups (code, name, updated_at, version) \
+             VALUES ('retail', 'Retail', now(), 1), ('vip', 'VIP', now(), 1) ON CONFLICT DO NOTHING",
         )
         .await;
 }
 
-/// Makes these all customers that there are, and answers with their ids.
-pub async fn replace(database: &TestDatabase, all: &[Facts]) -> Vec<Uuid> {
-    let mut sql = "BEGIN; TRUNCATE customers, customer_profiles, customer_preferences, addresses, consents, \
-                   wishlists, customer_totp, order_items, order_facts, order_statistics, audit_entries CASCADE;"
-        .to_owned();
-    let ids: Vec<Uuid> = (1..=all.len()).map(|n| Uuid::from_u128(n as u128)).collect();
+/// Makes customers of these, whose ids follow that one; answers with them.
+pub async fn add(database: &TestDatabase, after: Uuid, all: &[Facts]) -> Vec<Uuid> {
+    let mut sql = "BEGIN;".to_owned();
+    let id = |n: usize| Uuid::from_u128(after.as_u128() + n as u128);
+    let ids: Vec<Uuid> = (1..=all.len()).map(id).collect();
     for (id, facts) in ids.iter().zip(all) {
         sql.push_str(&customer(*id, facts));
         sql.push_str(&parts(*id, facts));

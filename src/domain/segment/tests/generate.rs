@@ -415,12 +415,15 @@ pub fn facts(dice: &mut Dice, now: DateTime<Utc>, zone: Tz) -> Facts {
     facts.tags = texts(dice);
     facts.topics = texts(dice);
     for _ in 0..dice.roll(3) {
+        let country = dice.pick(&["VN", "DE", "US"]);
+        let region = dice.once_in(2).then(|| some_text(dice));
+        let known = region.is_some() && country == "US" && dice.once_in(2);
         facts.addresses.push(AddressFact {
             city: some_text(dice),
-            region: dice.once_in(2).then(|| some_text(dice)),
-            region_code: dice.once_in(2).then(|| "US-NY".to_owned()),
+            region,
+            region_code: known.then(|| "US-NY".to_owned()),
             postal_code: dice.once_in(2).then(|| some_text(dice)),
-            country: dice.pick(&["VN", "DE", "US"]).to_owned(),
+            country: country.to_owned(),
         });
     }
     facts.wishlist_items = dice.roll(4) as i64;
