@@ -39,6 +39,7 @@ pub mod predictions;
 pub mod reports;
 pub mod retention;
 pub mod revocations;
+pub mod roles;
 pub mod schema;
 pub mod second_factors;
 pub mod segments;

@@ -41,6 +41,7 @@ mod rabbit;
 mod records;
 mod registration;
 mod revocations;
+mod roles;
 mod routes;
 mod schema;
 mod search;
