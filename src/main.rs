@@ -17,6 +17,7 @@ use customer_service::telemetry::{self, LogTarget};
 use uuid::Uuid;
 
 mod progress;
+mod segments;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -75,6 +76,25 @@ enum Command {
     /// Compute anew what figures about customers are judged by
     #[command(subcommand)]
     Analytics(AnalyticsCommand),
+    /// Definitions of segments
+    #[command(subcommand)]
+    Segment(SegmentCommand),
+}
+
+#[derive(Subcommand)]
+enum SegmentCommand {
+    /// Read a definition: show its canonical form and what it costs, or every mistake where it is
+    #[command(
+        after_help = "Exit codes: 0 in order, 1 mistakes, 2 configuration or command line at fault.\n\
+        The database is asked only for custom attributes. The language is in docs/segments.md."
+    )]
+    Check {
+        /// The definition, in UTF-8; - reads standard input
+        file: PathBuf,
+        /// Whose days are meant, as an IANA time zone; otherwise analytics.time_zone
+        #[arg(long, value_name = "ZONE")]
+        time_zone: Option<chrono_tz::Tz>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -350,6 +370,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Outbox(command) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             return progress::outbox::run(&config, command);
+        }
+        Command::Segment(SegmentCommand::Check { file, time_zone }) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            return segments::check(&config, &file, time_zone);
         }
         Command::CheckConfig => {}
     }

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod outbox;
 mod probes;
 pub mod reconcile;
+pub mod segments;
 mod settings;
 mod shutdown;
 pub mod signing_keys;

@@ -143,6 +143,7 @@ section! {
         welcome: WelcomeConfig,
         imports: ImportsConfig,
         analytics: AnalyticsConfig,
+        segments: SegmentsConfig,
         orders: OrdersConfig,
         idempotency: IdempotencyConfig,
         secrets: SecretsConfig,
@@ -450,6 +451,15 @@ section! {
         predictions_hours: Hours [0..=8_760],
         horizon_months: u32 [1..=120],
         discount_percent: u32 [0..=100],
+    }
+}
+
+section! {
+    /// Segments of customers.
+    SegmentsConfig {
+        /// In columns of the customer's own row.
+        cost_max: u32 [10..=100_000],
+        definition_bytes_max: usize [256..=65_536],
     }
 }
 

@@ -49,6 +49,7 @@ pub mod revocations;
 pub mod roles;
 pub mod schema;
 pub mod second_factors;
+pub mod segments;
 pub mod sessions;
 pub mod signing_keys;
 pub mod staff_keys;

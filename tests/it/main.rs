@@ -49,6 +49,7 @@ mod routes;
 mod schema;
 mod search;
 mod second_factors;
+mod segments;
 mod sessions;
 mod shared_wishlists;
 mod sign_in;
