@@ -127,6 +127,16 @@ impl Server {
         Ok(row.get(0))
     }
 
+    /// The one number of a query.
+    pub async fn number(&self, query: &str) -> Result<i64> {
+        Ok(self.client.query_one(query, &[]).await?.get(0))
+    }
+
+    /// Another connection to the bench's database.
+    pub async fn connect(&self) -> Result<Client> {
+        connect(&self.url).await
+    }
+
     /// Bytes of write-ahead log written so far.
     pub async fn wal_bytes(&self) -> Result<f64> {
         let row = self

@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! make bench            every row, and target/bench/service.json
-//! make bench ROW=a      one row (a to i; several as ROW=a,c)
+//! make bench ROW=a      one row (a to k; several as ROW=a,c)
 //! make bench ROW=g,h    with a million customers (CUSTOMERS=… for another number): minutes to fill
+//! make bench ROW=k      HELD_SECONDS=600 to hold the snapshot for ten minutes instead of 90 s
 //! make bench QUICK=1    two short rounds instead of five: to see that it runs, not to judge by
 //! ```
 //!
@@ -23,6 +24,7 @@ mod machine;
 mod order_script;
 mod peer;
 mod pgbench;
+mod publisher;
 mod rows;
 mod service;
 mod setup;
@@ -40,10 +42,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let outcome = if std::env::args().nth(1).as_deref() == Some(peer::ARGUMENT) {
-        peer::serve()
-    } else {
-        run()
+    let outcome = match std::env::args().nth(1).as_deref() {
+        Some(peer::ARGUMENT) => peer::serve(),
+        Some(publisher::ARGUMENT) => publisher::publish(),
+        _ => run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,6 +97,12 @@ async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     }
     if bench.wants("i") {
         rows.extend(rows::orders::measure(bench).await?);
+    }
+    if bench.wants("j") {
+        rows.extend(rows::backlog::measure(bench).await?);
+    }
+    if bench.wants("k") {
+        rows.extend(rows::snapshot::measure(bench).await?);
     }
     Ok(())
 }

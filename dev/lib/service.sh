@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # `state`, `bind` are set by dev/run
+# shellcheck shell=bash disable=SC2154 # `state`, `bind`, `database_name` are set by dev/run
 # The service as `make run` runs it: what it is configured with, how it is asked, what is told about it.
 
 staff_scopes=customers:read,customers:write,customers:status,groups:write,segments:read,segments:write,privacy:write,audit:read,analytics:read,ops:read,ops:write,keys:write
@@ -8,10 +8,20 @@ configure_service() {
   [[ -s $state/root_key ]] || (umask 077 && head -c 32 /dev/urandom | base64 >"$state/root_key")
   export CUSTOMER_SERVICE__SECRETS__ROOT_KEY_FILE=$state/root_key
   export CUSTOMER_SERVICE__DATABASE__URL=$DATABASE_URL
+  separate_roles
   export CUSTOMER_SERVICE__REDIS__URL=$REDIS_URL
   export CUSTOMER_SERVICE__RABBIT__URL=$AMQP_URL
   export CUSTOMER_SERVICE__MAIL__FOLDER=${CUSTOMER_SERVICE__MAIL__FOLDER:-$state/mail}
   mkdir -p "$CUSTOMER_SERVICE__MAIL__FOLDER"
+}
+
+# On a server of our own the service works as a role of few rights, which `migrate` makes as the owner.
+# On one that the caller named, the caller decides.
+separate_roles() {
+  [[ $database_name == private ]] || return 0
+  export CUSTOMER_SERVICE__DATABASE__MIGRATION_URL=$DATABASE_URL
+  export CUSTOMER_SERVICE__DATABASE__APPLICATION_ROLE=customer_service
+  export CUSTOMER_SERVICE__DATABASE__URL=${DATABASE_URL/#postgres:\/\/postgres:/postgres:\/\/customer_service:}
 }
 
 # An address that was asked for is taken as it is; the default one gives way when it is taken.

@@ -116,6 +116,7 @@ pub async fn parts(
     );
     let database = Database::new(database_settings, Handle::current());
     let reports = Database::new(settings::reports(&config), Handle::current());
+    tell_standing(&database).await?;
     check_groups(&config, &database).await?;
     let root = RootSecret::new(*config.secrets.root_key.expose());
     let overlap = settings::signing(&config).overlap;
@@ -141,6 +142,18 @@ pub async fn parts(
 }
 
 /// Rule L6: a default that does not exist would refuse every registration.
+/// Says so where nothing but this program keeps messages and audit trail as they are.
+async fn tell_standing(database: &Database) -> anyhow::Result<()> {
+    let standing = database.read(|conn| Box::pin(db::roles::standing(conn))).await?;
+    if standing.owns {
+        tracing::warn!(
+            role = standing.role,
+            "the service works as the owner of its tables; see database.application_role"
+        );
+    }
+    Ok(())
+}
+
 async fn check_groups(config: &Config, database: &Database) -> anyhow::Result<()> {
     let customers = &config.customers;
     let defaults = [

@@ -54,17 +54,29 @@ pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
     outcome
 }
 
-/// Brings the schema to this version.
+/// Brings the schema to this version, and gives the application role its rights, if there is to be
+/// one.
 ///
 /// # Errors
-/// Those of connecting and of the migrations.
+/// Those of connecting, of the migrations and of the grants.
 pub fn migrate(config: &Config) -> anyhow::Result<()> {
-    let settings = settings::database(config);
-    let applied = database_runtime()?.block_on(db::migrations::run(&settings))?;
+    let settings = settings::owner(config);
+    let runtime = database_runtime()?;
+    let applied = runtime.block_on(db::migrations::run(&settings))?;
     for version in &applied {
         tracing::info!(version, "applied a migration");
     }
     tracing::info!(applied = applied.len(), "the schema is up to date");
+    match settings::application_role(config) {
+        Some(role) => {
+            let made = runtime.block_on(db::roles::grant(&settings, &role))?;
+            tracing::info!(role = role.name, made, "the application role has its rights");
+        }
+        None => tracing::warn!(
+            "database.application_role is not set: where the service signs in as the owner of the \
+             tables, nothing but its code keeps messages and audit trail from being changed"
+        ),
+    }
     Ok(())
 }
 

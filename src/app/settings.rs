@@ -11,6 +11,7 @@ use crate::brokers::rabbit::{self, DeadLetters, OrderQueue, Rabbit, Source};
 use crate::brokers::redis::{self, Redis};
 use crate::config::{self, Config, MailTransport, OnRedisFailure, SmsTransport, Switch};
 use crate::db::DatabaseSettings;
+use crate::db::roles::ApplicationRole;
 use crate::domain::handle::ADDRESS_HELD;
 use crate::mail::{self, Transport};
 use crate::security::access::AccessSettings;
@@ -59,6 +60,23 @@ pub fn database(config: &Config) -> DatabaseSettings {
         lock_timeout: database.lock_timeout_ms.duration(),
         max_connection_age: database.max_connection_age_minutes.duration(),
     }
+}
+
+/// As the owner of the tables, for `migrate`.
+pub fn owner(config: &Config) -> DatabaseSettings {
+    let own = config.database.migration_url.as_ref().unwrap_or(&config.database.url);
+    DatabaseSettings { url: own.expose().to_owned(), ..database(config) }
+}
+
+/// Whom `migrate` gives the service's rights to; with the password of `database.url`, if that is
+/// where this role signs in.
+pub fn application_role(config: &Config) -> Option<ApplicationRole> {
+    let name = config.database.application_role.clone();
+    let url = config.database.url.expose().parse::<tokio_postgres::Config>().ok();
+    let own = url.filter(|url| url.get_user() == Some(name.as_str()));
+    let password = own.and_then(|url| String::from_utf8(url.get_password()?.to_vec()).ok());
+    let password = password.map(SecretString::from);
+    (!name.is_empty()).then_some(ApplicationRole { name, password })
 }
 
 /// Figures have connections and a time limit of their own, and the replica if there is one: however many

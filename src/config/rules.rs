@@ -3,6 +3,7 @@
 
 mod analytics;
 mod passkeys;
+mod roles;
 
 use std::time::Duration;
 
@@ -126,6 +127,7 @@ fn database(database: &DatabaseConfig, shards: &ShardsConfig, faults: &mut Vec<F
     if let Some(url) = &database.read_url {
         postgres("database.read_url", url, faults);
     }
+    roles::check(database, faults);
     // lossless: the range of pool_size ends at 1000
     let pool_size = database.pool_size as usize;
     let least = shards.actors.saturating_add(CONNECTIONS_BESIDE_SHARDS + 1);
@@ -473,6 +475,12 @@ pub(super) fn notes(config: &Config) -> Vec<Note> {
         http.public_url.scheme() == "http" && !is_local(&http.public_url),
         "http.public_url",
         "is not https; tokens would cross the network in the clear",
+    );
+    note(
+        config.database.application_role.is_empty(),
+        "database.application_role",
+        "not set: unless url signs in as a role of few rights, the service owns its tables, and \
+         nothing but its code keeps it from changing messages and audit trail",
     );
     note(
         config.redis.url.is_none(),

@@ -181,6 +181,10 @@ section! {
         url: ServerUrl,
         /// `None`: figures are read from `url`.
         read_url: Option<ServerUrl>,
+        /// The owner's, for `migrate`. `None`: `url`.
+        migration_url: Option<ServerUrl>,
+        /// Empty: the service works as the owner of its tables.
+        application_role: String,
         pool_size: u32 [6..=1_000],
         acquire_timeout_ms: Millis [50..=60_000],
         connect_timeout_ms: Millis [50..=60_000],

@@ -258,6 +258,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("analytics.currency", "\"Dong\"", "no currency code"),
     ("analytics.statement_timeout_ms", "10000", "not shorter than http.request_timeout_ms"),
     ("database.read_url", "\"http://replica\"", "no PostgreSQL address"),
+    ("database.migration_url", "\"http://owner\"", "no PostgreSQL address"),
+    ("database.application_role", "\"Shop Role\"", "needs no quotes"),
     ("telemetry.log", "\"info,customer=loudly\"", "no filter"),
     ("secrets.root_key", "\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"", "stands in a"),
 ];

@@ -42,6 +42,7 @@ pub mod replays;
 pub mod reports;
 pub mod retention;
 pub mod revocations;
+pub mod roles;
 pub mod schema;
 pub mod second_factors;
 pub mod sessions;

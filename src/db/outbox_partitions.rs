@@ -2,16 +2,14 @@
 //! that the outbox never deletes row by row and never bloats.
 //!
 //! Rows of an hour without a partition lie in the default one. That costs nothing but the
-//! cheapness of getting rid of them, so each step here may fail and be tried again later.
+//! cheapness of getting rid of them, so each step here may fail and be tried again later. Nor does
+//! any step wait long for a lock on the outbox (200 ms): writers queue up behind one that waits.
 
 use super::Connection;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Timestamptz};
-use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-
-/// Longest wait for a lock on the outbox. Writers queue up behind a waiting one, so it is short.
-const LOCK_TIMEOUT_MS: u32 = 200;
+use diesel_async::RunQueryDsl;
 
 #[derive(QueryableByName)]
 struct Bucket {
@@ -58,33 +56,33 @@ pub async fn strays(mut conn: &Connection) -> QueryResult<Vec<i32>> {
 /// Makes the partition of an hour.
 ///
 /// # Errors
-/// Those of the statements: a lock that could not be had soon, an hour that has rows in the
+/// Those of the function: a lock that could not be had soon, an hour that has rows in the
 /// default partition, or another node that made it first. Nothing is left behind.
-pub async fn create(conn: &mut Connection, bucket: i32) -> QueryResult<()> {
-    let until = bucket + 1;
-    // Built apart and attached, which locks writers out of nothing; several statements in one
-    // message are one transaction.
-    conn.batch_execute(&format!(
-        "SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; \
-         CREATE TABLE outbox_events_{bucket} (LIKE outbox_events INCLUDING ALL); \
-         ALTER TABLE outbox_events ATTACH PARTITION outbox_events_{bucket} \
-         FOR VALUES FROM ({bucket}) TO ({until})"
-    ))
-    .await
+pub async fn create(conn: &Connection, bucket: i32) -> QueryResult<()> {
+    by_owner(conn, "SELECT outbox_partition_make($1)", bucket).await
 }
 
 /// Drops the partition of an hour with all its rows. The caller has made sure that nobody needs
 /// them.
 ///
 /// # Errors
-/// Those of the statements, mostly a lock that could not be had soon.
-pub async fn drop(conn: &mut Connection, bucket: i32) -> QueryResult<()> {
-    // DETACH … CONCURRENTLY is refused where a default partition exists (PostgreSQL 15), so the
-    // parent is locked for the moment that it takes to forget a table.
-    conn.batch_execute(&format!(
-        "SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; DROP TABLE IF EXISTS outbox_events_{bucket}"
-    ))
-    .await
+/// Those of the function: messages that no cursor has passed; mostly a lock that could not be had
+/// soon. (`DETACH … CONCURRENTLY` is refused where a default partition exists (PostgreSQL 15), so
+/// the parent is locked for the moment that it takes to forget a table.)
+pub async fn drop(conn: &Connection, bucket: i32) -> QueryResult<()> {
+    by_owner(conn, "SELECT outbox_partition_drop($1)", bucket).await
+}
+
+/// What only the owner of the tables may do is done by functions of the migrations, as their owner.
+async fn by_owner(mut conn: &Connection, call: &str, bucket: i32) -> QueryResult<()> {
+    let calling = diesel::sql_query(call).bind::<Integer, _>(bucket);
+    calling.execute(&mut conn).await.map(|_| ())
+}
+
+#[derive(QueryableByName)]
+struct Deleted {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
 }
 
 /// Deletes published rows of the default partition that were decided before `before`, at most
@@ -97,15 +95,10 @@ pub async fn clear_default(
     before: DateTime<Utc>,
     limit: i64,
 ) -> QueryResult<usize> {
-    diesel::sql_query(
-        "DELETE FROM outbox_events_default WHERE ctid = ANY (ARRAY(\
-         SELECT d.ctid FROM outbox_events_default AS d \
-         JOIN outbox_cursors AS c ON c.relay_group = d.shard / 8 \
-         WHERE d.occurred_at < $1 AND d.seq <= c.positions[d.shard % 8 + 1] \
-         AND d.bucket < c.bucket - 1 LIMIT $2 FOR UPDATE OF d SKIP LOCKED))",
-    )
-    .bind::<Timestamptz, _>(before)
-    .bind::<BigInt, _>(limit)
-    .execute(&mut conn)
-    .await
+    let deleted: Deleted = diesel::sql_query("SELECT outbox_default_clear($1, $2) AS count")
+        .bind::<Timestamptz, _>(before)
+        .bind::<BigInt, _>(limit)
+        .get_result(&mut conn)
+        .await?;
+    Ok(usize::try_from(deleted.count).unwrap_or_default())
 }

@@ -148,6 +148,7 @@ impl Reference {
 /// By which door an entry came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-open" = true))]
 pub enum Source {
     /// The customer, signed in.
     SelfService,

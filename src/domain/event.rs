@@ -295,6 +295,7 @@ impl std::fmt::Debug for Created {
 /// How a password came to be another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-open" = true))]
 pub enum PasswordCause {
     /// By the link of a mail.
     Reset,
@@ -307,6 +308,7 @@ pub enum PasswordCause {
 /// By which door a customer came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-open" = true))]
 pub enum Source {
     Registration,
     Staff,
@@ -319,6 +321,7 @@ pub enum Source {
 /// Why an address is another one now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-open" = true))]
 pub enum EmailChangeCause {
     /// The new one was confirmed.
     Confirmed,

@@ -10,6 +10,7 @@ mod attributes;
 mod examples;
 mod merges;
 mod orders;
+mod schemas;
 mod wishlists;
 
 pub use attributes::*;
@@ -27,7 +28,6 @@ use super::status::{ReasonCode, Status};
 use super::throttle::Factor;
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -43,8 +43,10 @@ pub struct MessageType {
     pub kind: &'static str,
     /// When it is sent: one sentence.
     pub when: &'static str,
-    /// The schema of its data (JSON Schema 2020-12), whole in itself.
+    /// The schema of its data (JSON Schema 2020-12), whole in itself: what consumers may rely on.
     pub schema: fn() -> Value,
+    /// The same without room for what later versions may add.
+    pub exact: fn() -> Value,
     /// Data as it could be.
     pub example: fn() -> Value,
 }
@@ -82,7 +84,8 @@ macro_rules! contract {
         pub const TYPES: &[MessageType] = &[$(MessageType {
             kind: $kind,
             when: concat!($($when),+).trim_ascii(),
-            schema: schema::<$name>,
+            schema: schemas::served::<$name>,
+            exact: schemas::exact::<$name>,
             example: || json(&$name::example()),
         },)+];
     };
@@ -162,12 +165,6 @@ contract! {
 
 fn json(data: &impl Serialize) -> Value {
     serde_json::to_value(data).expect("ids, codes, numbers and times are always JSON")
-}
-
-fn schema<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft2020_12().for_serialize();
-    let settings = settings.with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 /// Names of fields, such as `first_name` or `profile.custom.pet`.

@@ -4,6 +4,7 @@
 //! version. So facts may come twice, late and in any order, and end in the same.
 
 mod reading;
+mod schema;
 mod statistics;
 
 pub use reading::FactFault;

@@ -45,6 +45,7 @@ impl std::fmt::Debug for Client {
 /// How the owner of a session proved who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-open" = true))]
 pub enum SignInMethod {
     Password,
     EmailVerification,
@@ -75,6 +76,7 @@ impl SignInMethod {
 /// What was shown after the first factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-open" = true))]
 pub enum SecondFactor {
     Totp,
     BackupCode,
@@ -159,6 +161,7 @@ impl Session {
 /// Why a session ended, told in `customer.session_revoked`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-open" = true))]
 pub enum RevocationReason {
     SignedOut,
     RevokedByOwner,

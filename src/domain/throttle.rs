@@ -15,6 +15,7 @@ pub type Bucket = [u8; 32];
 /// no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-open" = true))]
 pub enum Factor {
     /// The password at sign-in.
     Password,

@@ -170,7 +170,7 @@ async fn all_parts_travel_in_one_round_trip() {
     let made = node.post("/v1/admin/customers", body).bearer(&shop.staff_key).send().await;
     let made: Value = made.expect(201).json();
     let id = CustomerId(made["id"].as_str().unwrap().parse().unwrap());
-    let wire = SlowWire::to(&shop.database.url).await;
+    let wire = SlowWire::to(&shop.database.service_url).await;
     let settings =
         DatabaseSettings { url: wire.url.clone(), pool_size: 1, ..shop.database.settings() };
     let database = Database::new(settings, tokio::runtime::Handle::current());

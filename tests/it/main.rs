@@ -43,6 +43,7 @@ mod rabbit;
 mod records;
 mod registration;
 mod revocations;
+mod roles;
 mod routes;
 mod schema;
 mod search;

@@ -53,14 +53,14 @@ async fn schema(database: &TestDatabase) -> Vec<String> {
 async fn migrations_go_up_down_and_up_to_the_same_schema() {
     let database = TestDatabase::empty().await;
     let empty = schema(&database).await;
-    let applied = migrations::run(&database.settings()).await.unwrap();
+    let applied = migrations::run(&database.owner_settings()).await.unwrap();
     assert!(applied.len() >= 4, "{applied:?}");
     let first = schema(&database).await;
-    assert!(migrations::run(&database.settings()).await.unwrap().is_empty());
-    assert!(migrations::pending(&database.settings()).await.unwrap().is_empty());
-    migrations::revert_all(&database.settings()).await.unwrap();
+    assert!(migrations::run(&database.owner_settings()).await.unwrap().is_empty());
+    assert!(migrations::pending(&database.owner_settings()).await.unwrap().is_empty());
+    migrations::revert_all(&database.owner_settings()).await.unwrap();
     assert_eq!(schema(&database).await, empty, "nothing is left behind");
-    migrations::run(&database.settings()).await.unwrap();
+    migrations::run(&database.owner_settings()).await.unwrap();
     assert_eq!(schema(&database).await, first);
     let silent = "SELECT c.relname || '.' || a.attname FROM pg_class c \
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \

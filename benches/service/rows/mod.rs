@@ -1,6 +1,7 @@
 //! The rows of the benchmark, one file each, and what they share.
 
 pub mod alone;
+pub mod backlog;
 pub mod changes;
 pub mod crowd;
 pub mod delivery;
@@ -8,6 +9,7 @@ pub mod memory;
 pub mod orders;
 pub mod reads;
 pub mod sign_ins;
+pub mod snapshot;
 
 use super::broker::Broker;
 use super::database::Server;

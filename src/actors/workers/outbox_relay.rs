@@ -292,11 +292,12 @@ impl OutboxRelay {
         Ok(())
     }
 
-    /// Shards that may have rows to read and have room for them.
+    /// Shards that may have rows to read and have room for them: half of what one read brings, so
+    /// that a backlog is read by the hundred and not by the handful that was just confirmed.
     fn readable(&self) -> u64 {
+        let room = (self.settings.read_max / 2).max(1);
         let has_room = |shard: &i16| {
-            self.window.open(*shard) < self.settings.read_max
-                && self.window.tracked(*shard) < TRACKED_MAX
+            self.window.open(*shard) < room && self.window.tracked(*shard) < TRACKED_MAX
         };
         shards_in(self.unread).filter(has_room).map(bit).fold(0, |set, bit| set | bit)
     }

@@ -29,6 +29,7 @@ const DECIMALS_MAX: i32 = 9;
 /// The type of an attribute's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-open" = true))]
 pub enum Kind {
     /// One line.
     Text,

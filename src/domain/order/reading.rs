@@ -237,8 +237,15 @@ mod tests {
         body
     }
 
+    fn follows_the_schema(body: &Value) -> bool {
+        let formats = jsonschema::draft202012::options().should_validate_formats(true);
+        formats.build(&OrderFact::schema()).unwrap().is_valid(body)
+    }
+
     #[test]
     fn a_fact_is_read_whole() {
+        assert!(follows_the_schema(&body()) && follows_the_schema(&OrderFact::example()));
+        assert!(parse(&OrderFact::example()).is_ok());
         let fact = parse(&body()).unwrap();
         assert_eq!(fact.order_id.as_str(), "ORD-1");
         assert_eq!(fact.customer_id.to_string(), "0198a5b0-0000-7000-8000-000000000001");
@@ -255,6 +262,8 @@ mod tests {
     fn what_may_be_left_out() {
         for value in [None, Some(Value::Null)] {
             assert_eq!(parse(&with("/completed_at", value.clone())).unwrap().completed_at, None);
+            assert!(follows_the_schema(&with("/completed_at", value.clone())));
+            assert!(follows_the_schema(&with("/refunded", value.clone())));
             assert_eq!(parse(&with("/refunded", value)).unwrap().refunded, 0);
         }
         assert!(parse(&with("/items", Some(json!([])))).unwrap().items.is_empty());
@@ -306,7 +315,7 @@ mod tests {
             ("/refunded", Some(json!("all")), "wrong_type", "refunded"),
             ("/refunded/amount", Some(json!(-1)), "out_of_range", "refunded.amount"),
             ("/refunded/currency", Some(json!("???")), "unknown_currency", "refunded.currency"),
-            ("/refunded", Some(euro), "currency_mismatch", "refunded.currency"),
+            ("/refunded", Some(euro.clone()), "currency_mismatch", "refunded.currency"),
             ("/items", None, "missing", "items"),
             ("/items", Some(json!({})), "wrong_type", "items"),
             ("/items", Some(json!(["A"])), "wrong_type", "items"),
@@ -327,11 +336,15 @@ mod tests {
                 "wrong_type",
                 "items.quantity",
             ),
-            ("/items", Some(json!(much)), "out_of_range", "items.quantity"),
+            ("/items", Some(json!(&much)), "out_of_range", "items.quantity"),
         ];
+        // What no schema can say; all else its schema says, too.
+        let beyond = [json!(1.0), json!("1969-12-31T23:59:59Z"), json!("BTC"), euro, json!(much)];
         for (pointer, value, code, member) in rows {
-            let seen = parse(&with(pointer, value.clone()));
-            assert_eq!(seen, Err((code, member)), "{pointer} {value:?}");
+            let body = with(pointer, value.clone());
+            assert_eq!(parse(&body), Err((code, member)), "{pointer} {value:?}");
+            let unsaid = value.as_ref().is_some_and(|value| beyond.contains(value));
+            assert_eq!(follows_the_schema(&body), unsaid, "{pointer} {value:?}");
         }
     }
 

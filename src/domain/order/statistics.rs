@@ -143,6 +143,7 @@ impl Statistics {
 /// Why statistics are others now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("x-open" = true))]
 pub enum Cause {
     /// The order service told of an order.
     Fact,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use customer_service::clock::{Clock, SystemClock};
+use customer_service::db::roles::ApplicationRole;
 use customer_service::db::{self, Database, DatabaseSettings};
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -17,9 +18,16 @@ const LOCK: i64 = 0x6373_7465_6d70_6c61;
 /// One row as text; `None` is NULL.
 pub type Row = Vec<Option<String>>;
 
+/// The role that services under test work as: it owns nothing.
+const SERVICE_ROLE: &str = "customer_service_it";
+const SERVICE_PASSWORD: &str = "it";
+
 /// A private database; dropped at the end.
 pub struct TestDatabase {
+    /// As the owner: for tests that arrange and look, and for migrations.
     pub url: String,
+    /// As the service is to work, with no right that it does not need.
+    pub service_url: String,
     server: String,
     name: String,
 }
@@ -52,11 +60,17 @@ impl TestDatabase {
         let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
         let admin = client(&database_url(&server, "postgres")).await;
         admin.batch_execute(&create).await.expect("a copy of the template can be made");
-        Self { url: database_url(&server, &name), server, name }
+        let url = database_url(&server, &name);
+        Self { service_url: service_url(&url), url, server, name }
     }
 
     /// How the service would be configured for it.
     pub fn settings(&self) -> DatabaseSettings {
+        settings(&self.service_url)
+    }
+
+    /// How its owner would be.
+    pub fn owner_settings(&self) -> DatabaseSettings {
         settings(&self.url)
     }
 
@@ -154,7 +168,15 @@ fn database_url(server: &str, database: &str) -> String {
     url.into()
 }
 
-async fn client(url: &str) -> Client {
+/// The same, signed in as the service's role.
+fn service_url(url: &str) -> String {
+    let mut url = Url::parse(url).expect("a database's address");
+    url.set_username(SERVICE_ROLE).expect("it has a host");
+    url.set_password(Some(SERVICE_PASSWORD)).expect("it has a host");
+    url.into()
+}
+
+pub async fn client(url: &str) -> Client {
     let (client, connection) =
         tokio_postgres::connect(url, NoTls).await.expect("the test PostgreSQL can be reached");
     tokio::spawn(connection);
@@ -180,6 +202,12 @@ async fn template(server: &str) -> String {
         }
         let settings = settings(&database_url(server, &making));
         db::migrations::run(&settings).await.expect("the migrations apply");
+        let role = ApplicationRole {
+            name: SERVICE_ROLE.to_owned(),
+            password: Some(SERVICE_PASSWORD.to_owned().into()),
+        };
+        // Of the copies, too: they have the template's rights.
+        db::roles::grant(&settings, &role).await.expect("the service's role has its rights");
         let rename = format!("ALTER DATABASE {making} RENAME TO {name}");
         // The server takes a moment to see that the migrating connection is closed.
         let mut patience = 100;
@@ -219,6 +247,7 @@ fn migrations_hash() -> String {
         paths
     };
     let mut hash = Sha256::new();
+    hash.update(db::roles::GRANTS);
     for file in entries(&folder).iter().flat_map(|migration| entries(migration)) {
         hash.update(file.to_string_lossy().as_bytes());
         hash.update(std::fs::read(file).expect("a migration can be read"));

@@ -103,7 +103,7 @@ impl Shop {
         let mut root_key = [0; 32];
         SystemClock.random(&mut root_key);
         let own = [
-            ("DATABASE__URL", database.url.clone()),
+            ("DATABASE__URL", database.service_url.clone()),
             ("REDIS__URL", server("TEST_REDIS_URL")),
             ("RABBIT__URL", server("TEST_AMQP_URL")),
             ("RABBIT__EXCHANGE", exchange.clone()),

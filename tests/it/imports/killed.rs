@@ -236,7 +236,7 @@ async fn m1_who_comes_second_with_a_block_does_nothing() {
 /// An engine of blocks of a hundred rows, and an import of a file that runs.
 async fn ready(shop: &Shop, file: &[u8]) -> (Engine, Row) {
     let environment = [
-        ("CUSTOMER_SERVICE__DATABASE__URL", shop.database.url.as_str()),
+        ("CUSTOMER_SERVICE__DATABASE__URL", shop.database.service_url.as_str()),
         ("CUSTOMER_SERVICE__SECRETS__ROOT_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
         ("CUSTOMER_SERVICE__IMPORTS__BLOCK_ROWS", "100"),
         ("CUSTOMER_SERVICE__IMPORTS__BLOCK_MS", "2000"),
