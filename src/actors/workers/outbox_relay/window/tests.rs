@@ -1,3 +1,5 @@
+//! The window without faults of messages: order, completeness, limits.
+
 use super::*;
 use proptest::prelude::*;
 use std::time::Duration;
