@@ -1,10 +1,12 @@
 # The commands of this repository. Each is one script in dev/, which says in its first lines what it does.
-.PHONY: help run demo clients test clusters single-use soak faults order-facts bench bench-import stop clean-data
+.PHONY: help run demo clients consumers test clusters single-use soak faults order-facts bench bench-import stop \
+	clean-data
 
 help:
 	@echo "make run         build and serve on this machine, with private servers under .local"
 	@echo "make demo        play the whole story against the running service"
 	@echo "make clients     generate a Python and a TypeScript client, and tell the story with each"
+	@echo "make consumers   consumers of the messages in three languages: they lose some, and get them again"
 	@echo "make test        format check, lints, and all tests against real servers"
 	@echo "make clusters    the service on clusters of PostgreSQL, RabbitMQ and Redis that lose members; ONLY=rabbit one"
 	@echo "make single-use  what works once: 64 uses at once on two nodes, 50 rounds of each thing"
@@ -29,6 +31,9 @@ demo:
 
 clients:
 	@dev/clients
+
+consumers:
+	@dev/consumers
 
 test:
 	@dev/test
