@@ -162,7 +162,7 @@ async fn many_in_flight(ground: &Ground, broken: bool) -> usize {
     let messages = crowd_of_messages(&shop).await;
     let (mut last, mut inversions) = (HashMap::new(), 0);
     let (mut seen, began) = (std::collections::HashSet::new(), Instant::now());
-    while seen.len() < messages && began.elapsed() < Duration::from_secs(25) {
+    while seen.len() < messages && began.elapsed() < Duration::from_secs(10) {
         let options = BasicGetOptions { no_ack: true };
         let Some(got) = channel.basic_get(queue.as_str().into(), options).await.unwrap() else {
             sleep(Duration::from_millis(5)).await;
@@ -281,7 +281,7 @@ async fn key_before_effect(ground: &Ground, broken: bool) -> usize {
     let points = points("key_before_effect", broken);
     let settings = [("DATABASE__URL", proxy.url.as_str()), ("FAILPOINTS", points.as_str())];
     let node = shop.node_with(&settings).await;
-    database::cuts(&shop, &node, &proxy, 40).await.wrong.len()
+    database::cuts(&shop, &node, &proxy, 24).await.wrong.len()
 }
 
 async fn no_version_check(ground: &Ground, broken: bool) -> usize {
@@ -327,6 +327,6 @@ async fn no_claim(ground: &Ground, broken: bool) -> usize {
 
 async fn no_row_locks(ground: &Ground, broken: bool) -> usize {
     let points = points("no_row_locks", broken);
-    let told = nodes::crowd(ground, 800, &[("FAILPOINTS", &points)]).await;
+    let told = nodes::crowd(ground, 600, &[("FAILPOINTS", &points)]).await;
     usize::from(told.is_err())
 }

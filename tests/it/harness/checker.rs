@@ -158,7 +158,7 @@ async fn every_message_is_an_entry(database: &TestDatabase) {
             FROM audit_entries, none
             WHERE action NOT LIKE 'staff_key.%' AND action NOT LIKE 'signing_key.%' AND action NOT IN ('token.issued', 'token.used',
                 'token.voided', 'mail.queued', 'sign_in.failed', 'sign_in.refused',
-                'sign_in.second_factor_asked', 'sign_in.unlocked', 'password.rehashed',
+                'sign_in.second_factor_asked', 'sign_in.unlocked', 'password.rehashed', 'password.chosen',
                 'device.remembered', 'device.forgotten', 'session.refreshed', 'mfa.totp_started',
                 'mfa.reset', 'passkey.used', 'passkey.suspected', 'phone.requested',
                 'phone.request_dropped', 'phone.code_failed', 'text_message.queued', 'note.added',
