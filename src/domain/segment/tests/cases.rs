@@ -20,6 +20,7 @@ pub fn customer() -> Facts {
     facts.tags = vec!["VIP".into(), "ĐÀ NẴNG".into()];
     facts.email_domain = "example.com".into();
     facts.locale = "vi-VN".into();
+    facts.email_verified_at = Some(at("2026-06-08T00:00:00Z"));
     facts.custom.insert("points".into(), json!(42));
     facts.custom.insert("shoe_size".into(), json!(41.5));
     facts.consents.insert(("marketing".into(), Channel::Email), true);
@@ -161,6 +162,24 @@ pub const FUNCTIONS: &[(&str, bool)] = &[
     ("signed_in MATCHES (date >= -1y, count >= 3)", false),
 ];
 
-/// All of them.
-pub const ALL: [&[(&str, bool)]; 5] =
-    [MISSING_VALUES, TEXTS, NUMBERS_ARE_EXACT, CONSENTS, FUNCTIONS];
+/// The address was verified at the first instant of a day.
+pub const DATES: &[(&str, bool)] = &[
+    ("email_verified_date = -7d", true),
+    ("email_verified_date = -1w", true),
+    ("email_verified_date = -8d", false),
+    ("email_verified_date >= -7d", true),
+    ("email_verified_date > -7d", false),
+    ("email_verified_date > -8d", true),
+    ("email_verified_date < -7d", false),
+    ("email_verified_date <= -7d", true),
+    ("email_verified_date <= -8d", false),
+    ("email_verified_date != -7d", false),
+    ("email_verified_date = 2026-06-08T00:00:00", true),
+    ("email_verified_date > 2026-06-08T00:00:00", false),
+    ("email_verified_date >= -180h", true),
+    ("email_verified_date > -180h", false),
+    ("email_verified_date BETWEEN 2026-06-08 AND 2026-06-08", true),
+    ("anniversary(email_verified_date) BETWEEN 2027-06-08 AND 2027-06-09", true),
+    ("anniversary(email_verified_date) BETWEEN 2027-06-06 AND 2027-06-07", false),
+    ("anniversary(email_verified_date) = -7d", false),
+];

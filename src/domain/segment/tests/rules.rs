@@ -36,6 +36,11 @@ fn s4_functions() {
     judge(cases::FUNCTIONS);
 }
 
+#[test]
+fn s4_a_day_begins_at_its_first_instant() {
+    judge(cases::DATES);
+}
+
 /// In Berlin the customer came on the day of 23 hours.
 #[test]
 fn s4_dates_are_whole_local_days() {
