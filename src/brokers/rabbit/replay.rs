@@ -54,13 +54,19 @@ impl Rabbit {
     /// Why it cannot be written to.
     pub async fn open_queue(&self, name: &str) -> Result<OpenQueue, QueueFault> {
         short(name, "a queue's name has at most 255 bytes")?;
-        let opening = timeout(self.shared.settings.connect_timeout, self.begin_queue(name));
+        let limit = self.shared.settings.connect_timeout;
+        let connection_name = format!("{} replay", self.shared.settings.connection_name);
+        let connecting = |uri| connect(uri, &connection_name);
+        let connection = self.shared.brokers.open(limit, connecting).await?;
+        let opening = timeout(limit, self.begin_queue(name, connection));
         opening.await.unwrap_or(Err(PublishFault::TimedOut("connecting").into()))
     }
 
-    async fn begin_queue(&self, name: &str) -> Result<OpenQueue, QueueFault> {
-        let connection_name = format!("{} replay", self.shared.settings.connection_name);
-        let connection = connect(&self.shared.uri, &connection_name).await?;
+    async fn begin_queue(
+        &self,
+        name: &str,
+        connection: Connection,
+    ) -> Result<OpenQueue, QueueFault> {
         let channel = connection.create_channel().await.map_err(|error| classify(&error))?;
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let asked = channel.queue_declare(name.into(), passive, FieldTable::default()).await;
