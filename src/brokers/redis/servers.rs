@@ -20,8 +20,8 @@ const RETRY_REST_MAX_MS: u64 = 20;
 
 /// Where connections lead.
 pub(super) enum Servers {
-    One(Client),
-    Cluster(ClusterClient),
+    One(Box<Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 /// A connection; clones share it.
@@ -33,7 +33,7 @@ pub(super) enum Link {
 
 impl Servers {
     pub fn one(url: &str) -> RedisResult<Self> {
-        Client::open(url).map(Self::One)
+        Client::open(url).map(|client| Self::One(Box::new(client)))
     }
 
     /// The cluster of which `url` lists some nodes; the others are learnt from them. `timeout`: for
@@ -46,7 +46,7 @@ impl Servers {
             .min_retry_wait(1)
             .max_retry_wait(RETRY_REST_MAX_MS)
             .build()?;
-        Ok(Self::Cluster(client))
+        Ok(Self::Cluster(Box::new(client)))
     }
 }
 

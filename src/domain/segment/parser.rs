@@ -226,15 +226,16 @@ fn skip_clause(input: &mut Input<'_>, before: usize) {
             Lexeme::Open => depth += 1,
             Lexeme::Close if depth == 0 => return,
             Lexeme::Close => depth -= 1,
-            Lexeme::Word(word) if depth == 0 => {
-                if ["AND", "OR"].iter().any(|one| one.eq_ignore_ascii_case(word)) {
-                    return;
-                }
-            }
+            Lexeme::Word(word) if depth == 0 && joins(word) => return,
             _ => {}
         }
         input.next_token();
     }
+}
+
+/// Whether a word joins two conditions.
+fn joins(word: &str) -> bool {
+    ["AND", "OR"].iter().any(|one| one.eq_ignore_ascii_case(word))
 }
 
 fn clause(input: &mut Input<'_>) -> Parsed<At<Clause>> {

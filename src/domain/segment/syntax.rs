@@ -33,15 +33,15 @@ pub enum Node {
 impl Node {
     pub(super) fn any(members: Vec<Node>) -> Node {
         Self::joined(members, Self::Or, |node| match node {
-            Self::Or(inner) => Ok(inner),
-            other => Err(other),
+            Self::Or(inner) => inner,
+            other => vec![other],
         })
     }
 
     pub(super) fn all(members: Vec<Node>) -> Node {
         Self::joined(members, Self::And, |node| match node {
-            Self::And(inner) => Ok(inner),
-            other => Err(other),
+            Self::And(inner) => inner,
+            other => vec![other],
         })
     }
 
@@ -52,18 +52,13 @@ impl Node {
         }
     }
 
+    /// `parts`: the members of one of the same kind, or the one by itself.
     fn joined(
         members: Vec<Node>,
         make: impl Fn(Vec<Node>) -> Node,
-        same: impl Fn(Node) -> Result<Vec<Node>, Node>,
+        parts: impl Fn(Node) -> Vec<Node>,
     ) -> Node {
-        let mut flat = Vec::with_capacity(members.len());
-        for member in members {
-            match same(member) {
-                Ok(inner) => flat.extend(inner),
-                Err(other) => flat.push(other),
-            }
-        }
+        let mut flat: Vec<Node> = members.into_iter().flat_map(parts).collect();
         match flat.len() {
             0 => Self::Broken,
             1 => flat.swap_remove(0),

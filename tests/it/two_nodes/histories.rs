@@ -179,7 +179,7 @@ async fn m1_a_history_of_two_nodes_is_linear_while_they_are_killed_in_turn() {
     ];
     let shop = Shop::configured(&patient).await;
     let consumer = shop.consumer().await;
-    let mut nodes = vec![shop.node().await, shop.node().await];
+    let mut nodes = [shop.node().await, shop.node().await];
     if long {
         let one = changes_per_second(&shop, &[&nodes[0]]).await;
         let two = changes_per_second(&shop, &[&nodes[0], &nodes[1]]).await;
