@@ -396,17 +396,21 @@ async fn discard(
     tag = "operators",
     operation_id = "replay_dead_letters",
     security(("staff" = ["ops:write"])),
+    params(IdempotencyParam),
     request_body = DeadLetterFilter,
     responses((status = 200, body = ReplayView))
 )]
 #[post("/v1/admin/events/dead_letters/replay")]
 async fn replay_many(
     staff: Staff<OpsWrite>,
+    request: HttpRequest,
     body: JsonBody,
     identity: RequestIdentity,
     services: Data<Services>,
 ) -> Result<web::Json<ReplayView>, Problem> {
     let DeadLetterFilter { r#type, customer_id } = body.read(DeadLetterFilter::read)?;
+    // Safe to repeat by itself: the key is judged and not needed.
+    IdempotencyHeader::of(&request, &body.sha256)?;
     let filter = Filter { state: None, kind: r#type, customer: customer_id };
     let replay = services.dead_letters.replay_many(filter, &asker(&staff, &identity)).await?;
     Ok(web::Json(ReplayView { id: replay.id, released: replay.released, more: replay.more }))
@@ -436,7 +440,7 @@ async fn show_progress(
     tag = "operators",
     operation_id = "replay_messages",
     security(("staff" = ["ops:write"])),
-    params(("id" = Uuid, Path)),
+    params(("id" = Uuid, Path), IdempotencyParam),
     request_body = MessageReplay,
     responses((status = 200, body = MessageReplayView))
 )]
@@ -444,11 +448,14 @@ async fn show_progress(
 async fn replay_customer(
     staff: Staff<OpsWrite>,
     id: web::Path<PathId>,
+    request: HttpRequest,
     body: JsonBody,
     identity: RequestIdentity,
     services: Data<Services>,
 ) -> Result<web::Json<MessageReplayView>, Problem> {
     let MessageReplay { from_sequence, to_sequence, queue } = body.read(MessageReplay::read)?;
+    // Its messages keep their ids, by which consumers drop what they had: the key is judged and not needed.
+    IdempotencyHeader::of(&request, &body.sha256)?;
     let customer = CustomerId(id.0);
     let wish = CustomerReplay { customer, from_sequence, to_sequence, queue };
     let told = services.dead_letters.replay_customer(wish, &asker(&staff, &identity)).await?;
