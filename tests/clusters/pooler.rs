@@ -34,16 +34,18 @@ async fn answered_by(node: &Node, who: &str) -> f64 {
     node.metric_where("database_replica_reads_total", &format!("answered_by=\"{who}\"")).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: make clusters"]
-async fn reads_through_a_pooler_of_transactions_are_whole_and_leave_nothing_behind() {
+pub async fn reads_through_a_pooler_of_transactions_are_whole_and_leave_nothing_behind() {
     let postgres = PrivateServer::start("postgres");
     let pooler = PrivateServer::start_as("pgbouncer", &[("POOLER_OF", state(&postgres))]);
     let shop = Shop::with(TestDatabase::on(&postgres.url).await, &[]).await;
     let mut through = url::Url::parse(&pooler.url).unwrap();
     through.set_path(url::Url::parse(&shop.database.url).unwrap().path());
-    let pooled =
-        [("DATABASE__READ_URL", through.as_str()), ("DATABASE__READ_POOLER", "transaction")];
+    let pooled = [
+        ("DATABASE__READ_URL", through.as_str()),
+        ("DATABASE__READ_POOLER", "transaction"),
+        // Three sessions for all: who waits for one shall not go to the primary instead.
+        ("DATABASE__READ_WAIT_MS", "9000"),
+    ];
     // Two nodes give their statements the same names, and share the pooler's three sessions.
     let (one, two) = (shop.node_with(&pooled).await, shop.node_with(&pooled).await);
     let direct = shop.node().await;
@@ -73,9 +75,7 @@ async fn reads_through_a_pooler_of_transactions_are_whole_and_leave_nothing_behi
 }
 
 /// Why there is a setting for it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: make clusters"]
-async fn a_pooler_that_is_taken_for_postgresql_is_not_read_and_costs_no_read() {
+pub async fn a_pooler_that_is_taken_for_postgresql_is_not_read_and_costs_no_read() {
     let postgres = PrivateServer::start("postgres");
     let pooler = PrivateServer::start_as("pgbouncer", &[("POOLER_OF", state(&postgres))]);
     let shop = Shop::with(TestDatabase::on(&postgres.url).await, &[]).await;

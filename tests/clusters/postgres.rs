@@ -125,23 +125,17 @@ async fn fail_over(replication: Replication) -> usize {
     lost.len()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: make clusters"]
-async fn a_promoted_standby_has_all_that_was_acknowledged_with_synchronous_replication() {
+pub async fn a_promoted_standby_has_all_that_was_acknowledged_with_synchronous_replication() {
     assert_eq!(fail_over(Replication::Synchronous).await, 0);
 }
 
 /// What is lost is told, and is of the last moment; that nothing is lost is luck, not a promise.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: make clusters"]
-async fn a_promoted_standby_goes_on_with_asynchronous_replication() {
+pub async fn a_promoted_standby_goes_on_with_asynchronous_replication() {
     fail_over(Replication::Asynchronous).await;
 }
 
 /// Error 25006: the connections live, and their server has become one that only reads.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: make clusters"]
-async fn a_demoted_primary_is_left_for_the_promoted_standby_although_it_still_answers() {
+pub async fn a_demoted_primary_is_left_for_the_promoted_standby_although_it_still_answers() {
     let mut pair = Pair::start(Replication::Asynchronous, &[]).await;
     let node = pair.shop.node().await;
     let shopper = Shopper::new(&pair.shop, &node).await;
@@ -176,9 +170,7 @@ async fn a_demoted_primary_is_left_for_the_promoted_standby_although_it_still_an
     pair.shop.database.url = promoted;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: make clusters"]
-async fn migrations_find_the_primary_among_several_hosts() {
+pub async fn migrations_find_the_primary_among_several_hosts() {
     let pair = Pair::start(Replication::Asynchronous, &[]).await;
     pair.shop.database.execute("CREATE DATABASE empty").await;
     let mut url = url::Url::parse(&pair.shop.database.url).unwrap();

@@ -113,9 +113,7 @@ fn place(server: &PrivateServer) -> String {
     format!("127.0.0.1:{}", url.port().unwrap())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: make clusters"]
-async fn limits_hold_on_a_cluster_whose_masters_die() {
+pub async fn limits_hold_on_a_cluster_whose_masters_die() {
     let cluster = Cluster::start().await;
     let all: Vec<_> = cluster.servers.iter().map(|server| server.url.as_str()).collect();
     let urls = together(&all[..3]);
@@ -166,9 +164,7 @@ async fn limits_hold_on_a_cluster_whose_masters_die() {
 }
 
 /// The other policy: each node gives half of the budget by itself.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: make clusters"]
-async fn without_the_cluster_each_node_gives_half_when_it_is_told_to() {
+pub async fn without_the_cluster_each_node_gives_half_when_it_is_told_to() {
     let cluster = Cluster::start().await;
     let urls = together(&[&cluster.servers[0].url, &cluster.servers[1].url]);
     let quota = QUOTA.to_string();

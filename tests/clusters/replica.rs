@@ -46,9 +46,7 @@ async fn change_and_list(
     took
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: make clusters"]
-async fn a_list_from_the_replica_shows_what_was_committed_before_and_the_primary_stands_in() {
+pub async fn a_list_from_the_replica_shows_what_was_committed_before_and_the_primary_stands_in() {
     let wait = WAIT.as_millis().to_string();
     let pair = Pair::start(Replication::Asynchronous, &[("DATABASE__READ_WAIT_MS", &wait)]).await;
     let replica = at(&pair.standby.url, &pair.shop.database.service_url);
