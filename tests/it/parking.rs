@@ -2,6 +2,7 @@
 //! takes no body over 64 KiB: it closes the channel on which it is given one, and every message on
 //! its way fails alike.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -152,7 +153,7 @@ async fn m4_f15_a_poisoned_message_is_parked_after_three_proven_tries_and_replay
     assert!(row.get::<_, &str>(3).contains("PRECONDITION_FAILED"), "{}", row.get::<_, &str>(3));
     line.run_until(&in_state("behind"), 3).await;
     line.run_until(UNPASSED, 0).await;
-    let mut seen = std::collections::HashMap::<String, i64>::new();
+    let mut seen = HashMap::<String, i64>::new();
     while seen.values().sum::<i64>() < 62 {
         let (subject, sequence) = place(&line.reader.next().await);
         let last = seen.entry(subject).or_default();
@@ -337,4 +338,69 @@ async fn m4_a_successor_counts_on_and_closes_no_channel_again() {
     println!("{before} closures before, {} after", closures());
     assert_eq!(number(&line.client, "SELECT max(tries) FROM outbox_parked").await, 3);
     line.rabbit.close().await;
+}
+
+/// Writes messages of many customers, one every few milliseconds, and reads them: from the begin of
+/// the append to the consumer, ascending.
+async fn latencies(client: &Client, reader: &mut Reader, authors: &mut [Author]) -> Vec<Duration> {
+    const MESSAGES: usize = 500;
+    let begun = std::sync::Mutex::new(HashMap::new());
+    let writing = async {
+        for number in 0..MESSAGES {
+            let author = &mut authors[number % 40];
+            let statement = author.next("customer.updated");
+            let key = (author.id.to_string(), author.sequence);
+            begun.lock().unwrap().insert(key, Instant::now());
+            run(client, &statement).await;
+            tokio::time::sleep(Duration::from_millis(6)).await;
+        }
+    };
+    let reading = async {
+        let mut took = Vec::new();
+        while took.len() < MESSAGES {
+            let key = place(&reader.next().await);
+            // A copy has been taken out before.
+            if let Some(began) = begun.lock().unwrap().remove(&key) {
+                took.push(began.elapsed());
+            }
+        }
+        took
+    };
+    let ((), mut took) = tokio::join!(writing, reading);
+    took.sort();
+    took
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f15_others_hardly_feel_a_poisoned_message() {
+    let broker = small_broker().await;
+    let line = Line::new(&broker.url, AfterParking::Wait).await;
+    let mut poisoned = Author::new();
+    let mut authors: Vec<Author> = std::iter::repeat_with(Author::new).take(40).collect();
+    let Line { client, mut relay, mut reader, database, rabbit } = line;
+    let relaying = tokio::spawn(async move {
+        loop {
+            let done = relay.run_once().await.unwrap();
+            if !done.more {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+    let quiet = latencies(&client, &mut reader, &mut authors).await;
+    run(&client, &poisoned.next_padded("customer.updated", TOO_LARGE)).await;
+    let disturbed = latencies(&client, &mut reader, &mut authors).await;
+    let at = |took: &[Duration], percent: usize| took[took.len() * percent / 100 - 1];
+    for (what, took) in [("quiet", &quiet), ("while one is tried and parked", &disturbed)] {
+        println!("{what}: p50 {:?} p99 {:?} max {:?}", at(took, 50), at(took, 99), at(took, 100));
+    }
+    let began = Instant::now();
+    while number(&client, &in_state("parked")).await != 1 {
+        assert!(began.elapsed() < Duration::from_secs(30), "not parked");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    relaying.abort();
+    // Two connections are replaced, and machines of tests are busy.
+    assert!(at(&disturbed, 99) <= at(&quiet, 99) * 2 + Duration::from_millis(250));
+    rabbit.close().await;
+    drop(database);
 }

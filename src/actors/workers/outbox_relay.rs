@@ -65,6 +65,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 const HOLD_FIRST: Duration = Duration::from_secs(1);
 const HOLD_MAX: Duration = Duration::from_secs(3_600);
 
+/// What the connection is for on which suspects are tried.
+const TRIALS: &str = "trials";
+
 /// How the relay reads and publishes.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -184,7 +187,7 @@ impl OutboxRelay {
     ) -> Self {
         Self {
             database,
-            trials: rabbit.apart("trials"),
+            trials: rabbit.apart(TRIALS),
             rabbit,
             clock,
             dirty,
@@ -211,7 +214,10 @@ impl OutboxRelay {
         self.session = None;
         self.window.clear();
         self.flights = FuturesUnordered::new();
-        self.on_trial = false;
+        if std::mem::take(&mut self.on_trial) {
+            // What is on its way there could still be taken for the next one's fault.
+            self.trials = self.rabbit.apart(TRIALS);
+        }
         self.books = Books::new();
         self.unread = 0;
     }
@@ -521,8 +527,8 @@ impl Worker for OutboxRelay {
 
     async fn on_stop(&mut self) -> anyhow::Result<()> {
         let handed_back = self.hand_back().await;
-        self.forget();
         self.trials.close().await;
+        self.forget();
         Ok(handed_back?)
     }
 }
