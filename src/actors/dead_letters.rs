@@ -67,7 +67,7 @@ pub struct Asker {
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    #[error("there is no such message among those that are kept")]
+    #[error("there is no such message among those that are kept, or no such customer")]
     NotFound,
     /// Its state does not allow it; why, for people.
     #[error("{0}")]
@@ -364,6 +364,12 @@ impl DeadLetterDesk {
         let mut kept = db::replays::kept(&connection, customer, first, last, REPLAYED_MAX + 1)
             .await
             .map_err(db::Error::from)?;
+        // Of a customer that was erased, or of what is none, messages may still be kept.
+        if kept.is_empty()
+            && !db::customers::is_known(&connection, customer).await.map_err(db::Error::from)?
+        {
+            return Err(Refused::NotFound);
+        }
         let mut told = Told { more: kept.len() as i64 > REPLAYED_MAX, ..Told::default() };
         kept.truncate(REPLAYED_MAX as usize);
         let asked_to = match (told.more, wish.to_sequence) {

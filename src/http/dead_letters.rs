@@ -19,6 +19,7 @@ use crate::actors::dead_letters::{
 use crate::db::dead_letters::{DeadLetter, Filter};
 use crate::db::outbox_parked::State;
 use crate::domain::CustomerId;
+use crate::domain::outcome::Rejection;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, get, post};
 use chrono::{DateTime, Utc};
@@ -416,7 +417,7 @@ async fn replay_many(
     Ok(web::Json(ReplayView { id: replay.id, released: replay.released, more: replay.more }))
 }
 
-/// How far a replay has come. One that is not known has nothing to tell of: all zero.
+/// How far a replay has come: one that released something, for as long as its messages are kept.
 #[utoipa::path(
     tag = "operators",
     operation_id = "show_replay",
@@ -430,7 +431,10 @@ async fn show_progress(
     id: web::Path<PathId>,
     services: Data<Services>,
 ) -> Result<web::Json<ReplayProgress>, Problem> {
-    Ok(web::Json(services.dead_letters.progress(id.0).await?.into()))
+    match services.dead_letters.progress(id.0).await? {
+        none if none == Progress::default() => Err(Rejection::NotFound.into()),
+        progress => Ok(web::Json(progress.into())),
+    }
 }
 
 /// Publishes messages about a customer once more, to one queue, in their order and with their ids;
