@@ -234,7 +234,8 @@ async fn dead_letters(world: &World, name: &str) -> Option<Trial> {
             Trial::at(format!("{list}/replay")).with(json!({}))
         }
         "GET /v1/admin/events/replays/{id}" => {
-            Trial::at(format!("/v1/admin/events/replays/{}", ids[0]))
+            let replay = done(world, &format!("{list}/replay"), json!({}), 200).await;
+            Trial::at(format!("/v1/admin/events/replays/{}", id(&replay)))
         }
         _ => return None,
     })
