@@ -276,8 +276,9 @@ impl Remembered {
         now: &Now,
     ) -> (Vec<DateTime<Utc>>, Option<DateTime<Utc>>) {
         let mut turns = Vec::new();
-        let around =
-            self.from.on(now.today).year() - 2..=self.to.on(now.today).year() + YEARS_AHEAD;
+        // From may lie after to, as yet: the span is empty then, until to has come so far.
+        let (from, to) = (self.from.on(now.today).year(), self.to.on(now.today).year());
+        let around = from.min(to) - 2..=from.max(to) + YEARS_AHEAD;
         let mut known = None;
         for year in around {
             let remembered = anniversary(day, year.max(day.year()));

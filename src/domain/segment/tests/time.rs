@@ -316,6 +316,17 @@ fn s2_a_birthday_comes_every_year_and_that_of_29_february_on_28_february() {
     }
 }
 
+/// The span is empty for years, until its moving end has passed its fixed one.
+#[test]
+fn s2_a_birthday_in_years_to_come_is_told() {
+    let mut facts = Facts::bare(at("2016-01-01T00:00:00Z"));
+    facts.birth_date = Some("1996-02-29".parse().unwrap());
+    let text = "anniversary(date_of_birth) BETWEEN 2027-01-01 AND +8m";
+    let answer = evaluate(&checked(text, Tz::UTC), &facts, at("2018-11-03T00:00:00Z"));
+    let wanted = Answer { member: false, next_flip: Some(at("2026-06-28T00:00:00Z")) };
+    assert_eq!(answer, wanted);
+}
+
 /// A recency score falls with the days, and the group with it.
 #[test]
 fn s2_an_rfm_group_changes_at_midnight() {
