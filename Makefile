@@ -1,11 +1,14 @@
 # The commands of this repository. Each is one script in dev/, which says in its first lines what it does.
-.PHONY: help run demo clients test single-use soak faults order-facts bench bench-import stop clean-data
+.PHONY: help run demo clients consumers test clusters single-use soak faults order-facts bench bench-import stop \
+	clean-data
 
 help:
 	@echo "make run         build and serve on this machine, with private servers under .local"
 	@echo "make demo        play the whole story against the running service"
 	@echo "make clients     generate a Python and a TypeScript client, and tell the story with each"
+	@echo "make consumers   consumers of the messages in three languages: they lose some, and get them again"
 	@echo "make test        format check, lints, and all tests against real servers"
+	@echo "make clusters    the service on clusters of PostgreSQL, RabbitMQ and Redis that lose members; ONLY=rabbit one"
 	@echo "make single-use  what works once: 64 uses at once on two nodes, 50 rounds of each thing"
 	@echo "make soak        kill the service and its broker under load; nothing may be lost"
 	@echo "make faults      every fault that the promises are made against, with a table of what was reached; ONLY=F05 one"
@@ -17,6 +20,7 @@ help:
 	@echo
 	@echo "DATABASE_URL, REDIS_URL, AMQP_URL   use these servers instead of private ones"
 	@echo "REDIS_URL=none, AMQP_URL=none       do without Redis, without RabbitMQ"
+	@echo "NODES=2                             make run with several nodes (1 to 8) on consecutive ports"
 	@echo "RELEASE=1                           make run and make demo with optimisation"
 
 run:
@@ -28,8 +32,14 @@ demo:
 clients:
 	@dev/clients
 
+consumers:
+	@dev/consumers
+
 test:
 	@dev/test
+
+clusters:
+	@dev/clusters
 
 single-use:
 	@dev/single-use

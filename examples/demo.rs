@@ -1,7 +1,7 @@
 //! `make demo`: the whole story against the service that `make run` started, step by step, with
 //! each message as a consumer on RabbitMQ receives it.
 //!
-//! Reads `.local/run.json`. Ends with an error when a step fails, a message is missing, or the
+//! Reads `.local/run.json` (or that of `RUN_STATE`, where `make run` keeps things). Ends with an error when a step fails, a message is missing, or the
 //! sequence of the customer's messages has a gap.
 
 use anyhow::{Context, bail, ensure};
@@ -21,7 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let run = Run::read(Path::new(".local/run.json"))?;
+    let state =
+        std::env::var_os("RUN_STATE").map_or_else(|| PathBuf::from(".local"), PathBuf::from);
+    let run = Run::read(&state.join("run.json"))?;
     let mut story = Story::begin(run).await?;
     story.register().await?;
     story.confirm().await?;

@@ -7,6 +7,7 @@
 mod body_template;
 mod choices;
 mod consents;
+mod hosts;
 mod layers;
 mod orders;
 mod passkey_origin;
@@ -23,13 +24,16 @@ use std::fmt;
 use std::path::Path;
 
 pub use body_template::{BodyTemplate, Filling};
-pub use choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
+pub use choices::{
+    AfterParking, LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, ReadPooler, Switch,
+};
 pub use consents::{
     ConsentChannel, ConsentsConfig, PurposeConfig, WelcomeCondition, WelcomeConfig,
     WelcomeMailConfig, WelcomeTemplate,
 };
+pub use hosts::each_host;
 pub use layers::Origin as ValueOrigin;
-pub use orders::{OrderIntakeConfig, OrdersConfig};
+pub use orders::{OrderIntakeConfig, OrderServiceConfig, OrdersConfig, ReconciliationConfig};
 pub use passkey_origin::PasskeyOrigin;
 pub use sections::{
     AnalyticsConfig, Config, CustomersConfig, DatabaseConfig, HashingConfig, HttpConfig,

@@ -46,6 +46,9 @@ pub const POINTS: &[&str] = &[
     "parked_orders.claimed",
     "parked_orders.recorded",
     "parked_orders.unparked",
+    // Reconciliation of orders.
+    "reconciliation.noted",
+    "reconciliation.repaired",
     // Imports.
     "importer.took_turn",
     "importer.step_done",

@@ -1,10 +1,10 @@
 //! `customer-service`: the one service of a shop that knows its customers.
 //!
 //! Table of contents, from the inside out. The layer rule, tested by `tests/tidy.rs`:
-//! `domain` imports nothing of ours; `db` → domain; `security` and `brokers` → config;
-//! `actors` → domain, db, security, brokers; `http` → actors, domain, security, and `db` for
-//! reads only; only `app` sees all. `clock` and `config` serve everyone but the domain,
-//! and so does `faults`, which is empty outside of tests.
+//! `domain` imports nothing of ours; `db` and `order_service` → domain; `security` and `brokers` →
+//! config; `actors` → domain, db, security, brokers, order_service; `http` → actors, domain,
+//! security, and `db` for reads only; only `app` sees all. `clock` and `config` serve everyone but
+//! the domain, and so does `faults`, which is empty outside of tests.
 
 pub mod actors;
 pub mod app;
@@ -16,6 +16,7 @@ pub mod domain;
 pub mod faults;
 pub mod http;
 pub mod mail;
+pub mod order_service;
 pub mod security;
 pub mod sms;
 pub mod telemetry;

@@ -8,12 +8,16 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Parser, Subcommand};
+use customer_service::actors::dead_letters::is_reason;
 use customer_service::actors::imports::settings::{DELIMITERS, Format};
 use customer_service::app;
 use customer_service::config::{self, Config, Fault};
+use customer_service::db::outbox_parked::State;
 use customer_service::telemetry::{self, LogTarget};
+use uuid::Uuid;
 
 mod progress;
+mod segments;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -55,12 +59,105 @@ enum Command {
         Fields and examples are in docs/imports.md."
     )]
     Import(ImportArguments),
+    /// Compare what is kept of orders with what it comes from, and repair what differs. Killed and run
+    /// again, it goes on where it was
+    #[command(
+        after_help = "Exit codes: 0 nothing differs any more, 1 failed or the order service could not be asked,\n\
+        2 configuration or command line at fault, 3 done, but some differences were left.\n\
+        docs/orders.md explains."
+    )]
+    Reconcile(ReconcileArguments),
     /// Write data of the service to standard output
     #[command(subcommand)]
     Export(ExportCommand),
+    /// Messages that could not be published, and messages to be published once more
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
     /// Compute anew what figures about customers are judged by
     #[command(subcommand)]
     Analytics(AnalyticsCommand),
+    /// Definitions of segments
+    #[command(subcommand)]
+    Segment(SegmentCommand),
+}
+
+#[derive(Subcommand)]
+enum SegmentCommand {
+    /// Read a definition: show its canonical form and what it costs, or every mistake where it is
+    #[command(
+        after_help = "Exit codes: 0 in order, 1 mistakes, 2 configuration or command line at fault.\n\
+        The database is asked only for custom attributes. The language is in docs/segments.md."
+    )]
+    Check {
+        /// The definition, in UTF-8; - reads standard input
+        file: PathBuf,
+        /// Whose days are meant, as an IANA time zone; otherwise analytics.time_zone
+        #[arg(long, value_name = "ZONE")]
+        time_zone: Option<chrono_tz::Tz>,
+    },
+}
+
+#[derive(Subcommand)]
+enum OutboxCommand {
+    /// Who relays which shards, and how many messages are kept back
+    Status,
+    /// List messages that are kept back, in the order of their ids
+    Parked {
+        /// Only those in this state: trying, parked, behind, released, published, discarded
+        #[arg(long, value_parser = progress::outbox::state)]
+        state: Option<State>,
+        /// Only messages of this type, such as customer.updated
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        /// Only those about this customer
+        #[arg(long, value_name = "ID")]
+        customer: Option<Uuid>,
+        /// How many at most
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Show one message that is kept back
+    Show {
+        /// The message id
+        message: Uuid,
+    },
+    /// Have one parked message published again, or all that fit
+    Replay {
+        /// The message id
+        #[arg(required_unless_present = "all", conflicts_with_all = ["all", "kind", "customer"])]
+        message: Option<Uuid>,
+        /// All that are parked, up to 10 000
+        #[arg(long)]
+        all: bool,
+        /// Of them, only messages of this type
+        #[arg(long = "type", value_name = "TYPE", requires = "all")]
+        kind: Option<String>,
+        /// Of them, only those about this customer
+        #[arg(long, value_name = "ID", requires = "all")]
+        customer: Option<Uuid>,
+    },
+    /// Give one message up for good, so that later ones of its customer go on
+    Discard {
+        /// The message id
+        message: Uuid,
+        /// A word or two of a-z, 0-9, _ and -, for the audit
+        #[arg(long, value_parser = reason)]
+        reason: String,
+    },
+    /// Publish messages about a customer once more, to the queue of one consumer
+    ReplayCustomer {
+        /// The customer's id
+        customer: Uuid,
+        /// The first message, by its number among the customer's
+        #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(1..))]
+        from: i64,
+        /// The last one; otherwise the latest
+        #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(1..))]
+        to: Option<i64>,
+        /// One of those that outbox.replay_queues allows
+        #[arg(long)]
+        queue: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -109,6 +206,19 @@ struct ImportArguments {
     again: bool,
 }
 
+#[derive(clap::Args)]
+struct ReconcileArguments {
+    /// Of this customer only
+    #[arg(long, value_name = "ID")]
+    customer: Option<Uuid>,
+    /// Say what differs, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// First hold the orders against what the order service says now
+    #[arg(long)]
+    orders: bool,
+}
+
 #[derive(Subcommand)]
 enum ExportCommand {
     /// All customers with profile, preferences and addresses, by the names that an import reads
@@ -117,6 +227,12 @@ enum ExportCommand {
         #[arg(long, default_value = "ndjson", value_parser = format)]
         format: Format,
     },
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    is_reason(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| "1 to 64 of a-z, 0-9, _ and -".to_owned())
 }
 
 fn format(text: &str) -> Result<Format, String> {
@@ -239,6 +355,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             return progress::import(&config, arguments);
         }
+        Command::Reconcile(arguments) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            return progress::reconcile(&config, arguments);
+        }
         Command::Export(ExportCommand::Customers { format }) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             app::imports::export(&config, format, &mut io::stdout().lock())?;
@@ -246,6 +366,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Analytics(command) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             return progress::analytics::run(&config, command);
+        }
+        Command::Outbox(command) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            return progress::outbox::run(&config, command);
+        }
+        Command::Segment(SegmentCommand::Check { file, time_zone }) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            return segments::check(&config, &file, time_zone);
         }
         Command::CheckConfig => {}
     }

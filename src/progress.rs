@@ -1,7 +1,11 @@
-//! `customer-service import` as people see it: a bar with rate and time left on a terminal, plain
-//! lines elsewhere, and an exit code that tells whether every row went in.
+//! Commands that take their time, as people see them: a bar with rate and time left on a terminal,
+//! plain lines elsewhere, and an exit code that tells what came of it. Here `customer-service import`.
 
 pub mod analytics;
+mod reconcile;
+
+pub use reconcile::reconcile;
+pub mod outbox;
 
 use super::{Failure, ImportArguments};
 use customer_service::actors::imports::settings::Unreadable;

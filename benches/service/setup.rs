@@ -123,6 +123,8 @@ fn environment(server: &Server, with_broker: bool) -> Result<Vec<(String, String
         ("MAIL__TRANSPORT", "none".to_owned()),
         // Row i hears of orders, in a queue of its own.
         ("ORDERS__INTAKE__ENABLED", "off".to_owned()),
+        // A walk through everybody would be measured along.
+        ("ORDERS__RECONCILIATION__EVERY_HOURS", "0".to_owned()),
         // All clients come from one address, and tokens must last as long as the run.
         ("LIMITS__SIGN_IN_PER_MINUTE", "1000000".to_owned()),
         ("SESSIONS__ACCESS_TOKEN_MINUTES", "60".to_owned()),

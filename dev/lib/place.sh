@@ -66,6 +66,19 @@ forget_original() {
   printf '%s\n' "$place" >"$place/path"
 }
 
+# MEMBER_OF names the STATE of another server of the same kind: this one becomes a member of its
+# cluster, with its secret.
+join_leader() {
+  [[ -n ${MEMBER_OF-} ]] || return 0
+  leader=$(cd -P "$MEMBER_OF/servers" 2>/dev/null && pwd) || die "nothing was ever started in $MEMBER_OF"
+  (umask 077 && cp "$leader/secret" "$place/secret")
+}
+
+# The port of the server whose cluster is joined.
+leader_port() { # NAME
+  cat "$leader/ports/$1"
+}
+
 # A folder for one server, entered by nobody but its user.
 private_folder() { # USER FOLDER
   mkdir -p "$2"

@@ -39,6 +39,10 @@ postgres_launch() {
 
 # Made under another name and then renamed: a run that is interrupted here leaves no half cluster.
 postgres_create() { # USER PROGRAMS HOME
+  if [[ -n ${MEMBER_OF-} ]]; then
+    postgres_follow "$@"
+    return
+  fi
   say "Creating a PostgreSQL cluster in $3"
   rm -rf "$3/data.new"
   private_file "$1" "$3/password" <"$place/secret"
@@ -47,6 +51,22 @@ postgres_create() { # USER PROGRAMS HOME
     { show_tail "$place/logs/initdb" 20; die "initdb failed"; }
   rm "$3/password"
   cp "$3/data.new/PG_VERSION" "$place/postgres_version"
+  mv "$3/data.new" "$3/data"
+}
+
+# A standby of the server of MEMBER_OF, which it follows by streaming under the name "standby". The
+# password is in a file, because what it follows stands in its configuration.
+postgres_follow() { # USER PROGRAMS HOME
+  say "Copying the PostgreSQL of $MEMBER_OF to $3"
+  rm -rf "$3/data.new"
+  private_file "$1" "$3/passfile" <<END
+127.0.0.1:$(leader_port postgres):*:postgres:$(<"$place/secret")
+END
+  as_user "$1" "$2/pg_basebackup" -D "$3/data.new" --write-recovery-conf --wal-method=stream --checkpoint=fast \
+    -d "host=127.0.0.1 port=$(leader_port postgres) user=postgres passfile=$3/passfile application_name=standby" \
+    >"$place/logs/basebackup" 2>&1 || { show_tail "$place/logs/basebackup" 20; die "pg_basebackup failed"; }
+  cp "$3/data.new/PG_VERSION" "$place/postgres_version"
+  touch "$place/database_made"
   mv "$3/data.new" "$3/data"
 }
 

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # `place`, `repository` and the <server>_ settings are shared with dev/servers
 # RabbitMQ: carries the messages. A node of its own: name, cookie, name server (epmd), ports and
-# folders are all private, and everything listens on the loopback only.
+# folders are all private, and everything listens on the loopback only. RABBITMQ_EXTRA_SETTINGS adds
+# lines to its rabbitmq.conf, for tests.
 
 rabbitmq_package=rabbitmq-server
 rabbitmq_port=16672
@@ -26,12 +27,18 @@ rabbitmq_launch() {
   user=$(account rabbitmq)
   private_folder "$user" "$home"
   private_folder "$user" "$home/conf.d"
-  epmd_launch "$user" "$home"
+  if [[ -n ${MEMBER_OF-} ]]; then
+    # Nodes of one cluster have one cookie and one name server: the first one's.
+    private_file "$user" "$home/.erlang.cookie" <"$leader/rabbitmq/.erlang.cookie"
+    cp "$leader/ports/epmd" "$place/ports/epmd"
+  else
+    epmd_launch "$user" "$home"
+  fi
   claim_port rabbitmq_dist "$rabbitmq_dist_port"
   rabbitmq_settings "$user" "$home"
   environment=(
     "HOME=$home" "ERL_EPMD_PORT=$(port_of epmd)" ERL_EPMD_ADDRESS=127.0.0.1
-    RABBITMQ_NODENAME=customer_service@localhost "RABBITMQ_DIST_PORT=$(port_of rabbitmq_dist)"
+    "RABBITMQ_NODENAME=$(rabbitmq_node)" "RABBITMQ_DIST_PORT=$(port_of rabbitmq_dist)"
     "RABBITMQ_MNESIA_BASE=$home/mnesia" RABBITMQ_LOGS=- "RABBITMQ_LOG_BASE=$home/log" "RABBITMQ_PID_FILE=$home/pid"
     # Every path that would otherwise fall back to /etc/rabbitmq.
     "RABBITMQ_CONFIG_FILE=$home/rabbitmq.conf" "RABBITMQ_CONFIG_FILES=$home/conf.d"
@@ -53,9 +60,28 @@ default_user = customer_service
 default_pass = $(<"$place/secret")
 disk_free_limit.absolute = 64MB
 vm_memory_high_watermark.absolute = 1GB
+${RABBITMQ_EXTRA_SETTINGS-}
+$(rabbitmq_cluster_settings)
 END
   printf '[].\n' | private_file "$1" "$2/enabled_plugins"
   private_file "$1" "$2/env.conf" </dev/null
+}
+
+# The first node of a cluster, and one alone, has a name that the others know.
+rabbitmq_node() {
+  if [[ -n ${MEMBER_OF-} ]]; then echo "member_$(port_of rabbitmq_dist)@localhost"; else echo customer_service@localhost; fi
+}
+
+# What a node that joins asks at its first start: the first node, and itself.
+rabbitmq_cluster_settings() {
+  [[ -n ${MEMBER_OF-} ]] || return 0
+  cat <<END
+cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = customer_service@localhost
+cluster_formation.classic_config.nodes.2 = $(rabbitmq_node)
+cluster_formation.randomized_startup_delay_range.min = 0
+cluster_formation.randomized_startup_delay_range.max = 1
+END
 }
 
 # Started by us and in the foreground: left to itself, a node starts one that outlives it.

@@ -4,6 +4,22 @@
 redis_package=redis-server
 redis_port=16379
 
+redis_bus_port=26379
+
+# With REDIS_CLUSTER=1 a node that can become part of a Redis Cluster. A master that is away takes its
+# own slots with it and no others.
+redis_cluster_settings() {
+  [[ ${REDIS_CLUSTER:-0} == 1 ]] || return 0
+  claim_port redis_bus "$redis_bus_port"
+  cat <<END
+cluster-enabled yes
+cluster-port $(port_of redis_bus)
+cluster-node-timeout 2000
+cluster-require-full-coverage no
+masterauth $(<"$place/secret")
+END
+}
+
 redis_programs() { command -v redis-server >/dev/null; }
 
 redis_launch() {
@@ -18,6 +34,7 @@ dir $home
 save ""
 appendonly no
 requirepass $(<"$place/secret")
+$(redis_cluster_settings)
 END
   launch redis "$user" redis-server "$home/redis.conf"
 }

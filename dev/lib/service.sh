@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # `state`, `bind`, `database_name` are set by dev/run
+# shellcheck shell=bash disable=SC2154 # `state`, `pids`, `database_name` are set by dev/run
 # The service as `make run` runs it: what it is configured with, how it is asked, what is told about it.
 
 staff_scopes=customers:read,customers:write,customers:status,groups:write,segments:read,segments:write,privacy:write,audit:read,analytics:read,ops:read,ops:write,keys:write
@@ -24,18 +24,48 @@ separate_roles() {
   export CUSTOMER_SERVICE__DATABASE__URL=${DATABASE_URL/#postgres:\/\/postgres:/postgres:\/\/customer_service:}
 }
 
-# An address that was asked for is taken as it is; the default one gives way when it is taken.
-choose_bind() {
-  bind=${CUSTOMER_SERVICE__HTTP__BIND:-}
-  if [[ -z $bind ]]; then
-    local port=8080
-    while port_taken "$port"; do port=$((port + 1)); done
-    bind=127.0.0.1:$port
-  fi
-  export CUSTOMER_SERVICE__HTTP__BIND=$bind
-  base_url=http://$(reachable "$bind")
-  ops_url=http://$(reachable "${CUSTOMER_SERVICE__HTTP__OPS_BIND:-$bind}")/ops
+# How many nodes to serve with, from NODES.
+node_count() {
+  [[ ${NODES:-1} =~ ^[1-8]$ ]] || die "NODES must be a number from 1 to 8, not ${NODES}"
+  echo "${NODES:-1}"
+}
+
+# Sets `binds` (and `ops_binds`, where operators have an address of their own) to one address for each
+# node, on consecutive ports. What was asked for is taken as it is; the default gives way to a port
+# that is taken. The first node's address is the one that clients are told.
+choose_binds() { # COUNT
+  local first=${CUSTOMER_SERVICE__HTTP__BIND:-} ops=${CUSTOMER_SERVICE__HTTP__OPS_BIND:-} port=8080 number
+  binds=() ops_binds=()
+  for ((number = 0; number < $1; number++)); do
+    if [[ -n $first ]]; then
+      binds+=("${first%:*}:$((${first##*:} + number))")
+    else
+      while port_taken "$port"; do port=$((port + 1)); done
+      binds+=("127.0.0.1:$port")
+      port=$((port + 1))
+    fi
+    [[ -z $ops ]] || ops_binds+=("${ops%:*}:$((${ops##*:} + number))")
+  done
+  base_url=$(base_url_of 0)
+  ops_url=$(ops_url_of 0)
   export CUSTOMER_SERVICE__HTTP__PUBLIC_URL=${CUSTOMER_SERVICE__HTTP__PUBLIC_URL:-$base_url}
+}
+
+base_url_of() { # INDEX
+  echo "http://$(reachable "${binds[$1]}")"
+}
+
+ops_url_of() { # INDEX
+  echo "http://$(reachable "${ops_binds[$1]:-${binds[$1]}}")/ops"
+}
+
+# What a node is called, and the name of its files: those of the first are as with one node.
+node_name() { # INDEX
+  echo "node $(($1 + 1))"
+}
+
+node_file() { # INDEX
+  if (($1 == 0)); then echo "$state/service"; else echo "$state/service-$(($1 + 1))"; fi
 }
 
 # An address that means "every interface" is reached over the loopback.
@@ -76,21 +106,32 @@ json_string() { # TEXT
   printf '"%s"' "${text//\"/\\\"}"
 }
 
-run_facts() { # PID
+# Of the nodes in `pids`, by their indexes: one that ended is not there any more.
+run_facts() {
+  local living=("${!pids[@]}") index comma=,
   printf '{\n'
-  printf '  "base_url": %s,\n' "$(json_string "$base_url")"
-  printf '  "ops_url": %s,\n' "$(json_string "$ops_url")"
+  printf '  "base_url": %s,\n' "$(json_string "$(base_url_of "${living[0]}")")"
+  printf '  "ops_url": %s,\n' "$(json_string "$(ops_url_of "${living[0]}")")"
   printf '  "staff_key": %s,\n' "$(json_string "$(<"$state/staff_key")")"
   printf '  "mail_dir": %s,\n' "$(json_string "$CUSTOMER_SERVICE__MAIL__FOLDER")"
   printf '  "database_url": %s,\n' "$(json_string "$DATABASE_URL")"
   printf '  "redis_url": %s,\n' "$(json_string "$REDIS_URL")"
   printf '  "amqp_url": %s,\n' "$(json_string "$AMQP_URL")"
-  printf '  "pid": %s\n}\n' "$1"
+  printf '  "pid": %s,\n' "${pids[${living[0]}]}"
+  printf '  "nodes": [\n'
+  for index in "${living[@]}"; do
+    ((index != living[-1])) || comma=
+    printf '    {"name": %s, "base_url": %s, "ops_url": %s, "pid": %s, "log": %s}%s\n' \
+      "$(json_string "$(node_name "$index")")" "$(json_string "$(base_url_of "$index")")" \
+      "$(json_string "$(ops_url_of "$index")")" "${pids[index]}" "$(json_string "$(node_file "$index").log")" "$comma"
+  done
+  printf '  ]\n}\n'
 }
 
-# For scripts and `make demo`; there exactly while the service serves.
-write_run_json() { # PID
-  (umask 077 && run_facts "$1" >"$state/run.json.new")
+# For scripts and `make demo`; there exactly while the service serves. The fields outside of "nodes" are
+# those of the first node that lives.
+write_run_json() {
+  (umask 077 && run_facts >"$state/run.json.new")
   mv "$state/run.json.new" "$state/run.json"
 }
 
@@ -106,9 +147,21 @@ customer-service is ready (after $1 s)
   Mail           $CUSTOMER_SERVICE__MAIL__FOLDER
   Log            $state/service.log
   For scripts    $state/run.json
+END
+  ((${#pids[@]} == 1)) || print_nodes
+  cat <<END
 
 Next, in another terminal: make demo
 Stop: Ctrl-C here, or make stop (the data stays; make clean-data deletes it)
 
 END
+}
+
+print_nodes() {
+  local index
+  printf '\n%s nodes, any of which serves any customer:\n\n' "${#pids[@]}"
+  for index in "${!pids[@]}"; do
+    printf '  %-14s %s  pid %s  log %s\n' "$(node_name "$index")" "$(base_url_of "$index")" "${pids[index]}" "$(node_file "$index").log"
+  done
+  printf '\nEnd one (kill -9 its pid) or freeze one (kill -STOP, kill -CONT): the others go on.\n'
 }

@@ -39,6 +39,15 @@ impl From<&Config> for Purposes {
 }
 
 impl Purposes {
+    /// The names of all, with the ways that are consented to one by one.
+    pub fn channels(&self) -> BTreeMap<String, Vec<Channel>> {
+        let of = |(purpose, terms): (&Purpose, &Terms)| {
+            let single = terms.channels.iter().filter(|channel| **channel != Channel::All);
+            (purpose.as_str().to_owned(), single.copied().collect())
+        };
+        self.terms.iter().map(of).collect()
+    }
+
     /// How a purpose is asked for; `None` where none is called so.
     pub fn terms(&self, purpose: &Purpose) -> Option<&Terms> {
         self.terms.get(purpose)

@@ -1,6 +1,6 @@
 //! `customer-service analytics …`: the engine of the service without the service.
 
-use super::{database_runtime, settings};
+use super::{compose, database_runtime, settings};
 use crate::actors::analytics::{Analyst, Outcome, Settings, Turn, Watcher};
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -42,7 +42,7 @@ async fn begin(config: &Config) -> anyhow::Result<(Analyst, Turn)> {
     ensure!(pending.is_empty(), "the schema is not this version's: run `customer-service migrate`");
     let analyst = Analyst {
         database: Database::new(settings::database(config), Handle::current()),
-        reports: Database::new(settings::reports(config), Handle::current()),
+        reports: compose::reports(config),
         clock: Arc::new(SystemClock),
         settings: Settings::from(config),
     };

@@ -6,6 +6,7 @@ use crate::actors::analytics::{self, Analyst};
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::{self, Purposes};
 use crate::actors::customers::Customers;
+use crate::actors::dead_letters::DeadLetterDesk;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::imports::Imports;
@@ -13,6 +14,7 @@ use crate::actors::imports::engine::Engine;
 use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
+use crate::actors::reconciliation;
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
@@ -27,6 +29,7 @@ use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
 use crate::actors::workers::order_intake::{self, Desk, OrderIntake, ParkedOrders};
 use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
+use crate::actors::workers::reconciler::{self, Reconciler};
 use crate::actors::workers::revocation_watch::{self, RevocationWatch};
 use crate::actors::workers::signing_watch::{self, SigningWatch};
 use crate::actors::workers::texter::{self, Texter};
@@ -36,6 +39,7 @@ use crate::brokers::redis::Redis;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{self, Database};
+use crate::domain::Actor;
 use crate::http::readiness::Readiness;
 use crate::http::services::Services;
 use crate::http::staff_keys::StaffKeys;
@@ -65,6 +69,8 @@ const CLOCK_LEEWAY: TimeDelta = TimeDelta::seconds(5);
 pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub database: Database,
+    /// For lists and searches of staff: from the replica if there is one.
+    pub lists: Database,
     /// For figures of all customers: connections of their own, to the replica if there is one.
     pub reports: Database,
     pub redis: Option<Redis>,
@@ -85,7 +91,7 @@ pub struct Running {
     pub services: Services,
     pub shards: Shards<Batches>,
     pub workers: Workers,
-    /// Workers that bring in what others ask for: they stop before the shards do.
+    /// Workers that work through the shards: they stop before these do.
     pub intake: Workers,
     pub runtime: Runtime,
     pub hashing: Arc<HashingPool>,
@@ -114,7 +120,8 @@ pub async fn parts(
         pending.join(", ")
     );
     let database = Database::new(database_settings, Handle::current());
-    let reports = Database::new(settings::reports(&config), Handle::current());
+    let lists = database.clone().reading_from(settings::replica(&config, settings::lists(&config)));
+    let reports = reports(&config);
     tell_standing(&database).await?;
     check_groups(&config, &database).await?;
     let root = RootSecret::new(*config.secrets.root_key.expose());
@@ -132,12 +139,20 @@ pub async fn parts(
         social: Arc::new(Social::new(&config.social, clock.clone(), Handle::current())?),
         clock,
         database,
+        lists,
         reports,
         redis,
         rabbit,
         root,
         prometheus,
     })
+}
+
+/// The database for figures. On the runtime that its connections live on.
+pub fn reports(config: &Config) -> Database {
+    let settings = settings::reports(config);
+    let replica = settings::replica(config, settings.clone());
+    Database::new(settings, Handle::current()).reading_from(replica)
 }
 
 /// Rule L6: a default that does not exist would refuse every registration.
@@ -195,7 +210,10 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     let importer = runtime.spawn_worker(move || Importer::new(engine.clone()));
     let imports = Imports::new(parts.database.clone(), parts.clock.clone(), importer.nudge());
     workers.add(importer);
-    let intake = start_intake(config, &parts, &runtime, &customers)?;
+    let mut intake = start_intake(config, &parts, &runtime, &customers)?;
+    if let Some(reconciler) = start_reconciler(config, &parts, &runtime, &customers)? {
+        intake.add(reconciler);
+    }
     let services = services(config, &parts, &runtime, customers, imports);
     Ok(Running {
         services,
@@ -253,6 +271,7 @@ fn start_workers(
     parts: &Parts,
     runtime: &Runtime,
 ) -> anyhow::Result<(Workers, AfterCommit)> {
+    db::replica::describe_metrics();
     importer::describe_metrics();
     janitor::describe_metrics();
     mailer::describe_metrics();
@@ -349,6 +368,29 @@ fn start_intake(
     );
     intake.add(runtime.spawn_worker(move || ParkedOrders::new(parked.clone())));
     Ok(intake)
+}
+
+/// The worker that reconciles orders on schedule, if there is one.
+fn start_reconciler(
+    config: &Config,
+    parts: &Parts,
+    runtime: &Runtime,
+    customers: &Customers,
+) -> anyhow::Result<Option<WorkerRef>> {
+    let every = config.orders.reconciliation.every_hours;
+    if every.count() == 0 {
+        return Ok(None);
+    }
+    reconciler::describe_metrics();
+    let engine = reconciliation::Engine {
+        database: parts.database.clone(),
+        clock: parts.clock.clone(),
+        door: reconciliation::Door::Shards(customers.clone()),
+        orders: settings::order_service(config)?,
+        settings: settings::reconciliation(config, Actor::Service),
+    };
+    let every = every.delta();
+    Ok(Some(runtime.spawn_worker(move || Reconciler::new(engine.clone(), every))))
 }
 
 fn texter_worker(config: &Config, parts: &Parts, runtime: &Runtime) -> WorkerRef {
@@ -478,8 +520,12 @@ fn services(
     };
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let sharing = Sharing::new(database, clock, allowance, &parts.root, config);
+    let (database, clock) = (parts.database.clone(), parts.clock.clone());
+    let rabbit = parts.rabbit.clone();
+    let dead_letters = DeadLetterDesk::new(database, clock, rabbit, settings::dead_letters(config));
     Services {
         customers,
+        dead_letters,
         phones: Arc::new(phones),
         gate,
         passwords: Passwords::new(passwords, PasswordSettings::from(&**config)),
@@ -492,6 +538,7 @@ fn services(
         sharing,
         imports,
         database: parts.database.clone(),
+        lists: parts.lists.clone(),
         reports: parts.reports.clone(),
         access: parts.access.clone(),
         revoked: parts.revoked.clone(),

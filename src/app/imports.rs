@@ -22,6 +22,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::fs::File;
@@ -139,12 +140,14 @@ async fn carry_out(
     let source = Source::file(opened().await?, row.position as u64).await?;
     let mut run = engine.open(&row, source)?;
     watcher.moved(run.progress(), bytes);
+    // Once for the whole file: nobody would hear a signal between two of them.
+    let mut told_to_end = pin!(told_to_end());
     loop {
         db::outbox::touch(&turn).await.map_err(|_| anyhow!("the lock of imports was lost"))?;
         let step = tokio::select! {
             biased;
             step = run.step(&engine) => step?,
-            () = told_to_end() => bail!("told to end: a second run goes on with this import"),
+            () = &mut told_to_end => bail!("told to end: a second run goes on with this import"),
         };
         match step {
             Step::Block(_) => watcher.moved(run.progress(), bytes),
@@ -159,7 +162,7 @@ async fn carry_out(
 }
 
 /// SIGINT or SIGTERM. What was begun then is given up, and not committed.
-async fn told_to_end() {
+pub(super) async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut term) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;

@@ -2,6 +2,7 @@
 
 use super::compose::Parts;
 use crate::actors::runtime::Registry;
+use crate::brokers::limits::KEY_PREFIX;
 use crate::brokers::rabbit::State;
 use crate::http::readiness::{Found, Note, Probe};
 use futures_util::FutureExt;
@@ -39,7 +40,7 @@ fn redis(parts: &Parts) -> Probe {
         async move {
             match redis {
                 None => Found::NotConfigured,
-                Some(redis) => match redis.ping().await {
+                Some(redis) => match redis.ping(KEY_PREFIX).await {
                     Ok(()) => Found::Up,
                     Err(fault) => Found::Down(fault.to_string()),
                 },

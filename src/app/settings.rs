@@ -1,6 +1,8 @@
 //! From configuration to the settings of each part: the parts do not know each other's keys.
 
 use crate::actors::allowance::brake_policy;
+use crate::actors::dead_letters;
+use crate::actors::reconciliation;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
 use crate::actors::signing;
@@ -8,11 +10,15 @@ use crate::actors::workers::{janitor, mailer, order_intake, outbox_relay, texter
 use crate::brokers::limits::{Limiter, OnFailure};
 use crate::brokers::rabbit::{self, DeadLetters, OrderQueue, Rabbit, Source};
 use crate::brokers::redis::{self, Redis};
-use crate::config::{Config, MailTransport, OnRedisFailure, SmsTransport, Switch};
-use crate::db::DatabaseSettings;
+use crate::config::{
+    self, Config, MailTransport, OnRedisFailure, ReadPooler, SmsTransport, Switch,
+};
 use crate::db::roles::ApplicationRole;
+use crate::db::{Database, DatabaseSettings, Purpose, Replica};
+use crate::domain::Actor;
 use crate::domain::handle::ADDRESS_HELD;
 use crate::mail::{self, Transport};
+use crate::order_service::{self, OrderService};
 use crate::security::access::AccessSettings;
 use crate::security::hashing::HashingSettings;
 use crate::security::password_policy::PasswordPolicy;
@@ -22,6 +28,7 @@ use anyhow::Context;
 use chrono::TimeDelta;
 use secrecy::SecretString;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// Longest silence of an actor before its thread counts as blocked for good.
 const STALL_MAX: Duration = Duration::from_secs(15);
@@ -52,6 +59,7 @@ pub fn database(config: &Config) -> DatabaseSettings {
     let database = &config.database;
     DatabaseSettings {
         url: database.url.expose().to_owned(),
+        purpose: Purpose::Writes,
         pool_size: database.pool_size,
         acquire_timeout: database.acquire_timeout_ms.duration(),
         connect_timeout: database.connect_timeout_ms.duration(),
@@ -78,16 +86,33 @@ pub fn application_role(config: &Config) -> Option<ApplicationRole> {
     (!name.is_empty()).then_some(ApplicationRole { name, password })
 }
 
-/// Figures have connections and a time limit of their own, and the replica if there is one: however many
-/// are asked for, nobody else waits for a connection.
+/// Figures have connections and a time limit of their own: however many are asked for, nobody else
+/// waits for a connection.
 pub fn reports(config: &Config) -> DatabaseSettings {
-    let own = config.database.read_url.as_ref().unwrap_or(&config.database.url);
     DatabaseSettings {
-        url: own.expose().to_owned(),
         pool_size: config.analytics.connections,
         statement_timeout: config.analytics.statement_timeout_ms.duration(),
         ..database(config)
     }
+}
+
+/// The replica, if there is one, for reads that are otherwise made as with `primary`. On the runtime
+/// that the connections live on.
+pub fn replica(config: &Config, primary: DatabaseSettings) -> Option<Replica> {
+    let database = &config.database;
+    let purpose = match database.read_pooler {
+        ReadPooler::None => Purpose::Reads,
+        ReadPooler::Transaction => Purpose::PooledReads,
+    };
+    let url = database.read_url.as_ref()?.expose().to_owned();
+    let settings = DatabaseSettings { url, purpose, ..primary };
+    let wait = database.read_wait_ms.duration();
+    Some(Replica::new(Database::new(settings, Handle::current()), wait))
+}
+
+/// Lists and searches share the connections of everything where they are not read from a replica.
+pub fn lists(config: &Config) -> DatabaseSettings {
+    DatabaseSettings { pool_size: config.database.read_pool_size, ..database(config) }
 }
 
 pub fn runtime(config: &Config) -> RuntimeSettings {
@@ -166,15 +191,37 @@ pub fn signing(config: &Config) -> signing::Settings {
 pub fn relay(config: &Config) -> outbox_relay::Settings {
     let outbox = &config.outbox;
     outbox_relay::Settings {
-        owner: format!("{}:{}", hostname(), std::process::id()),
-        schemas: format!("{}/schemas", config.http.public_url.as_str().trim_end_matches('/')),
+        owner: this_process(),
+        schemas: schemas(config),
         read_max: outbox.read_max as usize,
         window_max: outbox.window_max,
         poll: outbox.poll_ms.duration(),
+        tries: outbox.tries,
+        after_parking: match outbox.after_parking {
+            config::AfterParking::Wait => outbox_relay::AfterParking::Wait,
+            config::AfterParking::Pass => outbox_relay::AfterParking::Pass,
+        },
     }
 }
 
-/// This machine's name, for people who read who owns what.
+/// This process, for people who read who owns what.
+fn this_process() -> String {
+    format!("{}:{}", hostname(), std::process::id())
+}
+
+pub fn dead_letters(config: &Config) -> dead_letters::Settings {
+    dead_letters::Settings {
+        schemas: schemas(config),
+        replay_queues: config.outbox.replay_queues.clone(),
+    }
+}
+
+/// Where the schemas of messages are served.
+fn schemas(config: &Config) -> String {
+    format!("{}/schemas", config.http.public_url.as_str().trim_end_matches('/'))
+}
+
+/// This machine's name.
 fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "node".to_owned(), |name| name.trim().to_owned())
@@ -279,6 +326,29 @@ pub fn orders(config: &Config) -> anyhow::Result<Option<Orders>> {
     Ok(Some(Orders { source: Source::new(access, names, prefetch)?, dead_letters }))
 }
 
+/// The order service, when it can be asked.
+///
+/// # Errors
+/// What the HTTP client says of the machine's TLS roots.
+pub fn order_service(config: &Config) -> anyhow::Result<Option<OrderService>> {
+    let service = &config.orders.service;
+    let Some(url) = service.url.clone() else { return Ok(None) };
+    let token = service.token.as_ref().map(|token| SecretString::from(token.expose()));
+    let timeout = service.timeout_ms.duration();
+    Ok(Some(OrderService::new(order_service::Settings { url, token, timeout })?))
+}
+
+/// On behalf of `actor`.
+pub fn reconciliation(config: &Config, actor: Actor) -> reconciliation::Settings {
+    let keys = &config.orders.reconciliation;
+    reconciliation::Settings {
+        page: keys.page.into(),
+        pause: keys.pause_ms.duration(),
+        owner: this_process(),
+        actor,
+    }
+}
+
 /// Redis, when it is configured. Inside the runtime that its connections live on.
 ///
 /// # Errors
@@ -287,6 +357,7 @@ pub fn redis(config: &Config) -> anyhow::Result<Option<Redis>> {
     let Some(url) = &config.redis.url else { return Ok(None) };
     let settings = redis::Settings {
         url: SecretString::from(url.expose()),
+        cluster: config.redis.cluster == Switch::On,
         timeout: config.redis.timeout_ms.duration(),
         pool_size: REDIS_POOL,
     };

@@ -8,6 +8,8 @@
 
 mod scripts;
 
+pub use scripts::KEY_PREFIX;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

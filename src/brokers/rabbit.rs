@@ -2,33 +2,39 @@
 //! it *and* did not return it. On any fault of the connection or channel everything is dropped
 //! and built anew, topology included; lapin's own recovery is not used.
 //!
-//! Every await that touches the network has a deadline. Faults come in three classes
-//! ([`FaultClass`]) so that an outage is never charged to a message.
+//! Every await that touches the network has a deadline. Faults come in classes ([`FaultClass`]) so
+//! that an outage is never charged to a message; where the broker does not say whose fault it is,
+//! `trial` finds out.
 
+mod brokers;
 mod confirms;
 mod consume;
 mod dead_letters;
 mod link;
 mod message;
 mod order_queue;
+mod replay;
+mod trial;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::ExchangeKind;
-use lapin::uri::AMQPUri;
 use metrics::counter;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use brokers::Brokers;
 pub use consume::{Access, Feed, Letter, Source};
 pub use dead_letters::{DeadLetter, DeadLetters};
 use link::{Health, Job, Link};
 pub use message::{BODY_BYTES_MAX, OutgoingMessage, SOURCE};
 pub use order_queue::OrderQueue;
+pub use replay::{OpenQueue, QueueFault, REPLAY_HEADER};
+pub use trial::Verdict;
 
 /// Add this directive to the log filter. lapin logs every returned message as a warning with its
 /// whole body, and a mail handed over to [`Settings::notifications_exchange`] has personal data.
@@ -44,13 +50,14 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What [`Rabbit`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `amqp://user:password@host:port/vhost` or `amqps://…`. Never logged.
+    /// `amqp://user:password@host:port/vhost` or `amqps://…`; `host:port,host:port` for a cluster.
+    /// Never logged.
     pub url: SecretString,
     /// Durable topic exchange for events.
     pub exchange: String,
     /// Durable direct exchange for mails that another service sends.
     pub notifications_exchange: String,
-    /// For TCP, TLS, handshake, channel and topology together.
+    /// For TCP, TLS, handshake, channel and topology together, at each broker that is tried.
     pub connect_timeout: Duration,
     /// From `publish` to the broker's confirmation.
     pub confirm_timeout: Duration,
@@ -88,6 +95,9 @@ pub enum FaultClass {
     Broker,
     /// Exchange, binding or permission is missing or differs: alarm, spend no attempt.
     Topology,
+    /// One of the messages that were under way made the broker close the channel; it does not say
+    /// which. [`Rabbit::try_alone`] finds out.
+    Suspect,
     /// This message can never be published.
     Message,
 }
@@ -109,6 +119,8 @@ pub enum PublishFault {
     Returned,
     #[error("RabbitMQ's topology does not fit: {0}")]
     Topology(String),
+    #[error("RabbitMQ closed the channel because of a message: {0}")]
+    Provoked(String),
     #[error("the message cannot be published: {0}")]
     Message(&'static str),
 }
@@ -118,6 +130,7 @@ impl PublishFault {
         match self {
             Self::Down(_) | Self::Blocked | Self::TimedOut(_) | Self::Refused => FaultClass::Broker,
             Self::Returned | Self::Topology(_) => FaultClass::Topology,
+            Self::Provoked(_) => FaultClass::Suspect,
             Self::Message(_) => FaultClass::Message,
         }
     }
@@ -131,6 +144,7 @@ impl PublishFault {
             Self::Refused => "refused",
             Self::Returned => "returned",
             Self::Topology(_) => "topology",
+            Self::Provoked(_) => "provoked",
             Self::Message(_) => "message",
         }
     }
@@ -151,17 +165,6 @@ pub enum State {
 #[error("rabbit.url is not a valid address (amqp://user:password@host:port/vhost)")]
 pub struct InvalidUrl;
 
-/// The address as lapin takes it.
-fn address(url: &SecretString, heartbeat_seconds: u16) -> Result<AMQPUri, InvalidUrl> {
-    let mut uri: AMQPUri = url.expose_secret().parse().map_err(|_| InvalidUrl)?;
-    // `amqp://host/` means the virtual host "" to the letter, which nobody has.
-    if uri.vhost.is_empty() {
-        uri.vhost = "/".to_owned();
-    }
-    uri.query.heartbeat = Some(heartbeat_seconds);
-    Ok(uri)
-}
-
 /// A handle to the publisher; clones share one connection.
 #[derive(Clone)]
 pub struct Rabbit {
@@ -170,7 +173,7 @@ pub struct Rabbit {
 
 struct Shared {
     settings: Settings,
-    uri: AMQPUri,
+    brokers: Brokers,
     runtime: Handle,
     /// Held while connecting, so that callers share one attempt.
     connecting: tokio::sync::Mutex<Option<(Instant, PublishFault)>>,
@@ -190,16 +193,20 @@ impl Rabbit {
     /// Must be called inside a tokio runtime: the connection lives on that one, whichever thread
     /// publishes later.
     pub fn new(settings: Settings) -> Result<Self, InvalidUrl> {
-        let uri = address(&settings.url, settings.heartbeat_seconds)?;
+        let brokers = Brokers::of(&settings.url, settings.heartbeat_seconds)?;
+        Ok(Self::of(settings, brokers, Handle::current()))
+    }
+
+    fn of(settings: Settings, brokers: Brokers, runtime: Handle) -> Self {
         let current = Current { link: None, generation: 0, down: "not connected yet".to_owned() };
         let shared = Shared {
             settings,
-            uri,
-            runtime: Handle::current(),
+            brokers,
+            runtime,
             connecting: tokio::sync::Mutex::new(None),
             current: Mutex::new(current),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// Connects and declares the topology unless that is done. Call it now and then when idle,
@@ -220,10 +227,9 @@ impl Rabbit {
         }
     }
 
-    /// Where it connects to, without credentials: for the log.
+    /// Where it connected last, or will first, without credentials: for the log.
     pub fn address(&self) -> String {
-        let uri = &self.shared.uri;
-        format!("{}:{} vhost {}", uri.authority.host, uri.authority.port, uri.vhost)
+        self.shared.brokers.address()
     }
 
     /// The configured policy for events without a subscriber.
@@ -314,9 +320,8 @@ impl Rabbit {
         let rabbit = self.clone();
         let limit = self.shared.settings.connect_timeout;
         let opening = self.shared.runtime.spawn(async move {
-            let opening = Link::open(&rabbit, generation);
-            let timed_out = Err(PublishFault::TimedOut("connecting"));
-            tokio::time::timeout(limit, opening).await.unwrap_or(timed_out)
+            let brokers = &rabbit.shared.brokers;
+            brokers.open(limit, |uri| Link::open(&rabbit, uri, generation)).await
         });
         let opened = match opening.await {
             Ok(opened) => opened,

@@ -1,19 +1,23 @@
 //! Redis as something that may be slow or gone at any moment: every call has one deadline for
 //! connection and answer together, and after a few misses in a row a breaker answers at once, so
 //! that a sick Redis costs a request nothing.
+//!
+//! It may be one server or a cluster (`servers`); what is asked is the same.
+
+mod servers;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bb8::{Pool, RunError};
-use bb8_redis::RedisConnectionManager;
 use metrics::{counter, gauge};
-use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult, Script};
+use redis::{ErrorKind, RedisError, RedisResult, Script, ServerErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+
+use servers::{Link, Servers};
 
 /// Misses in a row that open the breaker.
 const MISSES_MAX: u32 = 5;
@@ -24,8 +28,11 @@ const OPEN_FOR: Duration = Duration::from_secs(1);
 /// What [`Redis`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `redis://user:password@host:port/db` or `rediss://…`. Never logged.
+    /// `redis://user:password@host:port/db` or `rediss://…`; of a cluster some of its nodes, with
+    /// commas. Never logged.
     pub url: SecretString,
+    /// Whether the address is that of a Redis Cluster.
+    pub cluster: bool,
     /// For one call: getting a connection, asking and hearing the answer.
     pub timeout: Duration,
     /// Connections at most; commands are multiplexed, so a few are many.
@@ -50,19 +57,46 @@ pub enum RedisFault {
 #[error("redis.url is not a valid address (redis://user:password@host:port/db)")]
 pub struct InvalidUrl;
 
-/// A Lua script, sent by its hash and loaded when the server does not know it.
-pub struct LuaScript(Script);
+/// A Lua script, sent by its hash, and whole to a server that does not know it.
+pub struct LuaScript {
+    known: Script,
+    source: String,
+}
 
 impl LuaScript {
     pub fn new(source: &str) -> Self {
-        Self(Script::new(source))
+        Self { known: Script::new(source), source: source.to_owned() }
     }
+
+    /// `SCRIPT LOAD` is not used: in a cluster it goes to every master, and one that is away would
+    /// keep the script from all.
+    async fn run(
+        &self,
+        connection: &mut Link,
+        keys: &[Vec<u8>],
+        arguments: &[i64],
+    ) -> RedisResult<Vec<i64>> {
+        let hash = self.known.get_hash();
+        let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
+        match ask("EVALSHA", hash, keys, arguments).query_async(connection).await {
+            Err(error) if error.kind() == unknown => {
+                ask("EVAL", &self.source, keys, arguments).query_async(connection).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn ask(command: &str, script: &str, keys: &[Vec<u8>], arguments: &[i64]) -> redis::Cmd {
+    let mut asked = redis::cmd(command);
+    asked.arg(script).arg(keys.len()).arg(keys).arg(arguments);
+    asked
 }
 
 /// A handle to Redis; clones share one pool and one breaker.
 #[derive(Clone)]
 pub struct Redis {
-    pool: Pool<RedisConnectionManager>,
+    pool: Pool<Servers>,
     breaker: Arc<Breaker>,
     timeout: Duration,
     runtime: Handle,
@@ -72,23 +106,28 @@ impl Redis {
     /// Prepares the pool without waiting for Redis. Must be called inside a tokio runtime: the
     /// connections live on that one, whichever thread asks later.
     pub fn new(settings: &Settings) -> Result<Self, InvalidUrl> {
-        let manager = RedisConnectionManager::new(settings.url.expose_secret().to_owned())
-            .map_err(|_| InvalidUrl)?;
-        // The PING per checkout stays on: it is the only thing that finds dead connections.
+        let url = settings.url.expose_secret();
+        let servers = match settings.cluster {
+            true => Servers::cluster(url, settings.timeout),
+            false => Servers::one(url),
+        };
+        let servers = servers.map_err(|_| InvalidUrl)?;
+        // The look per checkout stays on: it is the only thing that finds dead connections.
         let pool = Pool::builder()
             .max_size(settings.pool_size)
             .min_idle(Some(1))
             .connection_timeout(settings.timeout)
             .test_on_check_out(true)
-            .build_unchecked(manager);
+            .build_unchecked(servers);
         let breaker = Arc::new(Breaker::default());
         Ok(Self { pool, breaker, timeout: settings.timeout, runtime: Handle::current() })
     }
 
-    /// Asks for a sign of life, through the breaker; for readiness.
-    pub async fn ping(&self) -> Result<(), RedisFault> {
-        self.call(|mut connection| async move {
-            redis::cmd("PING").query_async::<()>(&mut connection).await
+    /// Asks for a sign of life, through the breaker; for readiness. `key`: one of those that are
+    /// used, so that in a cluster the master is asked that keeps them.
+    pub async fn ping(&self, key: &'static str) -> Result<(), RedisFault> {
+        self.call(move |mut connection| async move {
+            redis::cmd("EXISTS").arg(key).query_async::<()>(&mut connection).await
         })
         .await
     }
@@ -103,14 +142,7 @@ impl Redis {
         arguments: Vec<i64>,
     ) -> Result<Vec<i64>, RedisFault> {
         self.call(move |mut connection| async move {
-            let mut invocation = script.0.prepare_invoke();
-            for key in keys {
-                invocation.key(key);
-            }
-            for argument in arguments {
-                invocation.arg(argument);
-            }
-            invocation.invoke_async(&mut connection).await
+            script.run(&mut connection, &keys, &arguments).await
         })
         .await
     }
@@ -121,7 +153,7 @@ impl Redis {
     async fn call<T, F, A>(&self, ask: F) -> Result<T, RedisFault>
     where
         T: Send + 'static,
-        F: FnOnce(MultiplexedConnection) -> A + Send + 'static,
+        F: FnOnce(Link) -> A + Send + 'static,
         A: Future<Output = RedisResult<T>> + Send,
     {
         if !self.breaker.admits(Instant::now()) {

@@ -50,6 +50,26 @@ choice! {
 }
 
 choice! {
+    /// What becomes of a customer's later messages when one is parked.
+    AfterParking {
+        /// They wait behind it.
+        Wait = "wait",
+        /// They are published.
+        Pass = "pass",
+    }
+}
+
+choice! {
+    /// What stands between the service and the replica at `database.read_url`.
+    ReadPooler {
+        /// Nothing, or something that lends whole sessions.
+        None = "none",
+        /// A pooler that lends a session for one transaction at a time.
+        Transaction = "transaction",
+    }
+}
+
+choice! {
     /// The way a mail leaves the service.
     MailTransport {
         /// One `.eml` file a mail, in `mail.folder`.

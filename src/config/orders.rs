@@ -1,15 +1,19 @@
-//! What is heard of orders, and from where.
+//! What is heard of orders, and from where; how what is kept of them is held against that.
+
+use url::Url;
 
 use super::choices::Switch;
 use super::rules::broker_name;
 use super::sections::{Config, Leaf, Node, Ranged, below, section};
-use super::values::{Number as _, Seconds};
+use super::values::{Hours, Millis, Number as _, Seconds, SecretText};
 use super::{Fault, layers::Layers};
 
 section! {
     /// Orders.
     OrdersConfig {
         intake: OrderIntakeConfig,
+        reconciliation: ReconciliationConfig,
+        service: OrderServiceConfig,
     }
 }
 
@@ -28,7 +32,27 @@ section! {
     }
 }
 
+section! {
+    /// The scheduled comparison of what is kept of orders with where it comes from.
+    ReconciliationConfig {
+        /// 0: never.
+        every_hours: Hours [0..=8_760],
+        page: u32 [1..=10_000],
+        pause_ms: Millis [0..=60_000],
+    }
+}
+
+section! {
+    /// The order service, where it can be asked over HTTP.
+    OrderServiceConfig {
+        url: Option<Url>,
+        token: Option<SecretText>,
+        timeout_ms: Millis [100..=20_000],
+    }
+}
+
 pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
+    service(&config.orders.service, faults);
     let intake = &config.orders.intake;
     for (key, name) in [
         ("orders.intake.exchange", &intake.exchange),
@@ -59,6 +83,33 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
             "orders.intake.exchange",
             "is the same as rabbit.notifications_exchange, which is of another kind",
             "name the exchange that the order service publishes to",
+        ));
+    }
+}
+
+fn service(service: &OrderServiceConfig, faults: &mut Vec<Fault>) {
+    let Some(url) = &service.url else {
+        if service.token.is_some() {
+            faults.push(Fault::new(
+                "orders.service.token",
+                "is set, but orders.service.url is not, so nobody would ever be shown it",
+                "set the address, or remove the token",
+            ));
+        }
+        return;
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        faults.push(Fault::new(
+            "orders.service.url",
+            "holds a name or a password, which would be shown wherever settings are",
+            "remove it, and set orders.service.token",
+        ));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        faults.push(Fault::new(
+            "orders.service.url",
+            "has a query or a fragment, to which no path can be added",
+            "end it after the host or after a path",
         ));
     }
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use super::choices::MailTransport;
+use super::choices::{MailTransport, Switch};
 use super::consents;
+use super::hosts::{each_host, host_count};
 use super::layers::variable;
 use super::orders;
 use super::sms_values::SmsTransport;
@@ -19,8 +20,8 @@ use super::social;
 use super::values::ServerUrl;
 use super::{
     Config, CustomersConfig, DatabaseConfig, Fault, HashingConfig, HttpConfig, LimitsConfig,
-    MailConfig, Note, RabbitConfig, SessionsConfig, ShardsConfig, SignInConfig, SmsConfig,
-    StuffingConfig, TelemetryConfig, TokensConfig,
+    MailConfig, Note, RabbitConfig, RedisConfig, SessionsConfig, ShardsConfig, SignInConfig,
+    SmsConfig, StuffingConfig, TelemetryConfig, TokensConfig,
 };
 
 /// Connections that are kept free beside the shards: reads, sign-ins, and two workers.
@@ -33,9 +34,7 @@ const BROKER_NAME_BYTES_MAX: usize = 255;
 pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     http(&config.http, faults);
     database(&config.database, &config.shards, faults);
-    if let Some(url) = &config.redis.url {
-        server("redis.url", url, &["redis", "rediss"], faults);
-    }
+    redis(&config.redis, faults);
     rabbit(&config.rabbit, faults);
     orders::check(config, faults);
     shards(&config.shards, &config.http, faults);
@@ -123,6 +122,13 @@ fn database(database: &DatabaseConfig, shards: &ShardsConfig, faults: &mut Vec<F
         ));
     } else {
         postgres("database.url", &database.url, faults);
+        if database.url.expose().contains("target_session_attrs=read-only") {
+            faults.push(Fault::new(
+                "database.url",
+                "asks for servers that take no writes",
+                "leave target_session_attrs out: of several hosts the one that takes writes is found",
+            ));
+        }
     }
     if let Some(url) = &database.read_url {
         postgres("database.read_url", url, faults);
@@ -164,8 +170,10 @@ fn postgres(key: &str, url: &ServerUrl, faults: &mut Vec<Fault>) {
 }
 
 fn server(key: &str, url: &ServerUrl, schemes: &[&str], faults: &mut Vec<Fault>) {
-    let sound = schemes.contains(&url.scheme())
-        && Url::parse(url.expose()).is_ok_and(|url| url.host_str().is_some_and(|h| !h.is_empty()));
+    let has_host = |address: &String| {
+        Url::parse(address).is_ok_and(|url| url.host_str().is_some_and(|host| !host.is_empty()))
+    };
+    let sound = schemes.contains(&url.scheme()) && each_host(url.expose()).iter().all(has_host);
     if !sound {
         let forms: Vec<_> =
             schemes.iter().map(|scheme| format!("{scheme}://user:password@host:port")).collect();
@@ -173,6 +181,18 @@ fn server(key: &str, url: &ServerUrl, schemes: &[&str], faults: &mut Vec<Fault>)
             key,
             "is no address of such a server",
             format!("write it as {}", forms.join(" or ")),
+        ));
+    }
+}
+
+fn redis(redis: &RedisConfig, faults: &mut Vec<Fault>) {
+    let Some(url) = &redis.url else { return };
+    server("redis.url", url, &["redis", "rediss"], faults);
+    if redis.cluster == Switch::Off && host_count(url.expose()) > 1 {
+        faults.push(Fault::new(
+            "redis.url",
+            "lists several hosts, which only a cluster has",
+            "set redis.cluster = \"on\", or name one host",
         ));
     }
 }
@@ -522,6 +542,12 @@ pub(super) fn notes(config: &Config) -> Vec<Note> {
         config.sms.url.as_ref().is_some_and(|url| url.scheme() == "http" && !is_local(url)),
         "sms.url",
         "is not https; codes and the gateway's secret would cross the network in the clear",
+    );
+    let orders = &config.orders.service;
+    note(
+        orders.url.as_ref().is_some_and(|url| url.scheme() == "http" && !is_local(url)),
+        "orders.service.url",
+        "is not https; the token and orders would cross the network in the clear",
     );
     let hashing = &config.hashing;
     // the least that OWASP recommends for Argon2id, at the default of two passes

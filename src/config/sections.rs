@@ -12,7 +12,9 @@ use lettre::message::Mailbox;
 use url::Url;
 
 use super::body_template::BodyTemplate;
-use super::choices::{LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, Switch};
+use super::choices::{
+    AfterParking, LogFormat, MailTransport, OnRedisFailure, OnRevocationUnknown, ReadPooler, Switch,
+};
 use super::consents::{ConsentsConfig, WelcomeConfig};
 use super::layers::Layers;
 use super::orders::OrdersConfig;
@@ -141,6 +143,7 @@ section! {
         welcome: WelcomeConfig,
         imports: ImportsConfig,
         analytics: AnalyticsConfig,
+        segments: SegmentsConfig,
         orders: OrdersConfig,
         idempotency: IdempotencyConfig,
         secrets: SecretsConfig,
@@ -177,8 +180,11 @@ section! {
     /// PostgreSQL, where all state lives.
     DatabaseConfig {
         url: ServerUrl,
-        /// `None`: figures are read from `url`.
+        /// `None`: everything is read from `url`.
         read_url: Option<ServerUrl>,
+        read_pooler: ReadPooler,
+        read_pool_size: u32 [1..=1_000],
+        read_wait_ms: Millis [0..=10_000],
         /// The owner's, for `migrate`. `None`: `url`.
         migration_url: Option<ServerUrl>,
         /// Empty: the service works as the owner of its tables.
@@ -197,6 +203,7 @@ section! {
     RedisConfig {
         /// `None`: each node limits from its own memory.
         url: Option<ServerUrl>,
+        cluster: Switch,
         timeout_ms: Millis [5..=5_000],
         on_failure: OnRedisFailure,
     }
@@ -223,6 +230,11 @@ section! {
         read_max: u32 [1..=10_000],
         window_max: usize [1..=10_000],
         poll_ms: Millis [10..=60_000],
+        /// Of a message that fails by its own fault.
+        tries: u32 [1..=20],
+        after_parking: AfterParking,
+        /// Names, or beginnings of names before a `*`.
+        replay_queues: Vec<String>,
     }
 }
 
@@ -439,6 +451,15 @@ section! {
         predictions_hours: Hours [0..=8_760],
         horizon_months: u32 [1..=120],
         discount_percent: u32 [0..=100],
+    }
+}
+
+section! {
+    /// Segments of customers.
+    SegmentsConfig {
+        /// In columns of the customer's own row.
+        cost_max: u32 [10..=100_000],
+        definition_bytes_max: usize [256..=65_536],
     }
 }
 

@@ -227,6 +227,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("database.url", "\"postgres://db/a?sslmode=maybe\"", "refused by the driver"),
     ("redis.url", "\"http://cache\"", "no address of such a server"),
     ("redis.url", "\"redis://\"", "no address of such a server"),
+    ("redis.url", "\"redis://one,two\"", "only a cluster has"),
+    ("redis.cluster", "true", "true or false"),
+    ("database.url", "\"postgres://one,two/a?target_session_attrs=read-only\"", "no writes"),
+    ("database.read_pooler", "\"session\"", "is \"session\""),
+    ("rabbit.url", "\"amqp://one,:5672/%2f\"", "no address of such a server"),
     ("rabbit.url", "\"redis://mq\"", "no address of such a server"),
     ("rabbit.exchange", "\"\"", "no name"),
     ("rabbit.exchange", "\"amq.topic\"", "no name"),
@@ -449,6 +454,18 @@ fn the_overview_tells_origins_and_notes() {
 }
 
 #[test]
+fn addresses_may_list_several_hosts_and_show_them_without_the_password() {
+    let config = config(
+        "[redis]\ncluster = \"on\"\nurl = \"redis://:hunter2@one:7000,two:7001/0\"\n\
+         [rabbit]\nurl = \"amqp://shop:hunter2@mq1,mq2:5673/%2f?heartbeat=hunter2\"",
+        &[("CUSTOMER_SERVICE__DATABASE__URL", "postgres://a:hunter2@a:5432,b:5433/customers")],
+    );
+    assert_eq!(config.redis.url.unwrap().to_string(), "redis://:***@one:7000,two:7001/0");
+    assert_eq!(config.rabbit.url.unwrap().to_string(), "amqp://shop:***@mq1,mq2:5673/%2f?***");
+    assert_eq!(config.database.url.to_string(), "postgres://a:***@a:5432,b:5433/customers");
+}
+
+#[test]
 fn language_tags() {
     for tag in ["en", "vi", "en-GB", "zh-Hant-TW", "es-419", "fil"] {
         config(&format!("[customers]\ndefault_locale = \"{tag}\""), &[]);
@@ -516,4 +533,28 @@ fn passkeys_are_off_by_default_and_their_origins_belong_to_the_domain() {
         let told = on(rp_id, origins);
         assert!(told.contains(fault), "{rp_id} {origins}: {told}");
     }
+}
+
+#[test]
+fn the_order_service_is_shown_its_token_and_nobody_else() {
+    let off = config("", &[]);
+    assert!(off.orders.service.url.is_none() && off.orders.service.token.is_none());
+    let token = ("CUSTOMER_SERVICE__ORDERS__SERVICE__TOKEN", "hunter2");
+    let file = |url: &str| format!("[orders.service]\nurl = \"{url}\"\n");
+    let set = config(&file("https://orders.example/v2"), &[token]);
+    assert_eq!(set.orders.service.token.as_ref().unwrap().expose(), "hunter2");
+    let mut shown = format!("{set:?}");
+    set.visit("", &mut |leaf| shown.push_str(&leaf.shown));
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let keys = |file: &str, more: &[(&str, &str)]| -> Vec<String> {
+        faults(file, more).into_iter().map(|fault| fault.key).collect()
+    };
+    assert_eq!(keys("", &[token]), ["orders.service.token"]);
+    for url in ["https://a:b@orders.example", "https://orders.example?x=1", "orders.example"] {
+        assert_eq!(keys(&file(url), &[]), ["orders.service.url"], "{url}");
+    }
+    assert_eq!(
+        keys("[orders.reconciliation]\npage = 0\nevery_hours = 9000\n", &[]),
+        ["orders.reconciliation.every_hours", "orders.reconciliation.page"]
+    );
 }

@@ -15,6 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::hosts::{each_host, with_hosts_of};
+
 /// A value as it was found, before its key's type is known.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Raw {
@@ -362,7 +364,9 @@ impl fmt::Display for ServerUrl {
         if self.is_empty() {
             return f.write_str("(not set)");
         }
-        let parts = Url::parse(self.expose()).ok().and_then(|mut url| {
+        // where several hosts are listed, the first stands for all
+        let one = each_host(self.expose()).swap_remove(0);
+        let parts = Url::parse(&one).ok().and_then(|mut url| {
             if url.password().is_some() {
                 url.set_password(Some("***")).ok()?;
             }
@@ -371,10 +375,10 @@ impl fmt::Display for ServerUrl {
                 url.set_query(Some("***"));
             }
             url.set_fragment(None);
-            Some(url)
+            Some(url.to_string())
         });
         match parts {
-            Some(url) => write!(f, "{url}"),
+            Some(text) => f.write_str(&with_hosts_of(self.expose(), &text)),
             None => write!(f, "{}://***", self.scheme()),
         }
     }

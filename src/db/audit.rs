@@ -6,7 +6,7 @@ use super::statements::InsertAuditEntries;
 use super::timeline::{self, Place};
 use crate::domain::command::{Actor, Context};
 use crate::domain::event::Trace;
-use crate::domain::{CustomerId, EntryId};
+use crate::domain::{CustomerId, EntryId, shard};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -56,6 +56,47 @@ pub async fn append(conn: &mut Connection, entry: &OwnEntry) -> QueryResult<()> 
             // There was no request; the entry's own id finds the entry just as well.
             audit_entries::request_id.eq(entry.id.to_string()),
             audit_entries::occurred_at.eq(entry.occurred_at),
+        ))
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// What somebody did outside of a command.
+#[derive(Clone, Debug)]
+pub struct Deed<'a> {
+    pub id: Uuid,
+    pub actor: &'a Actor,
+    /// What, such as `message.discarded`.
+    pub action: &'static str,
+    /// Without secrets and personal values.
+    pub data: Value,
+    pub request_id: &'a str,
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// Writes what somebody did; in the transaction of the deed.
+///
+/// # Errors
+/// Those of the query.
+pub async fn append_deed(
+    conn: &mut Connection,
+    deed: &Deed<'_>,
+    customer: Option<Uuid>,
+) -> QueryResult<()> {
+    let (kind, actor_id) = actor(deed.actor);
+    let shard = customer.map_or(NO_SHARD, |id| shard::of_customer(CustomerId(id)) as i16);
+    diesel::insert_into(audit_entries::table)
+        .values((
+            audit_entries::id.eq(deed.id),
+            audit_entries::shard.eq(shard),
+            audit_entries::customer_id.eq(customer),
+            audit_entries::actor_kind.eq(kind),
+            audit_entries::actor_id.eq(actor_id),
+            audit_entries::action.eq(deed.action),
+            audit_entries::data.eq(&deed.data),
+            audit_entries::request_id.eq(deed.request_id),
+            audit_entries::occurred_at.eq(deed.occurred_at),
         ))
         .execute(conn)
         .await

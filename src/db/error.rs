@@ -3,6 +3,9 @@
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
+/// What is said of a server that neither answers nor fails.
+const SILENT: &str = "the server gave no answer";
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No connection could be had, or it broke. Nothing was done unless it broke during a commit.
@@ -17,6 +20,18 @@ pub enum Error {
     /// A mistake of ours.
     #[error("database error: {0}")]
     Internal(String),
+}
+
+impl Error {
+    /// The server gave neither an answer nor an error in its time.
+    pub(super) fn silent() -> Self {
+        Self::Unavailable(SILENT.to_owned())
+    }
+
+    /// Whether it was waited for in vain, so that to ask again would be to wait again.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::Unavailable(text) if text == SILENT)
+    }
 }
 
 impl From<DieselError> for Error {
@@ -34,7 +49,9 @@ impl From<DieselError> for Error {
                         Self::Constraint(information.constraint_name().map(str::to_owned))
                     }
                     DatabaseErrorKind::SerializationFailure => Self::Transient(message.to_owned()),
-                    DatabaseErrorKind::ClosedConnection
+                    // The server became a standby, or was told to take no writes: as good as away.
+                    DatabaseErrorKind::ReadOnlyTransaction
+                    | DatabaseErrorKind::ClosedConnection
                     | DatabaseErrorKind::UnableToSendCommand => {
                         Self::Unavailable(message.to_owned())
                     }

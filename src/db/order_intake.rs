@@ -203,7 +203,7 @@ pub async fn parked(
     let oldest = some.select(min(first_seen_at)).first(&mut conn).await?;
     let counted = diesel::sql_query(
         "SELECT count(*)::integer AS count FROM \
-         (SELECT FROM parked_order_facts WHERE reason = $1 LIMIT $2) AS some",
+         (SELECT FROM parked_order_facts WHERE reason = $1 LIMIT $2) AS counted",
     )
     .bind::<diesel::sql_types::Text, _>(why.as_str())
     .bind::<BigInt, _>(COUNTED_MAX)

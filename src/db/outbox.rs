@@ -14,7 +14,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{
-    Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    Array, BigInt, Bool, Double, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use uuid::Uuid;
@@ -350,6 +350,35 @@ pub async fn cursors(mut conn: &Connection) -> QueryResult<Vec<Cursor>> {
         .order(outbox_cursors::relay_group)
         .load(&mut conn)
         .await
+}
+
+/// Who relays a group.
+#[derive(Debug, QueryableByName)]
+pub struct Owner {
+    #[diesel(sql_type = SmallInt)]
+    pub relay_group: i16,
+    #[diesel(sql_type = BigInt)]
+    pub epoch: i64,
+    /// Who took it over last.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub owner: Option<String>,
+    /// Since its cursor was written; one that does not move is not written.
+    #[diesel(sql_type = Nullable<Double>)]
+    pub idle_seconds: Option<f64>,
+}
+
+/// All groups with their owners, for operators.
+///
+/// # Errors
+/// Those of the query.
+pub async fn owners(mut conn: &Connection) -> QueryResult<Vec<Owner>> {
+    diesel::sql_query(
+        "SELECT relay_group, epoch, owner, \
+         extract(epoch FROM now() - flushed_at)::double precision AS idle_seconds \
+         FROM outbox_cursors ORDER BY relay_group",
+    )
+    .load(&mut conn)
+    .await
 }
 
 #[derive(QueryableByName)]

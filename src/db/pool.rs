@@ -1,29 +1,68 @@
 //! The connection pool and the runtime it lives on.
+//!
+//! Of a server that takes no writes the pool wants no connection: it opens none, and one whose server
+//! has become such (a primary that was demoted, a balancer that points elsewhere) is dropped when it
+//! is next asked for; so is one that fell silent (a server that is frozen, a network that is cut).
 
-use super::Error;
+use super::hosts::{Hosts, is_local};
+use super::replica::{Replica, is_of_the_replica};
+use super::{Error, transactions};
+use diesel::QueryResult;
+use diesel::connection::{CacheSize, InstrumentationEvent};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel_async::SimpleAsyncConnection;
 use diesel_async::pooled_connection::bb8::Pool;
 use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+    AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod,
 };
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio_postgres::config::SslMode;
+use tokio::time::Instant;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+
+/// How long after a server refused a write or fell silent every connection is looked at before use.
+const DOUBT: Duration = Duration::from_secs(10);
+
+/// For that look.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the network may take beside the server's own time limit before a read is given up.
+const ON_THE_WAY: Duration = Duration::from_millis(500);
+
+/// After this long without an acknowledgement of the network the connection is given up.
+const DEAD_PEER: Duration = Duration::from_secs(10);
 
 /// A connection on loan from the pool. To be held inside work spawned on the database's runtime.
 pub type PooledConnection =
     bb8::PooledConnection<'static, AsyncDieselConnectionManager<AsyncPgConnection>>;
 
+/// What is done through a pool, and so which server it wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Everything: of the hosts that the address lists, the one that takes writes.
+    Writes,
+    /// Reads alone: any that answers.
+    Reads,
+    /// Reads alone, through a pooler that lends a session for one transaction at a time (PgBouncer):
+    /// each read is one transaction, which brings its settings and leaves nothing behind.
+    PooledReads,
+}
+
 /// How to reach the database and how long to wait for it.
 #[derive(Clone)]
 pub struct DatabaseSettings {
+    /// May list several hosts: `postgres://user:password@one:5432,two:5432/name`.
     pub url: String,
+    pub purpose: Purpose,
     pub pool_size: u32,
     /// Longest wait for a free connection.
     pub acquire_timeout: Duration,
+    /// For each host of the address.
     pub connect_timeout: Duration,
     /// Longest run of one statement; enforced by the server.
     pub statement_timeout: Duration,
@@ -38,7 +77,31 @@ pub struct DatabaseSettings {
 pub struct Database {
     pool: Pool<AsyncPgConnection>,
     runtime: Handle,
+    opener: Arc<Opener>,
+    /// Where [`Database::read`] looks first.
+    replica: Option<Arc<Replica>>,
+}
+
+/// Opens the connections of one pool.
+struct Opener {
     settings: DatabaseSettings,
+    hosts: Hosts,
+    doubts: Arc<Doubts>,
+}
+
+/// When a server last refused a write because it takes none, or gave no answer.
+#[derive(Default)]
+struct Doubts(Mutex<Option<Instant>>);
+
+impl Doubts {
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn any_lately(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|at| at.elapsed() < DOUBT)
+    }
 }
 
 /// What a read is: work with one connection, run on the database's runtime.
@@ -48,15 +111,22 @@ impl Database {
     /// A pool that opens connections as they are needed; the server need not be up.
     /// Must be called on `runtime`.
     pub fn new(settings: DatabaseSettings, runtime: Handle) -> Self {
+        let hosts = Hosts::of(&settings.url);
+        let doubts = Arc::new(Doubts::default());
+        let opener = Arc::new(Opener { settings, hosts, doubts: doubts.clone() });
+        let writes = opener.settings.purpose == Purpose::Writes;
         let mut config = ManagerConfig::default();
-        // A stale connection is met by one retry where nothing has begun (see `begin`), which
-        // spares every other checkout a round trip.
-        config.recycling_method = RecyclingMethod::Fast;
-        let for_setup = settings.clone();
+        // Asks the server nothing, save in doubt. A connection that is stale unnoticed is met by one
+        // retry where nothing has begun (see `begin`), which spares every checkout a round trip.
+        config.recycling_method = RecyclingMethod::CustomFunction(Box::new(move |connection| {
+            check(connection, writes, doubts.any_lately())
+        }));
+        let for_setup = opener.clone();
         config.custom_setup = Box::new(move |_| {
-            let settings = for_setup.clone();
-            async move { establish(&settings, "customer-service").await }.boxed()
+            let opener = for_setup.clone();
+            async move { opener.open("customer-service").await }.boxed()
         });
+        let settings = &opener.settings;
         let manager = AsyncDieselConnectionManager::new_with_config(settings.url.clone(), config);
         let pool = Pool::builder()
             .max_size(settings.pool_size)
@@ -64,7 +134,13 @@ impl Database {
             .max_lifetime(Some(settings.max_connection_age))
             .idle_timeout(None)
             .build_unchecked(manager);
-        Self { pool, runtime, settings }
+        Self { pool, runtime, opener, replica: None }
+    }
+
+    /// The same pool, whose [`Database::read`] looks at a replica first.
+    #[must_use]
+    pub fn reading_from(self, replica: Option<Replica>) -> Self {
+        Self { replica: replica.map(Arc::new), ..self }
     }
 
     /// Runs `work` on the database's runtime with a connection of the pool. A connection that turns
@@ -79,9 +155,20 @@ impl Database {
     {
         let database = self.clone();
         let task = self.runtime.spawn(async move {
+            if let Some(replica) = &database.replica {
+                match database.attempt_at(replica, &work).await {
+                    Err(error) if is_of_the_replica(&error) => Replica::answered("primary"),
+                    answer => {
+                        Replica::answered("replica");
+                        return answer;
+                    }
+                }
+            }
             let first = database.attempt(&work).await;
             match first {
-                Err(Error::Unavailable(_)) => database.attempt(&work).await,
+                Err(error @ Error::Unavailable(_)) if !error.is_silence() => {
+                    database.attempt(&work).await
+                }
                 other => other,
             }
         });
@@ -92,8 +179,53 @@ impl Database {
     where
         F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T> + Sync,
     {
+        let connection = self.open().await?;
+        self.carry_out(connection, work).await
+    }
+
+    /// The server ends a statement that takes too long; one that cannot say so is given up here.
+    async fn carry_out<T, F>(&self, mut connection: PooledConnection, work: &F) -> Result<T, Error>
+    where
+        F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T> + Sync,
+    {
+        let limit = self.opener.settings.statement_timeout + ON_THE_WAY;
+        let Ok(done) = tokio::time::timeout(limit, work(&mut connection)).await else {
+            self.opener.doubts.note();
+            return Err(Error::silent());
+        };
+        self.close(&mut connection).await;
+        Ok(done?)
+    }
+
+    async fn attempt_at<T, F>(&self, replica: &Replica, work: &F) -> Result<T, Error>
+    where
+        F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T> + Sync,
+    {
+        let connection = replica.caught_up(self).await?;
+        replica.database().carry_out(connection, work).await
+    }
+
+    /// A connection to read with: behind a pooler, one with a transaction open.
+    pub(super) async fn open(&self) -> Result<PooledConnection, Error> {
         let mut connection = self.get().await?;
-        Ok(work(&mut connection).await?)
+        let settings = &self.opener.settings;
+        if settings.purpose == Purpose::PooledReads {
+            let begin = format!(
+                "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
+                 SET LOCAL timezone = 'UTC'",
+                settings.statement_timeout.as_millis(),
+                settings.lock_timeout.as_millis(),
+            );
+            AnsiTransactionManager::begin_transaction_sql(&mut *connection, &begin).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Ends what [`Database::open`] began. Nothing was written, so there is nothing to keep.
+    pub(super) async fn close(&self, connection: &mut PooledConnection) {
+        if self.opener.settings.purpose == Purpose::PooledReads {
+            transactions::rollback(connection).await;
+        }
     }
 
     /// Whether a connection can be had and answers.
@@ -101,13 +233,8 @@ impl Database {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn ping(&self) -> Result<(), Error> {
-        self.read(|connection| {
-            async move {
-                diesel_async::SimpleAsyncConnection::batch_execute(connection, "SELECT 1").await
-            }
-            .boxed()
-        })
-        .await
+        self.read(|connection| async move { connection.batch_execute("SELECT 1").await }.boxed())
+            .await
     }
 
     /// A connection of the pool. Only inside work spawned with [`Database::spawn`].
@@ -118,12 +245,21 @@ impl Database {
         self.pool.get_owned().await.map_err(|error| Error::Unavailable(error.to_string()))
     }
 
-    /// A connection of one's own, outside the pool: for who holds session-level locks.
+    /// A connection of one's own, outside the pool: for who holds session-level locks, or reads for long.
+    /// Of a database that reads from a replica it is the replica's, however far that has come; never a
+    /// pooler's, which has no sessions to lend.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn dedicated(&self, application_name: &str) -> Result<AsyncPgConnection, Error> {
-        establish(&self.settings, application_name)
+        if let Some(opener) = self.replica.as_ref().map(|replica| &replica.database().opener)
+            && opener.settings.purpose == Purpose::Reads
+            && let Ok(connection) = opener.open(application_name).await
+        {
+            return Ok(connection);
+        }
+        self.opener
+            .open(application_name)
             .await
             .map_err(|error| Error::Unavailable(error.to_string()))
     }
@@ -147,56 +283,151 @@ impl Database {
     }
 }
 
-/// Opens a connection with this service's session settings.
-async fn establish(
-    settings: &DatabaseSettings,
-    application_name: &str,
-) -> diesel::ConnectionResult<AsyncPgConnection> {
-    let bad = |error: String| diesel::ConnectionError::BadConnection(error);
-    let mut config: tokio_postgres::Config = settings
-        .url
-        .parse()
-        .map_err(|_| bad("database.url is not a PostgreSQL address".to_owned()))?;
-    config.connect_timeout(settings.connect_timeout).application_name(application_name).options(format!(
-        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout=5000 \
-         -c timezone=UTC",
-        settings.statement_timeout.as_millis(),
-        settings.lock_timeout.as_millis(),
-    ));
-    config.keepalives_idle(Duration::from_secs(5));
-    let connecting = connect(config);
-    match tokio::time::timeout(settings.connect_timeout, connecting).await {
-        Ok(connection) => connection,
-        Err(_) => Err(bad("timed out while connecting".to_owned())),
+impl Opener {
+    /// Opens a connection with this service's session settings, to the first host that serves.
+    async fn open(&self, application_name: &str) -> diesel::ConnectionResult<AsyncPgConnection> {
+        let bad = |error: &str| diesel::ConnectionError::BadConnection(error.to_owned());
+        let mut last = bad("the address is not one of PostgreSQL");
+        for (index, mut config) in self.hosts.in_order() {
+            self.prepare(&mut config, application_name);
+            let connecting = connect(config, self.settings.purpose);
+            match tokio::time::timeout(self.settings.connect_timeout, connecting).await {
+                Ok(Ok(mut connection)) => {
+                    self.hosts.served(index);
+                    self.listen(&mut connection);
+                    return Ok(connection);
+                }
+                Ok(Err(error)) => last = error,
+                Err(_) => last = bad("timed out while connecting"),
+            }
+        }
+        Err(last)
+    }
+
+    fn prepare(&self, config: &mut tokio_postgres::Config, application_name: &str) {
+        let settings = &self.settings;
+        config.connect_timeout(settings.connect_timeout).application_name(application_name);
+        config
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(2))
+            .keepalives_retries(3)
+            .tcp_user_timeout(DEAD_PEER);
+        if settings.purpose == Purpose::Writes {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        // A pooler knows of no such options, and would have to give each of its sessions ours.
+        if settings.purpose != Purpose::PooledReads {
+            config.options(format!(
+                "-c statement_timeout={} -c lock_timeout={} \
+                 -c idle_in_transaction_session_timeout=5000 -c timezone=UTC",
+                settings.statement_timeout.as_millis(),
+                settings.lock_timeout.as_millis(),
+            ));
+        }
+    }
+
+    /// Prepares what lives as long as the connection.
+    fn listen(&self, connection: &mut AsyncPgConnection) {
+        if self.settings.purpose == Purpose::PooledReads {
+            // A statement that was prepared in one transaction is not there in the next.
+            connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+        }
+        let doubts = self.doubts.clone();
+        connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::FinishQuery { error: Some(error), .. } = event
+                && is_read_only(error)
+            {
+                doubts.note();
+            }
+        });
     }
 }
 
-async fn connect(config: tokio_postgres::Config) -> diesel::ConnectionResult<AsyncPgConnection> {
-    // The driver's texts may quote the address with its password: only their kind is passed on.
-    let bad = |error: tokio_postgres::Error| {
-        let text =
-            error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
-        diesel::ConnectionError::BadConnection(text)
-    };
+fn is_read_only(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _))
+}
+
+/// Whether a connection of the pool is still one to have: alive as far as this side knows, and, in
+/// doubt, to a server that answers and takes writes.
+fn check(
+    connection: &mut AsyncPgConnection,
+    writes: bool,
+    in_doubt: bool,
+) -> BoxFuture<'_, QueryResult<()>> {
+    async move {
+        if connection.is_broken() {
+            return Err(DieselError::BrokenTransactionManager);
+        }
+        if !in_doubt {
+            return Ok(());
+        }
+        let look = async {
+            match writes {
+                true => reads_only(connection).await,
+                // In one message, since behind a pooler no transaction is open.
+                false => connection.batch_execute("SELECT 1").await.map(|()| false),
+            }
+        };
+        match tokio::time::timeout(LOOK, look).await {
+            Ok(Ok(false)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(true)) | Err(_) => Err(DieselError::NotFound),
+        }
+    }
+    .boxed()
+}
+
+async fn reads_only(connection: &mut AsyncPgConnection) -> QueryResult<bool> {
+    #[derive(diesel::QueryableByName)]
+    struct Mode {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        reads_only: bool,
+    }
+    let sql = "SELECT current_setting('transaction_read_only')::bool AS reads_only";
+    let mode: Mode = diesel::sql_query(sql).get_result(connection).await?;
+    Ok(mode.reads_only)
+}
+
+async fn connect(
+    config: tokio_postgres::Config,
+    purpose: Purpose,
+) -> diesel::ConnectionResult<AsyncPgConnection> {
     if config.get_ssl_mode() == SslMode::Disable || is_local(&config) {
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(bad)?;
-        return AsyncPgConnection::try_from_client_and_connection(client, connection).await;
+        let (client, driver) = config.connect(tokio_postgres::NoTls).await.map_err(bad)?;
+        return adopt(client, driver, purpose).await;
     }
     let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
-    let (client, connection) = config.connect(tls).await.map_err(bad)?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    let (client, driver) = config.connect(tls).await.map_err(bad)?;
+    adopt(client, driver, purpose).await
 }
 
-/// Sockets and loopback carry no TLS unless the address asks for it (`sslmode=require`).
-fn is_local(config: &tokio_postgres::Config) -> bool {
-    use tokio_postgres::config::Host;
-    config.get_ssl_mode() == SslMode::Prefer
-        && config.get_hosts().iter().all(|host| match host {
-            Host::Tcp(name) => matches!(name.as_str(), "localhost" | "127.0.0.1" | "::1"),
-            Host::Unix(_) => true,
-        })
+/// Makes it diesel's, which prepares statements for it. A pooler must not lend another session for each
+/// of their halves: they are put into one transaction, and with it go from that session.
+async fn adopt<S>(
+    client: tokio_postgres::Client,
+    driver: tokio_postgres::Connection<tokio_postgres::Socket, S>,
+    purpose: Purpose,
+) -> diesel::ConnectionResult<AsyncPgConnection>
+where
+    S: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
+{
+    if purpose != Purpose::PooledReads {
+        return AsyncPgConnection::try_from_client_and_connection(client, driver).await;
+    }
+    tokio::spawn(driver);
+    client.batch_execute("BEGIN").await.map_err(bad)?;
+    let mut connection = AsyncPgConnection::try_from(client).await?;
+    let ended = connection.batch_execute("ROLLBACK").await;
+    ended.map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+/// The driver's texts may quote the address with its password: only their kind is passed on.
+fn bad(error: tokio_postgres::Error) -> diesel::ConnectionError {
+    let text = error.as_db_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
+    diesel::ConnectionError::BadConnection(text)
 }
 
 /// For tools that run before the pool exists: one connection to `url`.
@@ -206,7 +437,9 @@ fn is_local(config: &tokio_postgres::Config) -> bool {
 pub async fn connect_once(
     settings: &DatabaseSettings,
 ) -> diesel::ConnectionResult<AsyncPgConnection> {
-    establish(settings, "customer-service-tool").await
+    let hosts = Hosts::of(&settings.url);
+    let opener = Opener { settings: settings.clone(), hosts, doubts: Arc::default() };
+    opener.open("customer-service-tool").await
 }
 
 const _: fn() = || {

@@ -44,10 +44,18 @@ pub enum Perishable {
     OrderFactAttempts,
     /// Facts that were given up, by their age; the dead letters have them too.
     PoisonedOrderFacts,
+    /// What runs of reconciliation found, by their last sign of life. Before the runs, which take what
+    /// is left along.
+    ReconciliationDifferences,
+    /// The runs, likewise.
+    ReconciliationRuns,
+    /// Parked messages that were published or discarded, by that moment, once their cursor has
+    /// passed them.
+    SettledMessages,
 }
 
 impl Perishable {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::IdempotencyKeys,
         Self::OneTimeTokens,
         Self::Throttles,
@@ -63,6 +71,9 @@ impl Perishable {
         Self::Imports,
         Self::OrderFactAttempts,
         Self::PoisonedOrderFacts,
+        Self::ReconciliationDifferences,
+        Self::ReconciliationRuns,
+        Self::SettledMessages,
     ];
 
     /// The table's name, for logs and metrics.
@@ -83,6 +94,9 @@ impl Perishable {
             Self::Imports => "imports",
             Self::OrderFactAttempts => "order_fact_attempts",
             Self::PoisonedOrderFacts => "parked_order_facts",
+            Self::ReconciliationDifferences => "reconciliation_differences",
+            Self::ReconciliationRuns => "reconciliation_runs",
+            Self::SettledMessages => "outbox_parked",
         }
     }
 
@@ -107,6 +121,18 @@ impl Perishable {
             Self::SigningKeys => "retired_at < $1 OR revoked_at < $1",
             Self::OrderFactAttempts => "tried_at < $1",
             Self::PoisonedOrderFacts => "reason = 'poison' AND first_seen_at < $1",
+            Self::ReconciliationDifferences => {
+                "run_id = ANY (ARRAY(SELECT id FROM reconciliation_runs WHERE touched_at < $1))"
+            }
+            Self::ReconciliationRuns => {
+                "touched_at < $1 AND NOT EXISTS (SELECT FROM reconciliation_differences AS d \
+                 WHERE d.run_id = reconciliation_runs.id)"
+            }
+            // A successor must find it until the position is written down.
+            Self::SettledMessages => {
+                "settled_at < $1 AND seq <= (SELECT c.positions[shard % 8 + 1] \
+                 FROM outbox_cursors AS c WHERE c.relay_group = shard / 8)"
+            }
             // The first is implied and has the index.
             Self::Mails | Self::TextMessages => {
                 "created_at < $1 AND (sent_at < $1 OR given_up_at < $1)"

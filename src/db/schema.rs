@@ -688,6 +688,46 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Messages that could not be published by their own fault, and those of the same customer that wait behind them.
+    outbox_parked (id) {
+        /// The message id.
+        id -> Uuid,
+        /// The customer's logical shard.
+        shard -> Int2,
+        /// Its place in the outbox.
+        seq -> Int8,
+        /// Whom it is about.
+        customer_id -> Uuid,
+        /// Gap-free per customer, from 1.
+        customer_sequence -> Int8,
+        /// Message type of the contract.
+        kind -> Text,
+        /// When it was decided.
+        occurred_at -> Timestamptz,
+        /// W3C trace context of the request.
+        traceparent -> Nullable<Text>,
+        /// The message body; no personal data in the clear.
+        data -> Jsonb,
+        /// trying: it failed and is tried again, its row in the outbox is not passed; parked: given up until staff decides; behind: waits for one before it; released: to be published; published, discarded: over.
+        state -> Text,
+        /// refused: by the broker; not_encodable: AMQP cannot carry it; behind: of itself nothing is wrong with it.
+        reason -> Text,
+        /// The broker's words; without personal data.
+        detail -> Nullable<Text>,
+        /// How often it failed by its own fault, since it was released last.
+        tries -> Int4,
+        /// When it failed last, or came to wait.
+        parked_at -> Timestamptz,
+        /// By which replay it was released last.
+        replay_id -> Nullable<Uuid>,
+        /// Why staff discarded it.
+        discard_reason -> Nullable<Text>,
+        /// When the relay was done with it; NULL: later messages of the customer may wait for it.
+        settled_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     /// Messages of the order service that could not be recorded yet, and those that were given up because trying them came to no end.
     parked_order_facts (id) {
         /// UUIDv7.
@@ -828,6 +868,58 @@ diesel::table! {
         tiers -> Jsonb,
         /// What all customers come to.
         total -> Jsonb,
+    }
+}
+
+diesel::table! {
+    /// What a reconciliation found to differ; written before it is repaired, so that no kill loses it.
+    reconciliation_differences (run_id, customer_id, subject, field) {
+        /// Of which run.
+        run_id -> Uuid,
+        /// Whose.
+        customer_id -> Uuid,
+        /// The currency of the statistics; of the source order_service: the order.
+        subject -> Text,
+        /// What differs, by the name that readers of statistics know, such as orders.placed; of an order: version.
+        field -> Text,
+        /// What was kept; NULL: nothing.
+        kept -> Nullable<Text>,
+        /// What it should be; NULL: nothing.
+        found -> Nullable<Text>,
+        /// When it was put right; NULL: it was not.
+        repaired_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Walks through the customers that compare what is kept of their orders with where it comes from (rule O4).
+    reconciliation_runs (id) {
+        /// UUIDv7; the audit entries of its repairs bear it, as reconciliation:<id>.
+        id -> Uuid,
+        /// facts: statistics are compared with the kept facts; order_service: the facts with what the order service says.
+        source -> Text,
+        /// The one customer that it is about; NULL: everybody.
+        customer_id -> Nullable<Uuid>,
+        /// The process that carries it out, or did last.
+        owner -> Text,
+        /// The last customer that is done with, from which anybody may go on; zeros: none yet.
+        cursor -> Uuid,
+        /// Customers that are done with.
+        customers -> Int8,
+        /// Rows of reconciliation_differences.
+        differences -> Int8,
+        /// Of these, repaired.
+        repaired -> Int8,
+        /// Facts of the order service that are none, or are not of whom they were asked for.
+        refused -> Int8,
+        /// What it waits for, such as an order service that cannot be reached; NULL: nothing.
+        trouble -> Nullable<Text>,
+        /// When it began.
+        started_at -> Timestamptz,
+        /// When it last did something.
+        touched_at -> Timestamptz,
+        /// When it was over.
+        finished_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -1075,11 +1167,14 @@ diesel::allow_tables_to_appear_in_same_query!(
     order_statistics,
     outbox_cursors,
     outbox_events,
+    outbox_parked,
     parked_order_facts,
     passkeys,
     passwords,
     phone_confirmations,
     prediction_models,
+    reconciliation_differences,
+    reconciliation_runs,
     rfm_cut_points,
     sessions,
     sign_in_flows,

@@ -43,6 +43,7 @@ pub mod profile;
 pub mod proof;
 pub mod region;
 pub mod second_factor;
+pub mod segment;
 pub mod session;
 pub mod shard;
 pub mod state;

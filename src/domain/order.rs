@@ -4,10 +4,12 @@
 //! version. So facts may come twice, late and in any order, and end in the same.
 
 mod reading;
+mod reconciliation;
 mod schema;
 mod statistics;
 
 pub use reading::FactFault;
+pub use reconciliation::Difference;
 pub use statistics::{Cause, Counted, Span, Statistics};
 
 use super::fault::Fault;
@@ -144,6 +146,8 @@ pub struct Orders {
     pub statistics: BTreeMap<Currency, Statistics>,
     /// From the first to the last order that counts, of those that no command names.
     pub others: BTreeMap<Currency, Span>,
+    /// What the kept facts come to, counted anew. Known only to a reconciliation.
+    pub recounted: BTreeMap<Currency, Statistics>,
     /// How many orders there are. Known only to a merge.
     pub count: usize,
     /// Why there is no customer any more. Known only to a command that names an order.
@@ -168,18 +172,26 @@ pub enum Gone {
     },
 }
 
-/// What the order service has to say.
+/// What the order service has to say, and whether what was made of it is right.
 #[derive(Debug, Clone)]
 pub enum OrderCommand {
     Record(Box<OrderFact>),
+    /// The statistics become what the facts come to.
+    Reconcile,
 }
 
 impl OrderCommand {
     /// The order that is looked at.
-    pub fn order(&self) -> &OrderId {
+    pub fn order(&self) -> Option<&OrderId> {
         match self {
-            Self::Record(fact) => &fact.order_id,
+            Self::Record(fact) => Some(&fact.order_id),
+            Self::Reconcile => None,
         }
+    }
+
+    /// Whether all facts are counted anew.
+    pub fn recounts(&self) -> bool {
+        matches!(self, Self::Reconcile)
     }
 }
 

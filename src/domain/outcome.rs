@@ -42,6 +42,10 @@ pub enum Outcome {
         /// Whether it was news: neither this version of the order nor a later one was known.
         recorded: bool,
     },
+    /// In how many currencies the statistics were not what the facts come to, and are now.
+    Reconciled {
+        currencies: usize,
+    },
     Admission(Admission),
     /// A wrong password; locked now, perhaps.
     AttemptFailed {

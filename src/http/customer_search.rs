@@ -242,7 +242,7 @@ async fn list(
     })?;
     filter.attributes = look_up(&services, asked).await?;
     let (after, limit) = (page.after, page.fetch());
-    let read = services.database.read(move |connection| {
+    let read = services.lists.read(move |connection| {
         let filter = filter.clone();
         Box::pin(async move { db::customer_search::page(connection, &filter, after, limit).await })
     });

@@ -21,6 +21,7 @@ pub mod customer_parts;
 pub mod customer_search;
 pub mod customer_view;
 pub mod customers;
+pub mod dead_letters;
 pub mod docs;
 pub mod document;
 pub mod email_change;
@@ -52,6 +53,7 @@ pub mod profile;
 pub mod query;
 pub mod rate_limit;
 pub mod readiness;
+pub mod reconciliations;
 pub mod rejections;
 pub mod request_id;
 pub mod services;
@@ -186,6 +188,8 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(exports::routes)
         .configure(analytics::routes)
         .configure(parked_orders::routes)
+        .configure(reconciliations::routes)
+        .configure(dead_letters::routes)
         .configure(well_known::routes);
 }
 

@@ -180,6 +180,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Attribute(_) => "attribute",
         Outcome::Merged(_) => "merged",
         Outcome::Order { .. } => "order",
+        Outcome::Reconciled { .. } => "reconciled",
         Outcome::Admission(_) => "admission",
         Outcome::AttemptFailed { .. } => "attempt_failed",
         Outcome::SignedIn(_) => "signed_in",

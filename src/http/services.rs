@@ -9,6 +9,7 @@ use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
 use crate::actors::consents::Purposes;
 use crate::actors::customers::{Answered, Customers};
+use crate::actors::dead_letters::DeadLetterDesk;
 use crate::actors::email_change::EmailChange;
 use crate::actors::gate::Gate;
 use crate::actors::imports::Imports;
@@ -49,13 +50,17 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
     /// Where imports are asked for.
     pub imports: Imports,
+    /// Where messages lie that could not be published.
+    pub dead_letters: DeadLetterDesk,
     /// The links of shared wishlists.
     pub sharing: Sharing,
     /// `None`: passkeys are off.
     pub passkeys: Option<Passkeys>,
     /// For reads.
     pub database: Database,
-    /// For figures of all customers, which may take longer and need not see the last second.
+    /// For lists and searches of staff, which a replica may answer.
+    pub lists: Database,
+    /// For figures of all customers, which may take longer.
     pub reports: Database,
     pub access: Arc<AccessTokens>,
     pub revoked: Arc<RevokedSessions>,

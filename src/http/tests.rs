@@ -11,13 +11,14 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
-    addresses, attributes, auth, consents, customers, email_change, groups, me, merges, mfa, notes,
-    passkeys, passwords, phone, preferences, profile, social, tags, wishlists,
+    addresses, attributes, auth, consents, customers, dead_letters, email_change, groups, me,
+    merges, mfa, notes, passkeys, passwords, phone, preferences, profile, social, tags, wishlists,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::Purposes;
 use crate::actors::customers::Customers;
+use crate::actors::dead_letters::{DeadLetterDesk, Settings as DeadLetterSettings};
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::imports::Imports;
@@ -34,7 +35,7 @@ use crate::actors::worker::Nudge;
 use crate::brokers::limits::Limiter;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
-use crate::db::{Database, DatabaseSettings};
+use crate::db::{Database, DatabaseSettings, Purpose};
 use crate::security::access::{Access, AccessSettings, AccessTokens};
 use crate::security::backup_codes::BackupCodes;
 use crate::security::hashing::{HashingPool, HashingSettings};
@@ -91,6 +92,7 @@ fn world(more: &[(&str, &str)]) -> World {
     let short = Duration::from_millis(50);
     let settings = DatabaseSettings {
         url: config.database.url.expose().to_owned(),
+        purpose: Purpose::Writes,
         pool_size: 2,
         acquire_timeout: short,
         connect_timeout: short,
@@ -237,8 +239,15 @@ fn world(more: &[(&str, &str)]) -> World {
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
         imports: Imports::new(database.clone(), shared.clone(), Nudge::new()),
+        dead_letters: DeadLetterDesk::new(
+            database.clone(),
+            shared.clone(),
+            None,
+            DeadLetterSettings::default(),
+        ),
         sharing: Sharing::new(database.clone(), shared.clone(), allowance, &root, &config),
         staff_keys: StaffKeys::new(database.clone()),
+        lists: database.clone(),
         reports: database.clone(),
         database,
         access: Arc::new(AccessTokens::new(
@@ -389,6 +398,9 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "CustomerPatch" customers::CustomerPatch::read
         "StatusMove" customers::StatusMove::read
         "MergeOrder" merges::MergeOrder::read
+        "DiscardOrder" dead_letters::DiscardOrder::read
+        "DeadLetterFilter" dead_letters::DeadLetterFilter::read
+        "MessageReplay" dead_letters::MessageReplay::read
         "NewTag" tags::NewTag::read
         "NewNote" notes::NewNote::read
         "ConsentChange" consents::ConsentChange::read

@@ -132,7 +132,7 @@ async fn show(
         PageRequest::<Place>::read(query, "customer_timeline")
     })?;
     let (id, before, limit) = (CustomerId(id.0), page.after, page.fetch());
-    let read = services.database.read(move |connection| {
+    let read = services.lists.read(move |connection| {
         Box::pin(async move { db::timeline::page(connection, id, before, limit).await })
     });
     let moments = read.await?.ok_or(Rejection::NotFound)?;

@@ -244,6 +244,8 @@ async fn hand_over(rabbit: &Rabbit, mail: &Mail) -> Result<(), MailFault> {
     };
     rabbit.publish_one(message).await.map_err(|fault: PublishFault| match fault.class() {
         FaultClass::Message => MailFault::Permanent(fault.to_string()),
-        FaultClass::Broker | FaultClass::Topology => MailFault::Unreachable(fault.to_string()),
+        FaultClass::Broker | FaultClass::Topology | FaultClass::Suspect => {
+            MailFault::Unreachable(fault.to_string())
+        }
     })
 }

@@ -58,6 +58,8 @@ fn table() -> Vec<(&'static str, Way)> {
     let mut table = of_the_public();
     table.extend(of_the_owner());
     table.push(("GET /problems/{code}", Free("the name of a problem, and no secret")));
+    let of_a_message = "in which state messages are that are kept back, and no secret";
+    table.push(("GET /v1/admin/events/dead_letters", Free(of_a_message)));
     table.push((
         "GET /v1/wishlists/shared/{token}",
         Free("a list that its owner gave out, and nobody's account; limited by address"),

@@ -50,7 +50,7 @@ async fn staffs(shop: &Shop, node: &Api, customer: &str, part: &str) -> Value {
 }
 
 /// Whose statistics are not what the facts come to, with both.
-async fn differing(database: &TestDatabase) -> Vec<String> {
+pub async fn differing(database: &TestDatabase) -> Vec<String> {
     let sql = "WITH counted AS (SELECT customer_id, currency, \
             count(*) FILTER (WHERE status = 'placed') AS placed, \
             count(*) FILTER (WHERE status = 'completed') AS completed, \

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use customer_service::actors::worker::Worker;
-use customer_service::actors::workers::outbox_relay::{Dirty, OutboxRelay, Settings};
+use customer_service::actors::workers::outbox_relay::{AfterParking, Dirty, OutboxRelay, Settings};
 use customer_service::brokers::rabbit::Rabbit;
 use customer_service::clock::{Clock, SystemClock};
 use customer_service::db;
 use customer_service::domain::CustomerId;
 use customer_service::domain::shard::of_customer;
+use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -19,14 +20,28 @@ use crate::harness::db::TestDatabase;
 use crate::harness::wire::Wire;
 use crate::rabbit::{Reader, amqp_url, publisher};
 
-fn relay(database: &TestDatabase, rabbit: &Rabbit, dirty: &Dirty, owner: &str) -> OutboxRelay {
-    let settings = Settings {
+pub fn settings(owner: &str) -> Settings {
+    Settings {
         owner: owner.to_owned(),
         schemas: "https://shop.example/schemas".to_owned(),
         read_max: 100,
         window_max: 64,
         poll: Duration::from_millis(20),
-    };
+        tries: 3,
+        after_parking: AfterParking::Wait,
+    }
+}
+
+fn relay(database: &TestDatabase, rabbit: &Rabbit, dirty: &Dirty, owner: &str) -> OutboxRelay {
+    relay_with(database, rabbit, dirty, settings(owner))
+}
+
+pub fn relay_with(
+    database: &TestDatabase,
+    rabbit: &Rabbit,
+    dirty: &Dirty,
+    settings: Settings,
+) -> OutboxRelay {
     OutboxRelay::new(
         database.database(),
         rabbit.clone(),
@@ -37,17 +52,17 @@ fn relay(database: &TestDatabase, rabbit: &Rabbit, dirty: &Dirty, owner: &str) -
 }
 
 /// A customer of which the next message is to be written.
-struct Author {
-    id: Uuid,
-    sequence: i64,
+pub struct Author {
+    pub id: Uuid,
+    pub sequence: i64,
 }
 
 impl Author {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { id: SystemClock.new_id(), sequence: 0 }
     }
 
-    fn of_shard(shard: i16) -> Self {
+    pub fn of_shard(shard: i16) -> Self {
         std::iter::repeat_with(Self::new).find(|author| author.shard() == shard).unwrap()
     }
 
@@ -56,13 +71,22 @@ impl Author {
     }
 
     /// The statement that appends its next message, as a batch would at its end.
-    fn next(&mut self, kind: &str) -> String {
+    pub fn next(&mut self, kind: &str) -> String {
+        self.next_padded(kind, 0)
+    }
+
+    /// As [`Author::next`], with so many bytes more in it.
+    pub fn next_padded(&mut self, kind: &str, bytes: usize) -> String {
         self.sequence += 1;
         let (shard, id, sequence) = (self.shard(), self.id, self.sequence);
+        let pad = match bytes {
+            0 => String::new(),
+            _ => format!(", \"pad\": \"{}\"", "x".repeat(bytes)),
+        };
         let message = SystemClock.new_id();
         format!(
             "SELECT outbox_append('{{{shard}}}', '{{{message}}}', '{{{id}}}', '{{{sequence}}}', \
-             '{{{kind}}}', ARRAY[clock_timestamp()], '{{null}}', ARRAY['{{\"n\": {sequence}}}'::jsonb])"
+             '{{{kind}}}', ARRAY[clock_timestamp()], '{{null}}', ARRAY['{{\"n\": {sequence}{pad}}}'::jsonb])"
         )
     }
 
@@ -78,11 +102,11 @@ impl Author {
     }
 }
 
-async fn run(client: &Client, statement: &str) {
+pub async fn run(client: &Client, statement: &str) {
     client.batch_execute(statement).await.unwrap();
 }
 
-async fn number(client: &Client, query: &str) -> i64 {
+pub async fn number(client: &Client, query: &str) -> i64 {
     client.query_one(&format!("SELECT ({query})::bigint"), &[]).await.unwrap().get(0)
 }
 
@@ -100,6 +124,18 @@ async fn settle(relay: &mut OutboxRelay, runs: usize) -> usize {
     handled
 }
 
+/// Whose message it is, and the how manieth.
+pub fn place(delivery: &Delivery) -> (String, i64) {
+    let headers = delivery.properties.headers().clone().unwrap();
+    match (headers.inner().get("cloudEvents:subject"), headers.inner().get("cloudEvents:sequence"))
+    {
+        (Some(AMQPValue::LongString(subject)), Some(AMQPValue::LongLongInt(sequence))) => {
+            (subject.to_string(), *sequence)
+        }
+        other => panic!("no subject or sequence: {other:?}"),
+    }
+}
+
 /// Reads until every author's messages are there. Fails if a first delivery is out of order.
 /// Answers with the number of deliveries, repetitions included.
 async fn read_all(reader: &mut Reader, authors: &[Author]) -> usize {
@@ -109,19 +145,10 @@ async fn read_all(reader: &mut Reader, authors: &[Author]) -> usize {
         authors.iter().all(|a| seen.get(&a.id.to_string()).copied().unwrap_or(0) == a.sequence)
     };
     while !complete(&seen) {
-        let delivery = reader.next().await;
-        let headers = delivery.properties.headers().clone().unwrap();
-        let Some(AMQPValue::LongString(subject)) = headers.inner().get("cloudEvents:subject")
-        else {
-            panic!("no subject")
-        };
-        let Some(AMQPValue::LongLongInt(sequence)) = headers.inner().get("cloudEvents:sequence")
-        else {
-            panic!("no sequence")
-        };
-        let last = seen.entry(subject.to_string()).or_default();
-        assert!(*sequence <= *last + 1, "{sequence} came before {}", *last + 1);
-        *last = (*last).max(*sequence);
+        let (subject, sequence) = place(&reader.next().await);
+        let last = seen.entry(subject).or_default();
+        assert!(sequence <= *last + 1, "{sequence} came before {}", *last + 1);
+        *last = (*last).max(sequence);
         deliveries += 1;
     }
     deliveries
@@ -360,11 +387,12 @@ async fn m4_a_message_that_cannot_be_published_stops_its_own_customer_only() {
             run(&client, &neighbour.next("customer.updated")).await;
         }
     }
-    let mut relay = relay(&database, &rabbit, &Dirty::new(), "one");
+    let settings = Settings { tries: 20, ..settings("one") };
+    let mut relay = relay_with(&database, &rabbit, &Dirty::new(), settings);
     settle(&mut relay, 2).await;
     assert_eq!(read_all(&mut reader, &neighbours).await, 20);
     relay.on_stop().await.unwrap();
     let position = "SELECT positions[6] FROM outbox_cursors WHERE relay_group = 0";
-    assert_eq!(number(&client, position).await, 0, "the cursor waits for it");
+    assert_eq!(number(&client, position).await, 0, "the cursor waits while it is tried");
     rabbit.close().await;
 }

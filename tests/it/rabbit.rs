@@ -47,8 +47,12 @@ pub struct Reader {
 
 impl Reader {
     pub async fn bind(exchange: &str, routing_key: &str) -> Self {
+        Self::bind_at(&amqp_url(), exchange, routing_key).await
+    }
+
+    pub async fn bind_at(url: &str, exchange: &str, routing_key: &str) -> Self {
         let properties = ConnectionProperties::default();
-        let connection = Connection::connect(&amqp_url(), properties).await.unwrap();
+        let connection = Connection::connect(url, properties).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
         let table = FieldTable::default;

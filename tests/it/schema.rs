@@ -179,7 +179,7 @@ async fn no_query_reads_a_table_from_end_to_end() {
     ] {
         database.execute(&format!("ALTER DATABASE {name} SET {setting}")).await;
     }
-    let shop = Shop::with(database, &[]).await;
+    let shop = Shop::with(database, &[("ORDERS__RECONCILIATION__EVERY_HOURS", "1")]).await;
     let node = shop.node().await;
     let shopper = Shopper::new(&shop, &node).await;
     everything(&shop, &node, &shopper).await;

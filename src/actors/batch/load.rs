@@ -68,6 +68,7 @@ struct Wanted {
     merged: Vec<Uuid>,
     statistics: Vec<Uuid>,
     order_counts: Vec<Uuid>,
+    recounts: Vec<Uuid>,
     orders: BTreeSet<(Uuid, OrderId)>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
@@ -124,6 +125,7 @@ impl Wanted {
                 (need.merged, &mut wanted.merged),
                 (need.statistics, &mut wanted.statistics),
                 (need.order_count, &mut wanted.order_counts),
+                (need.recount, &mut wanted.recounts),
             ];
             for (needed, list) in parts {
                 if needed {

@@ -127,10 +127,18 @@ impl BatchRunner for Batches {
 }
 
 impl Batches {
-    /// In order of arrival, in one transaction; a command that changes two customers has one of its
-    /// own, so that what comes after it reads what it moved.
+    /// Carries out one command here and now, for who has no shards: on the command line.
+    pub async fn submit(&self, submission: &Submission) -> Answer {
+        let committing = AtomicBool::new(false);
+        let answers = Box::pin(self.answers(std::slice::from_ref(submission), &committing)).await;
+        answers.into_iter().next().unwrap_or(Err(SubmitError::Unknown))
+    }
+
+    /// In order of arrival, in one transaction; a command that changes two customers, or counts all of
+    /// one's orders, has one of its own: so what comes after it reads what it moved, and it counts
+    /// what came before it.
     async fn answers(&self, submissions: &[Submission], committing: &AtomicBool) -> Vec<Answer> {
-        let alone = |submission: &Submission| submission.command.merges().is_some();
+        let alone = |submission: &Submission| submission.command.stands_alone();
         let mut answers = Vec::with_capacity(submissions.len());
         for part in submissions.chunk_by(|one, next| !alone(one) && !alone(next)) {
             answers.extend(self.together(part, committing).await);

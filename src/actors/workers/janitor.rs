@@ -37,6 +37,8 @@ const UPLOADS_KEPT: TimeDelta = TimeDelta::hours(1);
 /// A message is redelivered within seconds of the end of whoever had it.
 const ORDER_FACT_ATTEMPTS_KEPT: TimeDelta = TimeDelta::days(7);
 const POISONED_ORDER_FACTS_KEPT: TimeDelta = TimeDelta::days(30);
+const RECONCILIATIONS_KEPT: TimeDelta = TimeDelta::days(90);
+const SETTLED_MESSAGES_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// What is kept for how long.
 #[derive(Clone, Debug)]
@@ -142,6 +144,10 @@ impl Janitor {
             Perishable::ImportErrors | Perishable::Imports => self.settings.imports,
             Perishable::OrderFactAttempts => ORDER_FACT_ATTEMPTS_KEPT,
             Perishable::PoisonedOrderFacts => POISONED_ORDER_FACTS_KEPT,
+            Perishable::ReconciliationDifferences | Perishable::ReconciliationRuns => {
+                RECONCILIATIONS_KEPT
+            }
+            Perishable::SettledMessages => SETTLED_MESSAGES_KEPT,
         }
     }
 

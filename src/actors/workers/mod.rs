@@ -8,6 +8,7 @@ pub mod janitor;
 pub mod mailer;
 pub mod order_intake;
 pub mod outbox_relay;
+pub mod reconciler;
 pub mod revocation_watch;
 pub mod signing_watch;
 pub mod texter;

@@ -5,8 +5,12 @@
 //! What memory knows is a hint, what the cursors in the database say is the truth: after any
 //! doubt about ownership everything in memory is dropped and read again. The price is duplicates,
 //! which carry the same message id; first deliveries stay in order.
+//!
+//! `window` decides what may go, `parking` what becomes of messages that fail by their own fault.
 
 mod dirty;
+mod letter;
+mod parking;
 mod session;
 mod window;
 
@@ -19,18 +23,21 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use uuid::Uuid;
 
 use crate::actors::worker::{Done, Worker};
-use crate::brokers::rabbit::{Delivery, FaultClass, OutgoingMessage, PublishFault, Rabbit};
+use crate::brokers::rabbit::{Delivery, FaultClass, PublishFault, Rabbit, Verdict};
 use crate::clock::Clock;
 use crate::db::{self, Database};
 use crate::domain::shard::SHARDS;
 use crate::faults;
 
 pub use dirty::Dirty;
+use letter::Letter;
+pub use letter::outgoing;
+pub use parking::AfterParking;
+use parking::Books;
 use session::{Session, Survey, bit, shards_in, shards_of};
-use window::{Entry, Window};
+use window::Window;
 
 /// The server ends the session, and with it the ownership, after this long without a statement.
 const IDLE_SECONDS: u64 = 8;
@@ -58,6 +65,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 const HOLD_FIRST: Duration = Duration::from_secs(1);
 const HOLD_MAX: Duration = Duration::from_secs(3_600);
 
+/// What the connection is for on which suspects are tried.
+const TRIALS: &str = "trials";
+
 /// How the relay reads and publishes.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -71,18 +81,26 @@ pub struct Settings {
     pub window_max: usize,
     /// The longest time between two reads of everything.
     pub poll: Duration,
+    /// So often a message may fail by its own fault before it is parked; at least 1.
+    pub tries: u32,
+    pub after_parking: AfterParking,
 }
 
 /// The worker; see the module. Not to be started without a broker.
 pub struct OutboxRelay {
     database: Database,
     rabbit: Rabbit,
+    /// A connection of its own for messages under suspicion.
+    trials: Rabbit,
     clock: Arc<dyn Clock>,
     dirty: Dirty,
     settings: Settings,
     session: Option<Session>,
-    window: Window<db::outbox::Row>,
+    window: Window<Letter>,
     flights: FuturesUnordered<BoxFuture<'static, Landing>>,
+    /// Whether one of the flights is a trial.
+    on_trial: bool,
+    books: Books,
     /// Shards that may have rows after what was read, as a bit set.
     unread: u64,
     /// Time between reads of everything, now.
@@ -90,10 +108,15 @@ pub struct OutboxRelay {
     survey_at: Instant,
 }
 
-/// What became of a message in flight.
+/// What became of a message on its way.
 struct Landing {
-    row: Arc<db::outbox::Row>,
-    result: Result<Delivery, PublishFault>,
+    letter: Arc<Letter>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Sent(Result<Delivery, PublishFault>),
+    Tried(Verdict),
 }
 
 /// Why a run failed.
@@ -108,24 +131,6 @@ enum Trouble {
     /// The broker; nothing is charged to a message.
     #[error(transparent)]
     Broker(#[from] PublishFault),
-}
-
-impl Entry for db::outbox::Row {
-    fn shard(&self) -> i16 {
-        self.shard
-    }
-    fn seq(&self) -> i64 {
-        self.seq
-    }
-    fn bucket(&self) -> i32 {
-        self.bucket
-    }
-    fn customer(&self) -> Uuid {
-        if faults::many_in_flight() { self.id } else { self.customer_id }
-    }
-    fn occurred_at(&self) -> chrono::DateTime<chrono::Utc> {
-        self.occurred_at
-    }
 }
 
 /// Describes the relay's metrics; once per process.
@@ -151,7 +156,23 @@ pub fn describe_metrics() {
     describe_counter!(
         "outbox_message_faults_total",
         Unit::Count,
-        "Failed tries that were a message's own fault"
+        "Failed tries that were proven to be a message's own fault"
+    );
+    describe_counter!(
+        "outbox_channel_closures_total",
+        Unit::Count,
+        "Messages that were under way when the broker closed the channel because of one"
+    );
+    describe_counter!(
+        "outbox_parked_total",
+        Unit::Count,
+        "Messages parked, by reason; alarm on any reason but `behind`"
+    );
+    describe_gauge!(
+        "outbox_parked",
+        Unit::Count,
+        "Messages of the whole installation that are kept, by state, counted up to 10 000; `parked` \
+         waits for staff"
     );
 }
 
@@ -166,6 +187,7 @@ impl OutboxRelay {
     ) -> Self {
         Self {
             database,
+            trials: rabbit.apart(TRIALS),
             rabbit,
             clock,
             dirty,
@@ -173,6 +195,8 @@ impl OutboxRelay {
             settings,
             session: None,
             flights: FuturesUnordered::new(),
+            on_trial: false,
+            books: Books::new(),
             unread: 0,
             poll: POLL_MIN,
             survey_at: Instant::now(),
@@ -190,6 +214,11 @@ impl OutboxRelay {
         self.session = None;
         self.window.clear();
         self.flights = FuturesUnordered::new();
+        if std::mem::take(&mut self.on_trial) {
+            // What is on its way there could still be taken for the next one's fault.
+            self.trials = self.rabbit.apart(TRIALS);
+        }
+        self.books = Books::new();
         self.unread = 0;
     }
 
@@ -207,9 +236,11 @@ impl OutboxRelay {
             self.window.release_due(Instant::now());
             if fault.is_none() {
                 self.read().await?;
+                self.keep_books().await?;
                 fault = self.launch().await?;
+                self.launch_trial();
             }
-            if self.flights.is_empty() {
+            if self.flights.is_empty() && (fault.is_some() || !self.books.open()) {
                 break;
             }
             if fault.is_none() && Instant::now() >= until {
@@ -241,17 +272,17 @@ impl OutboxRelay {
         if !found.is_empty() {
             faults::at("relay.took_over");
         }
-        for cursor in found {
+        for cursor in &found {
             tracing::info!(group = cursor.group, epoch = cursor.epoch, "took over an outbox group");
             for (shard, position) in shards_of(cursor.group).zip(&cursor.positions) {
                 self.window.own(shard, *position, (cursor.bucket - 1).max(0));
                 self.unread |= bit(shard);
             }
-            session.written.insert(cursor.group, cursor);
+            session.written.insert(cursor.group, cursor.clone());
             self.survey_at = Instant::now();
         }
         self.session = Some(session);
-        Ok(())
+        self.learn(&found).await
     }
 
     /// A sign of life on the session, when one is due: a changed cursor, or else a bare one.
@@ -332,7 +363,7 @@ impl OutboxRelay {
             if let Some(count) = yields.get_mut(row.shard as usize) {
                 *count += 1;
             }
-            self.window.admit(row);
+            self.window.admit(Letter { row, stored: false });
         }
         let exhausted = |shard: i16| yields.get(shard as usize).is_some_and(|n| *n < limit);
         let done: Vec<_> = places.into_iter().filter(|place| exhausted(place.shard)).collect();
@@ -350,26 +381,27 @@ impl OutboxRelay {
         Ok(found)
     }
 
-    /// Publishes what may go. A fault of the broker's ends it; one of a message's own holds its
-    /// customer.
+    /// Publishes what may go. A fault of the broker's ends it; one of a message's own is charged to
+    /// that.
     async fn launch(&mut self) -> Result<Option<PublishFault>, Trouble> {
-        while let Some(row) = self.window.take() {
+        while let Some(letter) = self.window.take() {
             let sending = self.rabbit.clone();
-            let message = outgoing(&row, self.rabbit.exchange(), &self.settings.schemas);
+            let message = letter.outgoing(self.rabbit.exchange(), &self.settings.schemas);
             let sent = self.while_beating(async move { sending.publish(message).await }).await?;
-            let result = match sent {
+            let fault = match sent {
                 Ok(pending) => {
                     faults::at("relay.published");
                     let flight = async move {
-                        let result = pending.confirm_event().await;
-                        Landing { row, result }
+                        let outcome = Outcome::Sent(pending.confirm_event().await);
+                        Landing { letter, outcome }
                     };
                     self.flights.push(flight.boxed());
                     continue;
                 }
-                Err(fault) => Err(fault),
+                Err(fault) => fault,
             };
-            if let Some(fault) = self.settle(Landing { row, result }) {
+            let outcome = Outcome::Sent(Err(fault));
+            if let Some(fault) = self.settle(Landing { letter, outcome }) {
                 return Ok(Some(fault));
             }
         }
@@ -411,28 +443,40 @@ impl OutboxRelay {
         landed
     }
 
-    /// Notes what became of a message. Answers with the fault if it was not the message's own.
+    /// Notes what became of a message. Answers with the fault if it is the broker's.
     fn settle(&mut self, landing: Landing) -> Option<PublishFault> {
-        let row = &landing.row;
-        let fault = match landing.result {
-            Ok(_) => {
+        let letter = landing.letter;
+        self.on_trial &= !matches!(landing.outcome, Outcome::Tried(_));
+        let fault = match landing.outcome {
+            Outcome::Sent(Ok(_)) | Outcome::Tried(Verdict::Delivered(_)) => {
                 faults::at("relay.confirmed");
                 counter!("outbox_published_total").increment(1);
-                self.window.confirmed(row);
+                self.books.delivered(&letter, self.window.tries(&letter));
+                self.window.confirmed(&letter);
                 return None;
             }
-            Err(fault) => fault,
+            Outcome::Tried(Verdict::Unproven(fault)) => {
+                self.unproven(&letter, &fault);
+                return None;
+            }
+            Outcome::Tried(Verdict::Guilty(fault)) => {
+                self.books.proven(letter, fault);
+                return None;
+            }
+            Outcome::Sent(Err(fault)) => fault,
         };
-        if fault.class() != FaultClass::Message {
-            self.window.failed(row);
-            return Some(fault);
+        match fault.class() {
+            // Proven without the broker.
+            FaultClass::Message => self.books.proven(letter, fault),
+            FaultClass::Suspect => {
+                counter!("outbox_channel_closures_total").increment(1);
+                self.window.caught(&letter);
+            }
+            FaultClass::Broker | FaultClass::Topology => {
+                self.window.failed(&letter);
+                return Some(fault);
+            }
         }
-        counter!("outbox_message_faults_total", "type" => row.kind.clone()).increment(1);
-        tracing::error!(
-            message.id = %row.id, message.kind = row.kind, fault = %fault,
-            "a message cannot be published; its customer's later ones wait"
-        );
-        self.window.hold(row, |failures| Instant::now() + hold_time(failures));
         None
     }
 
@@ -451,6 +495,7 @@ impl OutboxRelay {
         while let Ok(Some(landing)) = timeout_at(until, self.flights.next()).await {
             self.settle(landing);
         }
+        self.write_books().await?;
         let Some(mut session) = self.session.take() else { return Ok(()) };
         faults::at("relay.handing_back");
         session.flush(&self.window).await?;
@@ -482,6 +527,7 @@ impl Worker for OutboxRelay {
 
     async fn on_stop(&mut self) -> anyhow::Result<()> {
         let handed_back = self.hand_back().await;
+        self.trials.close().await;
         self.forget();
         Ok(handed_back?)
     }
@@ -492,22 +538,6 @@ impl Worker for OutboxRelay {
 struct Landed {
     handled: usize,
     fault: Option<PublishFault>,
-}
-
-/// The message as the contract describes it.
-fn outgoing(row: &db::outbox::Row, exchange: &str, schemas: &str) -> OutgoingMessage {
-    OutgoingMessage {
-        exchange: exchange.to_owned(),
-        routing_key: row.kind.clone(),
-        id: row.id,
-        message_type: row.kind.clone(),
-        time: row.occurred_at,
-        subject: Some(row.customer_id.to_string()),
-        sequence: Some(row.customer_sequence),
-        schema: Some(format!("{schemas}/{}.json", row.kind)),
-        traceparent: row.traceparent.clone(),
-        body: row.data.clone().into_bytes(),
-    }
 }
 
 fn hold_time(failures: u32) -> Duration {

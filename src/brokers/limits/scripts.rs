@@ -7,8 +7,10 @@ use super::{Gcra, Limit, Standing, brake_limit};
 use crate::brokers::brake::{BrakePolicy, Guess, Outcomes, Verdict, as_micros};
 use crate::brokers::redis::{LuaScript, Redis};
 
-/// All keys share one hash tag: a script may only touch keys of one slot in Redis Cluster.
-const KEY_PREFIX: &str = "customer-service:{limits}:";
+/// What every key begins with. All share one hash tag: a script may only touch keys of one slot in
+/// Redis Cluster, and the limits of one request, which count together or not at all, are of an
+/// address, of an account and of everybody.
+pub const KEY_PREFIX: &str = "customer-service:{limits}:";
 
 /// What both scripts begin with: time, and `Gcra::judge`.
 macro_rules! gcra {

@@ -15,9 +15,10 @@ use lapin::{Connection, ConnectionProperties, Consumer};
 use secrecy::SecretString;
 use tokio::time::timeout;
 
+use super::brokers::Brokers;
 use super::link::classify;
 use super::order_queue::{self, OrderQueue};
-use super::{CLOSE_TIMEOUT, InvalidUrl, PublishFault, address};
+use super::{CLOSE_TIMEOUT, InvalidUrl, PublishFault};
 
 /// How long the socket may take to accept an acknowledgement.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Access {
     /// As [`super::Settings::url`]. Never logged.
     pub url: SecretString,
-    /// For TCP, TLS, handshake, channel and topology together.
+    /// For TCP, TLS, handshake, channel and topology together, at each broker that is tried.
     pub connect_timeout: Duration,
     /// From a publish to its confirmation.
     pub confirm_timeout: Duration,
@@ -40,7 +41,7 @@ pub struct Access {
 /// Opens feeds of one queue.
 #[derive(Clone)]
 pub struct Source {
-    uri: AMQPUri,
+    brokers: Brokers,
     access: Access,
     names: OrderQueue,
     prefetch: u16,
@@ -53,8 +54,8 @@ impl Source {
     /// # Errors
     /// An address that is none.
     pub fn new(access: Access, names: OrderQueue, prefetch: u16) -> Result<Self, InvalidUrl> {
-        let uri = address(&access.url, access.heartbeat_seconds)?;
-        Ok(Self { uri, access, names, prefetch })
+        let brokers = Brokers::of(&access.url, access.heartbeat_seconds)?;
+        Ok(Self { brokers, access, names, prefetch })
     }
 
     /// Connects, declares everything, and begins to read. The connection lives on the runtime of
@@ -63,14 +64,13 @@ impl Source {
     /// # Errors
     /// Why there is no feed: the broker, or a topology that does not fit.
     pub async fn open(&self) -> Result<Feed, PublishFault> {
-        let opening = timeout(self.access.connect_timeout, self.begin());
-        let feed = opening.await.unwrap_or(Err(PublishFault::TimedOut("connecting")))?;
+        let feed = self.brokers.open(self.access.connect_timeout, |uri| self.begin(uri)).await?;
         tracing::info!(queue = self.names.queue, "reads order facts");
         Ok(feed)
     }
 
-    async fn begin(&self) -> Result<Feed, PublishFault> {
-        let connection = connect(&self.uri, &self.access.connection_name).await?;
+    async fn begin(&self, uri: AMQPUri) -> Result<Feed, PublishFault> {
+        let connection = connect(uri, &self.access.connection_name).await?;
         let consumer = async {
             let channel = connection.create_channel().await?;
             order_queue::declare(&channel, &self.names).await?;
@@ -85,9 +85,9 @@ impl Source {
 }
 
 /// A connection; the caller sets the deadline.
-pub(super) async fn connect(uri: &AMQPUri, name: &str) -> Result<Connection, PublishFault> {
+pub(super) async fn connect(uri: AMQPUri, name: &str) -> Result<Connection, PublishFault> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let connecting = Connection::connect_uri(uri.clone(), properties);
+    let connecting = Connection::connect_uri(uri, properties);
     connecting.await.map_err(|error| classify(&error))
 }
 

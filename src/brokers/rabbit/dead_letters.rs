@@ -15,11 +15,12 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::brokers::Brokers;
 use super::consume::{Access, connect};
 use super::link::classify;
 use super::message::PERSISTENT;
 use super::order_queue::{self, OrderQueue, short};
-use super::{InvalidUrl, PublishFault, address};
+use super::{InvalidUrl, PublishFault};
 
 /// A message and what is wrong with it.
 #[derive(Clone)]
@@ -42,7 +43,7 @@ pub struct DeadLetter<'a> {
 pub struct DeadLetters(Arc<Shared>);
 
 struct Shared {
-    uri: AMQPUri,
+    brokers: Brokers,
     access: Access,
     names: OrderQueue,
     /// Taken out while a message is published and put back when that went well: whatever failed or
@@ -62,8 +63,8 @@ impl DeadLetters {
     /// # Errors
     /// An address that is none.
     pub fn new(access: Access, names: OrderQueue) -> Result<Self, InvalidUrl> {
-        let uri = address(&access.url, access.heartbeat_seconds)?;
-        Ok(Self(Arc::new(Shared { uri, access, names, open: Mutex::new(None) })))
+        let brokers = Brokers::of(&access.url, access.heartbeat_seconds)?;
+        Ok(Self(Arc::new(Shared { brokers, access, names, open: Mutex::new(None) })))
     }
 
     /// Publishes a message and waits until the queue has it.
@@ -106,8 +107,8 @@ impl DeadLetters {
 impl Shared {
     async fn connect(&self) -> Result<Open, PublishFault> {
         let name = format!("{} dead letters", self.access.connection_name);
-        let connecting = async {
-            let connection = connect(&self.uri, &name).await?;
+        let connecting = async |uri: AMQPUri| {
+            let connection = connect(uri, &name).await?;
             let channel = async {
                 let channel = connection.create_channel().await?;
                 channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -117,8 +118,7 @@ impl Shared {
             let channel = channel.await.map_err(|error| classify(&error))?;
             Ok(Open { channel, _connection: connection })
         };
-        let connected = timeout(self.access.connect_timeout, connecting).await;
-        connected.unwrap_or(Err(PublishFault::TimedOut("connecting")))
+        self.brokers.open(self.access.connect_timeout, connecting).await
     }
 }
 

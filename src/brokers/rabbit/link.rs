@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::FieldTable;
+use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -49,13 +50,16 @@ pub(super) struct Health {
 
 impl Link {
     /// Connects, turns on confirms, declares the exchanges. The caller sets the deadline.
-    pub async fn open(rabbit: &Rabbit, generation: u64) -> Result<Self, PublishFault> {
+    pub async fn open(
+        rabbit: &Rabbit,
+        uri: AMQPUri,
+        generation: u64,
+    ) -> Result<Self, PublishFault> {
         let settings = &rabbit.shared.settings;
         let properties = ConnectionProperties::default()
             .with_connection_name(settings.connection_name.as_str().into());
-        let connection = Connection::connect_uri(rabbit.shared.uri.clone(), properties)
-            .await
-            .map_err(|error| classify(&error))?;
+        let connection =
+            Connection::connect_uri(uri, properties).await.map_err(|error| classify(&error))?;
         // Before anything can be published: an alarm raised now must not be missed.
         let events = connection.events_listener();
         let channel = connection.create_channel().await.map_err(|error| classify(&error))?;
@@ -109,7 +113,7 @@ impl Ending {
     /// Notes the first cause and drops the link. Dropping it aborts the task that calls this, at
     /// its next await; nothing may be left to do after it.
     fn with(&self, error: &lapin::Error) {
-        let fault = self.health.end(classify(error));
+        let fault = self.health.end(cause(error));
         self.rabbit.discard(self.health.generation, &fault);
     }
 }
@@ -181,6 +185,21 @@ async fn write(
             }
         }
     }
+}
+
+/// What ended a channel whose topology stood and that did nothing but publish. These refusals are
+/// answers to something that was sent: a body over `max_message_size`, a frame that cannot be read.
+fn cause(error: &lapin::Error) -> PublishFault {
+    if let ErrorKind::ProtocolError(protocol) = error.kind()
+        && let AMQPErrorKind::Soft(
+            AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::CONTENTTOOLARGE,
+        )
+        | AMQPErrorKind::Hard(AMQPHardError::FRAMEERROR | AMQPHardError::SYNTAXERROR) =
+            protocol.kind()
+    {
+        return PublishFault::Provoked(protocol.get_message().to_string());
+    }
+    classify(error)
 }
 
 /// Sorts lapin's errors into ours. Their texts name exchanges and addresses, never credentials.

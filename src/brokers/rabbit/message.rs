@@ -15,6 +15,9 @@ pub const SOURCE: &str = "/customer-service";
 /// brokers of today more than 16 MiB by closing the channel, which would hit innocent messages.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// W3C says 55 bytes; what is longer was not written by us.
+const TRACEPARENT_BYTES_MAX: usize = 255;
+
 pub(super) const PERSISTENT: u8 = 2;
 
 /// One message to publish. Everything a consumer may rely on is set by the caller, nothing is
@@ -57,6 +60,10 @@ impl OutgoingMessage {
     pub(super) fn into_envelope(self) -> Result<Envelope, PublishFault> {
         if self.body.len() > BODY_BYTES_MAX {
             return Err(PublishFault::Message("the body is larger than 1 MiB"));
+        }
+        // The headers go in one frame, of which the others take less than 2 KiB.
+        if self.traceparent.as_ref().is_some_and(|text| text.len() > TRACEPARENT_BYTES_MAX) {
+            return Err(PublishFault::Message("the trace context is over 255 bytes"));
         }
         Ok(Envelope {
             exchange: short(&self.exchange, "the exchange's name is over 255 bytes")?,
@@ -104,7 +111,7 @@ impl OutgoingMessage {
     }
 }
 
-fn short(text: &str, fault: &'static str) -> Result<ShortString, PublishFault> {
+pub(super) fn short(text: &str, fault: &'static str) -> Result<ShortString, PublishFault> {
     ShortString::try_new(text).map_err(|_| PublishFault::Message(fault))
 }
 
@@ -151,5 +158,7 @@ mod tests {
         assert!(matches!(long_key.into_envelope(), Err(PublishFault::Message(_))));
         let long_body = OutgoingMessage { body: vec![b' '; BODY_BYTES_MAX + 1], ..message() };
         assert!(matches!(long_body.into_envelope(), Err(PublishFault::Message(_))));
+        let long_trace = OutgoingMessage { traceparent: Some("x".repeat(256)), ..message() };
+        assert!(matches!(long_trace.into_envelope(), Err(PublishFault::Message(_))));
     }
 }

@@ -4,8 +4,8 @@
 //! Instants are put into days here and nowhere else; SQL is given where each day begins. So the
 //! figures do not depend on the tables of time zones of the database server.
 
-use chrono::{DateTime, Datelike, Days, MappedLocalTime, Months, NaiveDate, NaiveTime};
-use chrono::{TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, MappedLocalTime, Months, NaiveDate, NaiveDateTime};
+use chrono::{NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// What figures are told by.
@@ -84,20 +84,23 @@ pub fn bounds(pieces: &[Span], zone: Tz) -> Vec<DateTime<Utc>> {
 /// The first instant of a day. Where its midnight comes twice, the first one; where it is skipped,
 /// the instant of the skip.
 pub fn start_of(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
-    let midnight = day.and_time(NaiveTime::MIN);
-    match zone.from_local_datetime(&midnight) {
+    instant_of(day.and_time(NaiveTime::MIN), zone)
+}
+
+/// The instant at which clocks show this. Where they show it twice, the first one; where it is
+/// skipped, the instant of the skip.
+pub fn instant_of(shown: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
+    match zone.from_local_datetime(&shown) {
         MappedLocalTime::Single(instant) | MappedLocalTime::Ambiguous(instant, _) => {
             instant.to_utc()
         }
         // No clock showed it: the first instant at which clocks showed more.
         MappedLocalTime::None => {
-            let (mut before, mut after) = (
-                midnight.and_utc() - TimeDelta::hours(36),
-                midnight.and_utc() + TimeDelta::hours(36),
-            );
+            let (mut before, mut after) =
+                (shown.and_utc() - TimeDelta::hours(36), shown.and_utc() + TimeDelta::hours(36));
             while after - before > TimeDelta::seconds(1) {
                 let middle = before + TimeDelta::seconds((after - before).num_seconds() / 2);
-                match middle.with_timezone(&zone).naive_local() < midnight {
+                match middle.with_timezone(&zone).naive_local() < shown {
                     true => before = middle,
                     false => after = middle,
                 }

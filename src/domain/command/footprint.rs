@@ -33,6 +33,8 @@ pub struct Needs {
     pub statistics: bool,
     /// How many orders there are.
     pub order_count: bool,
+    /// What the orders come to, counted anew.
+    pub recount: bool,
 }
 
 impl Needs {
@@ -118,6 +120,7 @@ impl Needs {
             merged: self.merged || other.merged,
             statistics: self.statistics || other.statistics,
             order_count: self.order_count || other.order_count,
+            recount: self.recount || other.recount,
         }
     }
 }
@@ -221,7 +224,7 @@ impl Command {
             | Self::SetDefaultAddress { .. } => Needs { addresses: true, ..none },
             Self::Wishlist(_) => Needs { wishlists: true, ..none },
             Self::Note(command) => Needs { note_count: command.adds(), ..none },
-            Self::Order(_) => Needs { statistics: true, ..none },
+            Self::Order(command) => Needs { statistics: true, recount: command.recounts(), ..none },
         }
     }
 
@@ -231,6 +234,16 @@ impl Command {
         match self {
             Self::Merge(command) => Some(command.from),
             _ => None,
+        }
+    }
+
+    /// Whether it has a transaction of its own: what it reads must not be what another command of
+    /// its batch has yet to write.
+    pub fn stands_alone(&self) -> bool {
+        match self {
+            Self::Merge(_) => true,
+            Self::Order(command) => command.recounts(),
+            _ => false,
         }
     }
 
@@ -285,7 +298,7 @@ impl Command {
     /// The order that is looked at.
     pub fn order(&self) -> Option<&OrderId> {
         match self {
-            Self::Order(command) => Some(command.order()),
+            Self::Order(command) => command.order(),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! What the order service says of orders (rule O1). Neither duplicates nor what is out of date change
-//! anything, and what arrives in any order comes to the same.
+//! anything, and what arrives in any order comes to the same. Statistics that are not what the facts
+//! come to are put right (rule O4).
 
 use super::{Answer, Decided, Decision, decided};
 use crate::domain::command::{Actor, Context, OrderCommand};
@@ -11,12 +12,11 @@ use crate::domain::state::State;
 use crate::domain::status::Status;
 
 pub fn decide(state: &State, command: &OrderCommand, context: &Context) -> Decision {
-    // Only who hears the order service speaks for it.
-    if context.actor != Actor::Service {
-        return Err(Rejection::NotFound);
-    }
-    match command {
-        OrderCommand::Record(fact) => record(state, fact, context),
+    match (command, &context.actor) {
+        (OrderCommand::Record(fact), Actor::Service) => record(state, fact, context),
+        (OrderCommand::Reconcile, Actor::Service | Actor::Operator) => reconcile(state, context),
+        // Only who hears the order service speaks for it, and nobody else puts its word right.
+        _ => Err(Rejection::NotFound),
     }
 }
 
@@ -39,6 +39,15 @@ fn record(state: &State, fact: &OrderFact, context: &Context) -> Decision {
     let events = others.chain([OrderEvent::Recorded { order, counted: own }]).map(Event::Order);
     let answer = Answer::Now(Outcome::Order { recorded: true });
     Ok(Decided::new(events.collect(), answer))
+}
+
+/// Rule O4: what differs from the facts is what they come to from now on.
+fn reconcile(state: &State, context: &Context) -> Decision {
+    known(state)?;
+    let counted = state.orders.reconciled(context.now);
+    let answer = Answer::Now(Outcome::Reconciled { currencies: counted.len() });
+    let events = counted.into_iter().map(|one| OrderEvent::Counted(Box::new(one)));
+    decided(events.map(Event::Order).collect(), answer)
 }
 
 /// Of whoever lives orders are kept, wherever it stands: an order is the shop's affair, and no wish

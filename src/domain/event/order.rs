@@ -16,7 +16,7 @@ pub enum OrderEvent {
         counted: Option<Box<Counted>>,
     },
     /// Statistics changed otherwise: an order came along with another customer, or is in another
-    /// currency than before.
+    /// currency than before, or they had not been what the facts come to.
     Counted(Box<Counted>),
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use customer_service::clock::{Clock, SystemClock};
+use customer_service::config::each_host;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -19,6 +20,9 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::{eventually, unique};
+
+/// For one broker of a cluster.
+const CONNECT_MAX: Duration = Duration::from_secs(30);
 
 /// One delivery.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +117,25 @@ impl Drop for Consumer {
     }
 }
 
+/// To one of the brokers that the address lists.
 async fn connect(url: &str, exchange: &str, queue: &str) -> lapin::Result<(Connection, Channel)> {
+    let mut last = None;
+    for broker in each_host(url) {
+        let connecting = connect_to(&broker, exchange, queue);
+        match tokio::time::timeout(CONNECT_MAX, connecting).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => {}
+        }
+    }
+    Err(last.unwrap_or_else(|| std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+async fn connect_to(
+    url: &str,
+    exchange: &str,
+    queue: &str,
+) -> lapin::Result<(Connection, Channel)> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use customer_service::clock::{Clock, SystemClock};
 use customer_service::db::roles::ApplicationRole;
-use customer_service::db::{self, Database, DatabaseSettings};
+use customer_service::db::{self, Database, DatabaseSettings, Purpose};
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use url::Url;
@@ -145,6 +145,7 @@ impl Drop for TestDatabase {
 fn settings(url: &str) -> DatabaseSettings {
     DatabaseSettings {
         url: url.to_owned(),
+        purpose: Purpose::Writes,
         pool_size: 8,
         acquire_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(5),

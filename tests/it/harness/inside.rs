@@ -65,6 +65,11 @@ impl Inside {
         Self { customers: taken.await.unwrap(), _open: open }
     }
 
+    /// The door itself.
+    pub fn customers(&self) -> Customers {
+        self.customers.clone()
+    }
+
     /// What the intake does with a fact: tells whether it was news.
     pub async fn record(&self, fact: OrderFact) -> Result<bool, SubmitError> {
         let mut named = fact.customer_id;

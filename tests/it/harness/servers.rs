@@ -12,10 +12,12 @@ use super::unique;
 pub struct PrivateServer {
     /// `postgres`, `redis` or `rabbitmq`.
     name: &'static str,
-    /// Where `dev/servers` keeps all that is its own.
+    /// The folder by which `dev/servers` knows it.
     pub state: PathBuf,
     /// A range of ports of its own: while it is stopped, nobody else shall take its place.
     port_offset: u16,
+    /// What `dev/servers` is told beside.
+    more: Vec<(&'static str, String)>,
     /// How clients reach it.
     pub url: String,
 }
@@ -23,12 +25,24 @@ pub struct PrivateServer {
 impl PrivateServer {
     /// Starts one. Takes 2 s, RabbitMQ 10 s.
     pub fn start(name: &'static str) -> Self {
+        Self::start_as(name, &[])
+    }
+
+    /// A RabbitMQ that takes no message with a larger body.
+    pub fn small_broker(bytes_max: usize) -> Self {
+        let line = format!("max_message_size = {bytes_max}");
+        Self::start_as("rabbitmq", &[("RABBITMQ_EXTRA_SETTINGS", &line)])
+    }
+
+    /// Starts one as these settings of `dev/servers` have it, such as `MEMBER_OF`.
+    pub fn start_as(name: &'static str, more: &[(&'static str, &str)]) -> Self {
         let state = std::env::temp_dir().join(unique("it-servers"));
         std::fs::create_dir_all(&state).unwrap();
         // Below 32768, where the kernel hands out ports to outgoing connections.
         let slot = SystemClock.new_id().as_bytes()[15] % 110;
         let port_offset = 500 + 100 * u16::from(slot);
-        let mut server = Self { name, state, port_offset, url: String::new() };
+        let more = more.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let mut server = Self { name, state, port_offset, more, url: String::new() };
         server.servers("up");
         let told = server.servers("env");
         let prefix = format!("export {}=", server.variable());
@@ -78,6 +92,7 @@ impl PrivateServer {
             "postgres" => "DATABASE_URL",
             "redis" => "REDIS_URL",
             "rabbitmq" => "AMQP_URL",
+            "pgbouncer" => "POOLER_URL",
             other => panic!("no server called {other}"),
         }
     }
@@ -92,7 +107,7 @@ impl PrivateServer {
         for variable in ["DATABASE_URL", "REDIS_URL", "AMQP_URL"] {
             servers.env(variable, "elsewhere://");
         }
-        servers.env_remove(self.variable());
+        servers.env_remove(self.variable()).envs(self.more.iter().cloned());
         let output = servers.output().unwrap();
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaints = String::from_utf8_lossy(&output.stderr);

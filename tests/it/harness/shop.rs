@@ -50,6 +50,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("LIMITS__SMS_PER_HOUR", "1000000"),
     // All shops share a broker; whose tests are of orders has an `OrderService` of its own.
     ("ORDERS__INTAKE__ENABLED", "off"),
+    // Whose tests are of reconciliations says when.
+    ("ORDERS__RECONCILIATION__EVERY_HOURS", "0"),
     ("TELEMETRY__LOG", "info,customer_service=debug"),
 ];
 

@@ -44,6 +44,11 @@ async fn o3_a_fact_waits_for_its_customer_and_holds_up_nobody() {
     })
     .await;
     assert_eq!(kept(&shop, "P1").await, "");
+    eventually("what waits is counted", PATIENCE, async || {
+        let waits = node.metric_where("order_facts_parked", "\"unknown_customer\"").await;
+        (waits == 3.0).then_some(())
+    })
+    .await;
     customer_of(&shop, id).await;
     is_kept(&shop, &facts[1]).await;
     is_kept(&shop, &facts[2]).await;

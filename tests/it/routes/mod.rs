@@ -74,6 +74,7 @@ impl World {
         let mut settings = provider.settings("google");
         let passkeys = crate::passkeys::SETTINGS;
         settings.extend(passkeys.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        settings.push(("ORDERS__RECONCILIATION__EVERY_HOURS".to_owned(), "1".to_owned()));
         let settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let shop = Shop::configured(&settings).await;
         shop.database.execute(sql).await;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::mine::wishlist;
 use super::{Trial, World};
+use crate::dead_letters::{Mailbox, parked};
 use crate::harness::shopper::{address, home};
 use crate::harness::{Shopper, unique};
 
@@ -23,7 +24,9 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         (Some(&"attributes"), ..) => attributes(world, name).await,
         (Some(&"imports" | &"exports"), ..) => files(world, name).await,
         (Some(&"analytics"), ..) => Some(Trial::at(path)),
+        (Some(&"events"), ..) => dead_letters(world, name).await,
         (Some(&"orders"), Some(&"parked"), _) => parked_orders(world, name).await,
+        (Some(&"orders"), Some(&"reconciliations"), _) => reconciliations(world, name).await,
         _ => None,
     }
 }
@@ -90,6 +93,10 @@ async fn customer(world: &World, name: &str) -> Option<Trial> {
         }
         ("GET", "/timeline") => part("timeline"),
         ("GET", "/predictions") => part("predictions"),
+        ("POST", "/messages/replay") => {
+            let queue = Mailbox::new("example.routes").await.name;
+            part("messages/replay").with(json!({ "from_sequence": 1, "queue": queue }))
+        }
         _ => return None,
     })
 }
@@ -211,6 +218,29 @@ async fn files(world: &World, name: &str) -> Option<Trial> {
     })
 }
 
+/// With a message that is parked.
+async fn dead_letters(world: &World, name: &str) -> Option<Trial> {
+    let (_, ids) = parked(&world.shop, 1).await;
+    let list = "/v1/admin/events/dead_letters";
+    let one = format!("{list}/{}", ids[0]);
+    Some(match name {
+        "GET /v1/admin/events/dead_letters" => Trial::at(list),
+        "GET /v1/admin/events/dead_letters/{id}" => Trial::at(one),
+        "POST /v1/admin/events/dead_letters/{id}/replay" => Trial::at(format!("{one}/replay")),
+        "POST /v1/admin/events/dead_letters/{id}/discard" => {
+            Trial::at(format!("{one}/discard")).with(json!({ "reason": "test_data" }))
+        }
+        "POST /v1/admin/events/dead_letters/replay" => {
+            Trial::at(format!("{list}/replay")).with(json!({}))
+        }
+        "GET /v1/admin/events/replays/{id}" => {
+            let replay = done(world, &format!("{list}/replay"), json!({}), 200).await;
+            Trial::at(format!("/v1/admin/events/replays/{}", id(&replay)))
+        }
+        _ => return None,
+    })
+}
+
 /// With a fact of a customer who is not known.
 async fn parked_orders(world: &World, name: &str) -> Option<Trial> {
     let path = "/v1/admin/orders/parked";
@@ -221,6 +251,27 @@ async fn parked_orders(world: &World, name: &str) -> Option<Trial> {
     Some(match name {
         "GET /v1/admin/orders/parked" => Trial::at(path),
         "POST /v1/admin/orders/parked/{id}/retry" => Trial::at(format!("{path}/{id}/retry")),
+        _ => return None,
+    })
+}
+
+/// With a run that found something.
+async fn reconciliations(world: &World, name: &str) -> Option<Trial> {
+    let path = "/v1/admin/orders/reconciliations";
+    let found = format!(
+        "WITH run AS (INSERT INTO reconciliation_runs (id, source, owner, cursor, customers, differences, \
+         repaired, refused, started_at, touched_at, finished_at) VALUES (gen_random_uuid(), 'facts', 'test', \
+         gen_random_uuid(), 1, 1, 0, 0, now(), now(), now()) RETURNING id) \
+         INSERT INTO reconciliation_differences (run_id, customer_id, subject, field, kept, found) \
+         SELECT id, '{}', 'VND', 'spent', '1', '2' FROM run RETURNING run_id",
+        world.one.id
+    );
+    let run = world.shop.database.one(&found).await;
+    Some(match name {
+        "GET /v1/admin/orders/reconciliations" => Trial::at(path),
+        "GET /v1/admin/orders/reconciliations/{id}/differences" => {
+            Trial::at(format!("{path}/{run}/differences"))
+        }
         _ => return None,
     })
 }

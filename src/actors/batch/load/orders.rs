@@ -1,12 +1,14 @@
 //! The orders that commands name, and what the customers' orders come to. Of the other orders, which
-//! may be thousands, no more than when the first and the last were placed.
+//! may be thousands, no more than when the first and the last were placed; or, where a reconciliation
+//! asks for it, what all of them come to.
 
 use super::{Wanted, unless_empty};
 use crate::db;
 use crate::db::orders::Standing;
 use crate::db::transactions::QueryError;
 use crate::domain::customer::Customer;
-use crate::domain::order::{Gone, Item, Order, OrderId};
+use crate::domain::order::{Gone, Item, Order, OrderId, Statistics};
+use crate::domain::place::Currency;
 use crate::domain::{CustomerId, State};
 use crate::faults;
 use std::collections::HashMap;
@@ -18,6 +20,7 @@ pub(super) struct Found {
     elsewhere: Vec<(CustomerId, OrderId)>,
     items: Vec<(OrderId, Item)>,
     standing: Vec<Standing>,
+    recounted: Vec<(CustomerId, Currency, Statistics)>,
     counts: Vec<(CustomerId, usize)>,
     gone: Vec<(CustomerId, Gone)>,
 }
@@ -36,15 +39,16 @@ pub(super) async fn load(
     let lives = |id: &Uuid| locked.iter().any(|customer| customer.id.0 == *id);
     let missing: Vec<Uuid> =
         sought.iter().map(|(customer, _)| *customer).filter(|id| !lives(id)).collect();
-    let counted = &wanted.order_counts;
-    let (orders, items, standing, counts, gone) = tokio::try_join!(
+    let (counted, recounts) = (&wanted.order_counts, &wanted.recounts);
+    let (orders, items, standing, recounted, counts, gone) = tokio::try_join!(
         unless_empty(&sought, db::orders::named(connection, &names)),
         unless_empty(&sought, db::orders::items_of(connection, &sought)),
         db::orders::standing(connection, &wanted.statistics, &names),
+        unless_empty(recounts, db::reconciliation::recount(connection, recounts)),
         unless_empty(counted, db::orders::counts(connection, counted)),
         unless_empty(&missing, db::merges::endings(connection, &missing)),
     )?;
-    let mut found = Found { items, standing, counts, gone, ..Found::default() };
+    let mut found = Found { items, standing, recounted, counts, gone, ..Found::default() };
     let mut kept: HashMap<OrderId, Order> =
         orders.into_iter().map(|order| (order.fact.order_id.clone(), order)).collect();
     if faults::no_version_check() {
@@ -82,6 +86,10 @@ impl Found {
             let orders = &mut states.entry(customer_id).or_default().orders;
             orders.others.extend(others.map(|span| (currency.clone(), span)));
             orders.statistics.insert(currency, statistics);
+        }
+        for (id, currency, statistics) in self.recounted {
+            let orders = &mut states.entry(id).or_default().orders;
+            orders.recounted.insert(currency, statistics);
         }
         for (id, count) in self.counts {
             states.entry(id).or_default().orders.count = count;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use super::letter::Letter;
 use super::window::Window;
 use super::{BEAT, IDLE_SECONDS, Trouble};
 use crate::db::{self, Database};
@@ -56,7 +57,7 @@ impl Session {
     }
 
     /// Writes the cursors that have moved. A group whose row names a newer owner is lost.
-    pub async fn flush(&mut self, window: &Window<db::outbox::Row>) -> Result<(), Trouble> {
+    pub async fn flush(&mut self, window: &Window<Letter>) -> Result<(), Trouble> {
         self.flush_at = Instant::now() + BEAT;
         let moved: Vec<_> = self
             .written
@@ -94,7 +95,7 @@ pub struct Survey {
 impl Survey {
     pub async fn of(
         connection: &db::Connection,
-        window: &Window<db::outbox::Row>,
+        window: &Window<Letter>,
         owned: u64,
     ) -> Result<Self, Trouble> {
         let hour = db::outbox::hour(connection).await.map_err(db::Error::from)?;
@@ -113,7 +114,7 @@ impl Survey {
     pub async fn raise(
         &self,
         connection: &db::Connection,
-        window: &mut Window<db::outbox::Row>,
+        window: &mut Window<Letter>,
         exhausted: &[db::outbox::Place],
     ) -> Result<u64, Trouble> {
         let quiet = exhausted.iter().copied().filter(|place| self.quiet & bit(place.shard) != 0);
@@ -132,10 +133,7 @@ impl Survey {
     }
 }
 
-fn cursor_now(
-    written: &db::outbox::Cursor,
-    window: &Window<db::outbox::Row>,
-) -> db::outbox::Cursor {
+fn cursor_now(written: &db::outbox::Cursor, window: &Window<Letter>) -> db::outbox::Cursor {
     let known = |shard| match faults::cursor_runs_ahead() {
         true => window.read_from(shard),
         false => window.progress(shard),

@@ -3,13 +3,18 @@
 //!
 //! Two promises hold by construction. Of one customer at most one message is in flight, the one
 //! that comes next, so a refusal can never let a later message overtake an earlier one. And a
-//! position moves only over messages that are confirmed without a gap, so none is ever skipped.
+//! position moves only over messages that are done without a gap, so none is ever skipped. Done
+//! is what is confirmed, and what is kept elsewhere: parked, or behind a parked one.
 
 use chrono::{DateTime, Utc};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
+
+/// So often a message may be under way when the broker closes the channel, before it is published
+/// alone: the first time it is likely a neighbour's fault.
+const CLOSURES_MAX: u32 = 2;
 
 /// Where a message stands and whose it is.
 pub trait Entry {
@@ -23,6 +28,8 @@ pub trait Entry {
     fn customer(&self) -> Uuid;
     /// When it was decided.
     fn occurred_at(&self) -> DateTime<Utc>;
+    /// Whether it comes from what is parked, and no position waits for it.
+    fn stored(&self) -> bool;
 }
 
 /// The messages read and not yet done, of the shards owned.
@@ -34,9 +41,24 @@ pub struct Window<M> {
     lanes: HashMap<Uuid, Lane<M>>,
     /// Customers whose next message may go now.
     ready: VecDeque<Uuid>,
+    /// Customers whose next message may go now, but only alone.
+    suspects: VecDeque<Uuid>,
+    /// Customers whose messages are kept behind those that are parked.
+    blocked: HashSet<Uuid>,
+    /// Messages of blocked customers, to be kept.
+    diverted: Vec<Arc<M>>,
 }
 
-/// One shard: confirmed up to `position`, read up to `read_to`.
+/// What was noted of a message by an owner before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is kept elsewhere.
+    Kept,
+    /// It failed so often by its own fault.
+    Tried(u32),
+}
+
+/// One shard: done up to `position`, read up to `read_to`.
 #[derive(Debug)]
 struct Progress {
     position: i64,
@@ -45,8 +67,10 @@ struct Progress {
     floor: i32,
     /// Read and beyond `position`, ascending.
     pending: VecDeque<Pending>,
-    /// How many of `pending` are not confirmed.
+    /// How many of `pending` are not done.
     open: usize,
+    /// Of messages that are not read yet.
+    known: BTreeMap<i64, Known>,
 }
 
 #[derive(Debug)]
@@ -54,22 +78,31 @@ struct Pending {
     seq: i64,
     bucket: i32,
     occurred_at: DateTime<Utc>,
-    confirmed: bool,
+    done: bool,
 }
 
-/// One customer's messages that are not confirmed, in order.
+/// One customer's messages that are not done, in order.
 #[derive(Debug)]
 struct Lane<M> {
-    waiting: VecDeque<Arc<M>>,
+    waiting: VecDeque<Waiting<M>>,
     state: LaneState,
-    /// How often in a row its first message failed by its own fault.
-    failures: u32,
+}
+
+#[derive(Debug)]
+struct Waiting<M> {
+    message: Arc<M>,
+    /// How often it failed by its own fault.
+    tries: u32,
+    /// How often it was under way when the broker closed the channel.
+    closures: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LaneState {
     Ready,
     InFlight,
+    /// On its way alone; not counted as in flight.
+    OnTrial,
     Held(Instant),
 }
 
@@ -82,15 +115,31 @@ impl<M: Entry> Window<M> {
             shards: BTreeMap::new(),
             lanes: HashMap::new(),
             ready: VecDeque::new(),
+            suspects: VecDeque::new(),
+            blocked: HashSet::new(),
+            diverted: Vec::new(),
         }
     }
 
-    /// Begins with a shard that is confirmed up to `position` and has no unpublished row in a
-    /// bucket before `floor`.
+    /// Begins with a shard that is done up to `position` and has no unpublished row in a bucket
+    /// before `floor`.
     pub fn own(&mut self, shard: i16, position: i64, floor: i32) {
-        let progress =
-            Progress { position, read_to: position, floor, pending: VecDeque::new(), open: 0 };
+        let progress = Progress {
+            position,
+            read_to: position,
+            floor,
+            pending: VecDeque::new(),
+            open: 0,
+            known: BTreeMap::new(),
+        };
         self.shards.insert(shard, progress);
+    }
+
+    /// Notes what is known of a message of an owned shard that is yet to be read.
+    pub fn know(&mut self, shard: i16, seq: i64, known: Known) {
+        if let Some(progress) = self.shards.get_mut(&shard).filter(|shard| shard.read_to < seq) {
+            progress.known.insert(seq, known);
+        }
     }
 
     /// Forgets everything, messages in flight included.
@@ -111,7 +160,7 @@ impl<M: Entry> Window<M> {
         })
     }
 
-    /// Messages of a shard that are not confirmed.
+    /// Messages of a shard that are not done.
     pub fn open(&self, shard: i16) -> usize {
         self.shards.get(&shard).map_or(0, |progress| progress.open)
     }
@@ -121,20 +170,31 @@ impl<M: Entry> Window<M> {
         self.shards.get(&shard).map_or(0, |progress| progress.pending.len())
     }
 
-    /// Messages that are not confirmed, of all shards.
+    /// Messages that are not done, of all shards.
     pub fn open_total(&self) -> usize {
         self.shards.values().map(|progress| progress.open).sum()
     }
 
     /// Customers whose messages wait because of a faulty one.
     pub fn held(&self) -> usize {
-        self.lanes.values().filter(|lane| matches!(lane.state, LaneState::Held(_))).count()
+        let held = |lane: &&Lane<M>| matches!(lane.state, LaneState::Held(_));
+        self.lanes.values().filter(held).count() + self.blocked.len()
     }
 
     /// When the oldest message that is not done was decided.
     pub fn oldest(&self) -> Option<DateTime<Utc>> {
         let firsts = self.shards.values().filter_map(|progress| progress.pending.front());
         firsts.map(|first| first.occurred_at).min()
+    }
+
+    /// From now on this customer's messages are kept behind those that are parked.
+    pub fn block(&mut self, customer: Uuid) {
+        self.blocked.insert(customer);
+    }
+
+    /// Nothing of this customer's is kept any more: its messages go their way again.
+    pub fn unblock(&mut self, customer: Uuid) {
+        self.blocked.remove(&customer);
     }
 
     /// Takes in a message that was read. False for one that is not news: its shard is not owned,
@@ -151,15 +211,38 @@ impl<M: Entry> Window<M> {
             seq: message.seq(),
             bucket: message.bucket(),
             occurred_at: message.occurred_at(),
-            confirmed: false,
+            done: false,
         });
-        let customer = message.customer();
-        let lane = self.lanes.entry(customer).or_insert_with(|| {
-            self.ready.push_back(customer);
-            Lane { waiting: VecDeque::new(), state: LaneState::Ready, failures: 0 }
-        });
-        lane.waiting.push_back(Arc::new(message));
+        let tries = match progress.known.remove(&message.seq()) {
+            Some(Known::Kept) => {
+                progress.finish(message.seq());
+                return true;
+            }
+            Some(Known::Tried(tries)) => tries,
+            None => 0,
+        };
+        if self.blocked.contains(&message.customer()) {
+            self.diverted.push(Arc::new(message));
+        } else {
+            self.line_up(message, tries);
+        }
         true
+    }
+
+    /// Takes in the next of a customer's messages that are parked, to be published.
+    pub fn admit_stored(&mut self, message: M, tries: u32) {
+        self.line_up(message, tries);
+    }
+
+    fn line_up(&mut self, message: M, tries: u32) {
+        let customer = message.customer();
+        let lane = self.lanes.entry(customer);
+        let lane =
+            lane.or_insert_with(|| Lane { waiting: VecDeque::new(), state: LaneState::Ready });
+        lane.waiting.push_back(Waiting { message: Arc::new(message), tries, closures: 0 });
+        if lane.waiting.len() == 1 {
+            self.set_off(customer);
+        }
     }
 
     /// It was proven that no row after what was read lies in a bucket before `floor`.
@@ -179,78 +262,159 @@ impl<M: Entry> Window<M> {
         let lane = self.lanes.get_mut(&customer)?;
         lane.state = LaneState::InFlight;
         self.in_flight += 1;
-        lane.waiting.front().cloned()
+        lane.waiting.front().map(|first| first.message.clone())
+    }
+
+    /// The next message to publish alone.
+    pub fn take_suspect(&mut self) -> Option<Arc<M>> {
+        let customer = self.suspects.pop_front()?;
+        let lane = self.lanes.get_mut(&customer)?;
+        lane.state = LaneState::OnTrial;
+        lane.waiting.front().map(|first| first.message.clone())
+    }
+
+    /// How often a message on its way has failed by its own fault.
+    pub fn tries(&self, message: &M) -> u32 {
+        let lane = self.lanes.get(&message.customer());
+        let first = lane.and_then(|lane| lane.waiting.front());
+        first.filter(|first| first.message.seq() == message.seq()).map_or(0, |first| first.tries)
     }
 
     /// The broker has the message.
     pub fn confirmed(&mut self, message: &M) {
-        let customer = message.customer();
-        let Some(lane) = self.landed(message) else { return };
-        lane.waiting.pop_front();
-        lane.failures = 0;
-        if lane.waiting.is_empty() {
-            self.lanes.remove(&customer);
-        } else {
-            lane.state = LaneState::Ready;
-            self.ready.push_back(customer);
-        }
-        if let Some(progress) = self.shards.get_mut(&message.shard()) {
-            progress.confirm(message.seq());
+        if self.landed(message).is_some() {
+            self.finish_first(message);
         }
     }
 
     /// The broker does not (surely) have the message, by no fault of its own: it goes again.
     pub fn failed(&mut self, message: &M) {
-        let customer = message.customer();
-        if let Some(lane) = self.landed(message) {
-            lane.state = LaneState::Ready;
-            self.ready.push_back(customer);
+        if self.landed(message).is_some() {
+            self.set_off(message.customer());
         }
     }
 
-    /// The message itself is at fault: it and its customer's later ones wait until the moment
-    /// that `until` gives for the number of its failures.
-    pub fn hold(&mut self, message: &M, until: impl FnOnce(u32) -> Instant) {
-        if let Some(lane) = self.landed(message) {
-            lane.failures = lane.failures.saturating_add(1);
-            lane.state = LaneState::Held(until(lane.failures));
+    /// The broker closed the channel on which the message was: it goes again, alone if that
+    /// happened to it before.
+    pub fn caught(&mut self, message: &M) {
+        let Some(lane) = self.landed(message) else { return };
+        if let Some(first) = lane.waiting.front_mut() {
+            first.closures += 1;
+        }
+        self.set_off(message.customer());
+    }
+
+    /// It and its customer's later ones wait until a moment. `tries` is how often it has failed by
+    /// its own fault.
+    pub fn hold(&mut self, message: &M, tries: u32, until: Instant) {
+        let Some(lane) = self.landed(message) else { return };
+        lane.state = LaneState::Held(until);
+        if let Some(first) = lane.waiting.front_mut() {
+            first.tries = tries;
+            // What is held once has been alone, and goes alone again.
+            first.closures = CLOSURES_MAX;
+        }
+    }
+
+    /// The message is parked. With `behind` its customer's later ones are to be kept behind it,
+    /// else they go on.
+    pub fn park(&mut self, message: &M, behind: bool) {
+        if self.landed(message).is_none() {
+            return;
+        }
+        if behind {
+            let customer = message.customer();
+            self.block(customer);
+            if let Some(lane) = self.lanes.get_mut(&customer) {
+                let later = lane.waiting.drain(1..).map(|waiting| waiting.message);
+                self.diverted.extend(later.filter(|later| !later.stored()));
+            }
+        }
+        self.finish_first(message);
+    }
+
+    /// The messages of blocked customers that are to be kept; see [`Window::kept`].
+    pub fn diverted(&self) -> &[Arc<M>] {
+        &self.diverted
+    }
+
+    /// The first `count` of [`Window::diverted`] are kept.
+    pub fn kept(&mut self, count: usize) {
+        for message in self.diverted.drain(..count.min(self.diverted.len())) {
+            if let Some(progress) = self.shards.get_mut(&message.shard()) {
+                progress.finish(message.seq());
+            }
         }
     }
 
     /// Gives the held messages whose time has come another try.
     pub fn release_due(&mut self, now: Instant) {
-        for (customer, lane) in &mut self.lanes {
-            if matches!(lane.state, LaneState::Held(until) if until <= now) {
-                lane.state = LaneState::Ready;
-                self.ready.push_back(*customer);
-            }
+        let due = |lane: &Lane<M>| matches!(lane.state, LaneState::Held(until) if until <= now);
+        let due: Vec<Uuid> =
+            self.lanes.iter().filter(|(_, lane)| due(lane)).map(|(id, _)| *id).collect();
+        for customer in due {
+            self.set_off(customer);
         }
     }
 
-    /// The lane whose message in flight this is; it is no longer in flight then.
+    /// The lane whose message on its way this is; it is no longer on its way then.
     fn landed(&mut self, message: &M) -> Option<&mut Lane<M>> {
         let lane = self.lanes.get_mut(&message.customer())?;
-        let first = lane.waiting.front().is_some_and(|first| first.seq() == message.seq());
-        if !first || lane.state != LaneState::InFlight {
-            return None;
+        let first = lane.waiting.front().is_some_and(|first| {
+            first.message.seq() == message.seq() && first.message.stored() == message.stored()
+        });
+        match lane.state {
+            _ if !first => return None,
+            LaneState::InFlight => self.in_flight -= 1,
+            LaneState::OnTrial => {}
+            LaneState::Ready | LaneState::Held(_) => return None,
         }
-        self.in_flight -= 1;
+        lane.state = LaneState::Ready;
         Some(lane)
+    }
+
+    /// The first message of its customer is done.
+    fn finish_first(&mut self, message: &M) {
+        let customer = message.customer();
+        if let Some(lane) = self.lanes.get_mut(&customer) {
+            lane.waiting.pop_front();
+        }
+        self.set_off(customer);
+        if !message.stored()
+            && let Some(progress) = self.shards.get_mut(&message.shard())
+        {
+            progress.finish(message.seq());
+        }
+    }
+
+    /// Lines a customer up for its next message, if there is one.
+    fn set_off(&mut self, customer: Uuid) {
+        let Some(lane) = self.lanes.get_mut(&customer) else { return };
+        let Some(first) = lane.waiting.front() else {
+            self.lanes.remove(&customer);
+            return;
+        };
+        lane.state = LaneState::Ready;
+        if first.tries > 0 || first.closures >= CLOSURES_MAX {
+            self.suspects.push_back(customer);
+        } else {
+            self.ready.push_back(customer);
+        }
     }
 }
 
 impl Progress {
-    fn confirm(&mut self, seq: i64) {
+    fn finish(&mut self, seq: i64) {
         let Ok(index) = self.pending.binary_search_by_key(&seq, |pending| pending.seq) else {
             return;
         };
         if let Some(pending) = self.pending.get_mut(index)
-            && !pending.confirmed
+            && !pending.done
         {
-            pending.confirmed = true;
+            pending.done = true;
             self.open -= 1;
         }
-        while let Some(first) = self.pending.front().filter(|first| first.confirmed) {
+        while let Some(first) = self.pending.front().filter(|first| first.done) {
             self.position = first.seq;
             self.pending.pop_front();
         }
@@ -258,195 +422,4 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::time::Duration;
-
-    #[derive(Clone, Debug, PartialEq)]
-    struct Message {
-        shard: i16,
-        seq: i64,
-        customer: u128,
-    }
-
-    impl Entry for Message {
-        fn shard(&self) -> i16 {
-            self.shard
-        }
-        fn seq(&self) -> i64 {
-            self.seq
-        }
-        fn bucket(&self) -> i32 {
-            i32::try_from(self.seq / 10).unwrap()
-        }
-        fn customer(&self) -> Uuid {
-            Uuid::from_u128(self.customer)
-        }
-        fn occurred_at(&self) -> DateTime<Utc> {
-            DateTime::from_timestamp(self.seq, 0).unwrap()
-        }
-    }
-
-    fn message(seq: i64, customer: u128) -> Message {
-        Message { shard: 0, seq, customer }
-    }
-
-    fn window(in_flight_max: usize, messages: &[(i64, u128)]) -> Window<Message> {
-        let mut window = Window::new(in_flight_max);
-        window.own(0, 0, 0);
-        for (seq, customer) in messages {
-            assert!(window.admit(message(*seq, *customer)));
-        }
-        window
-    }
-
-    fn taken(window: &mut Window<Message>) -> Vec<i64> {
-        std::iter::from_fn(|| window.take()).map(|message| message.seq).collect()
-    }
-
-    #[test]
-    fn m2_one_message_of_a_customer_is_in_flight_at_a_time() {
-        let mut window = window(10, &[(1, 7), (2, 7), (3, 8), (4, 7)]);
-        assert_eq!(taken(&mut window), [1, 3]);
-        window.confirmed(&message(1, 7));
-        assert_eq!(taken(&mut window), [2]);
-        window.failed(&message(2, 7));
-        assert_eq!(taken(&mut window), [2], "the same again, not the one after it");
-        window.confirmed(&message(2, 7));
-        assert_eq!(taken(&mut window), [4]);
-    }
-
-    #[test]
-    fn m1_a_position_moves_only_over_a_prefix_without_gaps() {
-        let mut window = window(10, &[(1, 1), (2, 2), (5, 3)]);
-        assert_eq!(taken(&mut window), [1, 2, 5]);
-        assert_eq!(window.progress(0), Some((0, 0)));
-        window.confirmed(&message(2, 2));
-        window.confirmed(&message(5, 3));
-        assert_eq!(window.progress(0), Some((0, 0)));
-        window.confirmed(&message(1, 1));
-        assert_eq!(window.progress(0), Some((5, 0)));
-        assert_eq!((window.open_total(), window.tracked(0)), (0, 0));
-    }
-
-    #[test]
-    fn the_window_has_a_limit() {
-        let mut window = window(2, &[(1, 1), (2, 2), (3, 3)]);
-        assert_eq!(taken(&mut window), [1, 2]);
-        window.failed(&message(1, 1));
-        assert_eq!(taken(&mut window), [3], "a place is free again");
-    }
-
-    #[test]
-    fn m4_a_faulty_message_holds_its_own_customer_only() {
-        let mut window = window(10, &[(1, 1), (2, 1), (3, 2)]);
-        assert_eq!(taken(&mut window), [1, 3]);
-        let now = Instant::now();
-        window.hold(&message(1, 1), |failures| now + Duration::from_secs(failures.into()));
-        window.confirmed(&message(3, 2));
-        assert_eq!(window.progress(0), Some((0, 0)), "the position waits for the held one");
-        window.release_due(now);
-        assert_eq!((taken(&mut window), window.held()), (vec![], 1));
-        window.release_due(now + Duration::from_secs(1));
-        assert_eq!(taken(&mut window), [1]);
-        window.hold(&message(1, 1), |failures| now + Duration::from_secs(failures.into()));
-        window.release_due(now + Duration::from_secs(1));
-        assert_eq!(taken(&mut window), [] as [i64; 0], "longer the second time");
-    }
-
-    #[test]
-    fn what_was_read_before_or_is_not_owned_is_no_news() {
-        let mut window = window(10, &[(4, 1)]);
-        assert!(!window.admit(message(4, 1)));
-        assert!(!window.admit(message(3, 1)));
-        assert!(!window.admit(Message { shard: 1, seq: 9, customer: 1 }));
-        assert_eq!(window.read_from(0), Some((4, 0)));
-    }
-
-    #[test]
-    fn the_bucket_written_down_is_that_of_the_oldest_unconfirmed() {
-        let mut window = window(10, &[(9, 1), (31, 2)]);
-        assert_eq!(window.progress(0), Some((0, 0)));
-        window.raise_floor(0, 8);
-        assert_eq!(window.progress(0), Some((0, 0)), "an hour is not done while one of it is open");
-        assert_eq!(taken(&mut window), [9, 31]);
-        window.confirmed(&message(9, 1));
-        assert_eq!(window.progress(0), Some((9, 3)));
-        window.confirmed(&message(31, 2));
-        assert_eq!(window.progress(0), Some((31, 8)));
-    }
-
-    #[test]
-    fn a_late_word_about_a_forgotten_message_is_ignored() {
-        let mut window = window(10, &[(1, 1)]);
-        let sent = window.take().unwrap();
-        window.clear();
-        window.own(0, 0, 0);
-        window.admit(message(1, 1));
-        window.confirmed(&sent);
-        assert_eq!(window.progress(0), Some((0, 0)), "not in flight in this life");
-        assert_eq!(taken(&mut window), [1]);
-    }
-
-    proptest! {
-        /// Whatever the broker answers in whatever order: first confirmations are in order per
-        /// customer, no two of a customer are in flight, positions never pass an open message,
-        /// and in the end everything is confirmed.
-        #[test]
-        fn order_and_completeness(
-            customers in proptest::collection::vec((0_u128..6, 0_i16..3), 1..60),
-            limit in 1_usize..8,
-            answers in proptest::collection::vec((any::<prop::sample::Index>(), 0_u8..10), 0..400),
-        ) {
-            let mut window = Window::new(limit);
-            (0..3).for_each(|shard| window.own(shard, 0, 0));
-            let all: Vec<Message> = customers.iter().enumerate().map(|(n, (customer, _))| {
-                // A customer lives in one shard.
-                let shard = i16::try_from(customer % 3).unwrap();
-                Message { shard, seq: i64::try_from(n).unwrap() + 1, customer: *customer }
-            }).collect();
-            let now = Instant::now();
-            let mut unread = all.iter();
-            let mut flying: Vec<Arc<Message>> = Vec::new();
-            let mut done: Vec<Message> = Vec::new();
-            let mut answers = answers.into_iter();
-            loop {
-                if let Some(message) = unread.next() {
-                    window.admit(message.clone());
-                }
-                while let Some(message) = window.take() {
-                    prop_assert!(flying.iter().all(|other| other.customer != message.customer));
-                    flying.push(message);
-                }
-                prop_assert!(flying.len() <= limit);
-                if flying.is_empty() && unread.len() == 0 {
-                    if window.open_total() == 0 { break; }
-                    window.release_due(now + Duration::from_secs(60));
-                    continue;
-                }
-                if flying.is_empty() { continue; }
-                let (index, verdict) = answers.next().map_or((0, 9), |(index, verdict)| (index.index(flying.len()), verdict));
-                let message = flying.swap_remove(index);
-                match verdict {
-                    0..3 => window.failed(&message),
-                    3 => window.hold(&message, |_| now + Duration::from_secs(1)),
-                    _ => {
-                        window.confirmed(&message);
-                        done.push((*message).clone());
-                    }
-                }
-                for shard in 0..3 {
-                    let (position, _) = window.progress(shard).unwrap();
-                    let passed = all.iter().filter(|m| m.shard == shard && m.seq <= position);
-                    prop_assert!(passed.clone().all(|m| done.contains(m)), "position {position}");
-                }
-            }
-            prop_assert_eq!(done.len(), all.len());
-            for customer in 0..6 {
-                let order = done.iter().filter(|m| m.customer == customer).map(|m| m.seq);
-                prop_assert!(order.is_sorted());
-            }
-        }
-    }
-}
+mod tests;

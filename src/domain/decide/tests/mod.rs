@@ -19,6 +19,7 @@ mod people;
 mod permissions;
 mod phones;
 mod random;
+mod reconciliation;
 mod record;
 mod second_factor;
 mod secrets;

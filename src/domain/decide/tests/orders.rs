@@ -13,20 +13,20 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-fn order_id(n: u8) -> OrderId {
+pub(super) fn order_id(n: u8) -> OrderId {
     OrderId::parse(&format!("ORD-{n}")).unwrap()
 }
 
-fn currency(code: &str) -> Currency {
+pub(super) fn currency(code: &str) -> Currency {
     Currency::parse(code).unwrap()
 }
 
-fn money(amount: i64, code: &str) -> Money {
+pub(super) fn money(amount: i64, code: &str) -> Money {
     Money::new(amount, currency(code)).unwrap()
 }
 
 /// Order `n`, placed at second `n`, of 1,000 dong.
-fn fact(n: u8, version: i64, status: OrderStatus) -> OrderFact {
+pub(super) fn fact(n: u8, version: i64, status: OrderStatus) -> OrderFact {
     OrderFact {
         order_id: order_id(n),
         customer_id: customer_id(),
@@ -44,16 +44,16 @@ fn record(fact: OrderFact) -> Command {
     Command::Order(OrderCommand::Record(Box::new(fact)))
 }
 
-fn hears(state: State, fact: OrderFact) -> Then {
+pub(super) fn hears(state: State, fact: OrderFact) -> Then {
     given(state).by(Actor::Service).when(record(fact))
 }
 
-fn of(then: &Then, code: &str) -> Statistics {
+pub(super) fn of(then: &Then, code: &str) -> Statistics {
     then.after.orders.statistics[&currency(code)].clone()
 }
 
 /// Placed, completed, cancelled, refunded; spent, paid back.
-fn numbers(s: &Statistics) -> ([u32; 4], [i64; 2]) {
+pub(super) fn numbers(s: &Statistics) -> ([u32; 4], [i64; 2]) {
     ([s.placed, s.completed, s.cancelled, s.refunded], [s.spent, s.paid_back])
 }
 

@@ -1,0 +1,60 @@
+//! A message on its way: a row of the outbox, or one that is parked.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::window::Entry;
+use crate::brokers::rabbit::OutgoingMessage;
+use crate::db::outbox::Row;
+use crate::faults;
+
+#[derive(Clone, Debug)]
+pub struct Letter {
+    pub row: Row,
+    /// It comes from what is parked: the cursor has passed it.
+    pub stored: bool,
+}
+
+impl Letter {
+    /// The message as the contract describes it.
+    pub fn outgoing(&self, exchange: &str, schemas: &str) -> OutgoingMessage {
+        outgoing(&self.row, exchange, schemas)
+    }
+}
+
+/// The message of a row as the contract describes it.
+pub fn outgoing(row: &Row, exchange: &str, schemas: &str) -> OutgoingMessage {
+    OutgoingMessage {
+        exchange: exchange.to_owned(),
+        routing_key: row.kind.clone(),
+        id: row.id,
+        message_type: row.kind.clone(),
+        time: row.occurred_at,
+        subject: Some(row.customer_id.to_string()),
+        sequence: Some(row.customer_sequence),
+        schema: Some(format!("{schemas}/{}.json", row.kind)),
+        traceparent: row.traceparent.clone(),
+        body: row.data.clone().into_bytes(),
+    }
+}
+
+impl Entry for Letter {
+    fn shard(&self) -> i16 {
+        self.row.shard
+    }
+    fn seq(&self) -> i64 {
+        self.row.seq
+    }
+    fn bucket(&self) -> i32 {
+        self.row.bucket
+    }
+    fn customer(&self) -> Uuid {
+        if faults::many_in_flight() { self.row.id } else { self.row.customer_id }
+    }
+    fn occurred_at(&self) -> DateTime<Utc> {
+        self.row.occurred_at
+    }
+    fn stored(&self) -> bool {
+        self.stored
+    }
+}

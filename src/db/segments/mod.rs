@@ -1,0 +1,61 @@
+//! Segments over the rows: a condition as SQL for many customers at once, and the facts of a few for
+//! evaluation in memory. Both must come to the same (rule S4).
+
+mod compile;
+mod facts;
+mod functions;
+mod sql;
+
+pub use compile::{NotInSql, Rfm, Surroundings, compile};
+pub use facts::{Needs, of};
+pub use sql::Sql;
+
+use super::Connection;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+/// Living customers that fulfil a condition, by their ids.
+struct Members<'a> {
+    condition: &'a Sql,
+    after: Uuid,
+    limit: i64,
+}
+
+// Conditions are of endless variety, and plans depend on their values: none is kept.
+impl QueryId for Members<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Members<'_> {
+    type SqlType = SqlUuid;
+}
+
+impl QueryFragment<Pg> for Members<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        out.push_sql("SELECT c.id FROM customers AS c WHERE c.deleted_at IS NULL AND c.id > ");
+        out.push_bind_param::<SqlUuid, _>(&self.after)?;
+        out.push_sql(" AND ");
+        self.condition.walk_ast(out.reborrow())?;
+        out.push_sql(" ORDER BY c.id LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.limit)
+    }
+}
+
+/// The next living customers after one that fulfil a condition, at most `limit`.
+///
+/// # Errors
+/// Those of the query.
+pub async fn members(
+    mut conn: &Connection,
+    condition: &Sql,
+    after: Uuid,
+    limit: i64,
+) -> QueryResult<Vec<Uuid>> {
+    Members { condition, after, limit }.load(&mut conn).await
+}
