@@ -24,6 +24,7 @@ use crate::actors::sharing::Sharing;
 use crate::actors::signing;
 use crate::actors::worker::{WorkerRef, Workers};
 use crate::actors::workers::analyst::{self, AnalystWorker};
+use crate::actors::workers::clock_watch::{self, ClockWatch};
 use crate::actors::workers::importer::{self, Importer};
 use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
@@ -36,7 +37,7 @@ use crate::actors::workers::texter::{self, Texter};
 use crate::brokers::limits::Limiter;
 use crate::brokers::rabbit::Rabbit;
 use crate::brokers::redis::Redis;
-use crate::clock::Clock;
+use crate::clock::{Clock, SharedClock};
 use crate::config::Config;
 use crate::db::{self, Database};
 use crate::domain::Actor;
@@ -62,12 +63,19 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// The difference of clocks that access tokens tolerate, at most.
+/// The difference of times that access tokens tolerate, at most. All nodes go by the database's
+/// clock: what is left are the moments after that was set.
 const CLOCK_LEEWAY: TimeDelta = TimeDelta::seconds(5);
+
+/// What the connection is for on which mails go to the service that sends them: none waits behind
+/// messages, and none is lost with a channel that one of these closes.
+const MAILS: &str = "mails";
 
 /// What exists before any actor does. Connections among it live on the database's runtime.
 pub struct Parts {
     pub clock: Arc<dyn Clock>,
+    /// The same clock, as it is corrected.
+    pub shared_clock: Arc<SharedClock>,
     pub database: Database,
     /// For lists and searches of staff: from the replica if there is one.
     pub lists: Database,
@@ -107,7 +115,6 @@ pub struct Running {
 /// fit, a signing key that the configured root key does not open.
 pub async fn parts(
     config: Arc<Config>,
-    clock: Arc<dyn Clock>,
     prometheus: PrometheusHandle,
 ) -> anyhow::Result<Parts> {
     let database_settings = settings::database(&config);
@@ -122,6 +129,9 @@ pub async fn parts(
     let database = Database::new(database_settings, Handle::current());
     let lists = database.clone().reading_from(settings::replica(&config, settings::lists(&config)));
     let reports = reports(&config);
+    let read = clock_watch::shared_clock_of(&database).await;
+    let shared_clock = Arc::new(read.context("the database cannot be asked for its time")?);
+    let clock: Arc<dyn Clock> = shared_clock.clone();
     tell_standing(&database).await?;
     check_groups(&config, &database).await?;
     let root = RootSecret::new(*config.secrets.root_key.expose());
@@ -131,13 +141,14 @@ pub async fn parts(
     let redis = settings::redis(&config)?;
     Ok(Parts {
         limiter: Arc::new(settings::limiter(&config, redis.clone(), &ThrottleKeys::new(&root))),
-        transport: Arc::new(settings::mail(&config, rabbit.clone())?),
+        transport: Arc::new(settings::mail(&config, rabbit.as_ref().map(|rabbit| rabbit.apart(MAILS)))?),
         gateway: settings::sms(&config)?.into(),
         access: Arc::new(AccessTokens::new(settings::access(&config), keys)),
         revoked: Arc::new(RevokedSessions::new()),
         hashing: Arc::new(HashingPool::start(settings::hashing(&config))?),
         social: Arc::new(Social::new(&config.social, clock.clone(), Handle::current())?),
         clock,
+        shared_clock,
         database,
         lists,
         reports,
@@ -272,6 +283,7 @@ fn start_workers(
     runtime: &Runtime,
 ) -> anyhow::Result<(Workers, AfterCommit)> {
     db::replica::describe_metrics();
+    clock_watch::describe_metrics();
     importer::describe_metrics();
     janitor::describe_metrics();
     mailer::describe_metrics();
@@ -322,6 +334,8 @@ fn start_workers(
         runtime
             .spawn_worker(move || Janitor::new(database.clone(), clock.clone(), settings.clone())),
     );
+    let (database, clock) = (parts.database.clone(), parts.shared_clock.clone());
+    workers.add(runtime.spawn_worker(move || ClockWatch::new(database.clone(), clock.clone())));
     workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
     workers.add(runtime.spawn_worker(signing_watch(config, parts)));
     workers.add(analyst_worker(config, parts, runtime));

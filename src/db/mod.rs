@@ -56,6 +56,7 @@ pub mod staff_keys;
 pub mod statements;
 pub mod text_messages;
 pub mod throttles;
+pub mod time;
 pub mod timeline;
 pub mod transactions;
 pub mod whole;

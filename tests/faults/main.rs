@@ -17,9 +17,11 @@ mod ground;
 mod harness;
 mod kills;
 mod load;
+mod migration;
 mod nodes;
 mod outbox;
 mod points;
+mod poison;
 mod report;
 mod rescue;
 mod syscalls;
@@ -70,8 +72,10 @@ fn scenarios() -> Vec<Scenario> {
         kills::SCENARIOS,
         nodes::SCENARIOS,
         database::SCENARIOS,
+        migration::SCENARIOS,
         outbox::SCENARIOS,
         broker::SCENARIOS,
+        poison::SCENARIOS,
         velocity::SCENARIOS,
         clock::SCENARIOS,
         clients::SCENARIOS,
