@@ -33,6 +33,7 @@ use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
 use crate::actors::workers::reconciler::{self, Reconciler};
 use crate::actors::workers::revocation_watch::{self, RevocationWatch};
 use crate::actors::workers::signing_watch::{self, SigningWatch};
+use crate::actors::workers::space_watch::{self, Space, SpaceWatch};
 use crate::actors::workers::texter::{self, Texter};
 use crate::brokers::limits::Limiter;
 use crate::brokers::rabbit::Rabbit;
@@ -76,6 +77,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The same clock, as it is corrected.
     pub shared_clock: Arc<SharedClock>,
+    pub space: Space,
     pub database: Database,
     /// For lists and searches of staff: from the replica if there is one.
     pub lists: Database,
@@ -113,10 +115,7 @@ pub struct Running {
 /// # Errors
 /// A schema that is not this version's, default groups that do not exist, settings that do not
 /// fit, a signing key that the configured root key does not open.
-pub async fn parts(
-    config: Arc<Config>,
-    prometheus: PrometheusHandle,
-) -> anyhow::Result<Parts> {
+pub async fn parts(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow::Result<Parts> {
     let database_settings = settings::database(&config);
     let pending = db::migrations::pending(&database_settings)
         .await
@@ -141,7 +140,10 @@ pub async fn parts(
     let redis = settings::redis(&config)?;
     Ok(Parts {
         limiter: Arc::new(settings::limiter(&config, redis.clone(), &ThrottleKeys::new(&root))),
-        transport: Arc::new(settings::mail(&config, rabbit.as_ref().map(|rabbit| rabbit.apart(MAILS)))?),
+        transport: Arc::new(settings::mail(
+            &config,
+            rabbit.as_ref().map(|rabbit| rabbit.apart(MAILS)),
+        )?),
         gateway: settings::sms(&config)?.into(),
         access: Arc::new(AccessTokens::new(settings::access(&config), keys)),
         revoked: Arc::new(RevokedSessions::new()),
@@ -149,6 +151,7 @@ pub async fn parts(
         social: Arc::new(Social::new(&config.social, clock.clone(), Handle::current())?),
         clock,
         shared_clock,
+        space: Space::default(),
         database,
         lists,
         reports,
@@ -218,8 +221,10 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     let customers = Customers::new(shards.clone(), config.shards.call_timeout_ms.duration());
     // The importer works through the batches, which wake other workers: it comes last.
     let engine = Engine::new(config, batches);
-    let importer = runtime.spawn_worker(move || Importer::new(engine.clone()));
-    let imports = Imports::new(parts.database.clone(), parts.clock.clone(), importer.nudge());
+    let space = parts.space.clone();
+    let importer = runtime.spawn_worker(move || Importer::new(engine.clone(), space.clone()));
+    let (database, clock) = (parts.database.clone(), parts.clock.clone());
+    let imports = Imports::new(database, clock, importer.nudge(), parts.space.clone());
     workers.add(importer);
     let mut intake = start_intake(config, &parts, &runtime, &customers)?;
     if let Some(reconciler) = start_reconciler(config, &parts, &runtime, &customers)? {
@@ -284,6 +289,7 @@ fn start_workers(
 ) -> anyhow::Result<(Workers, AfterCommit)> {
     db::replica::describe_metrics();
     clock_watch::describe_metrics();
+    space_watch::describe_metrics();
     importer::describe_metrics();
     janitor::describe_metrics();
     mailer::describe_metrics();
@@ -336,6 +342,9 @@ fn start_workers(
     );
     let (database, clock) = (parts.database.clone(), parts.shared_clock.clone());
     workers.add(runtime.spawn_worker(move || ClockWatch::new(database.clone(), clock.clone())));
+    let room = config.database.room_mib;
+    let watch = SpaceWatch::new(parts.database.clone(), parts.space.clone(), room);
+    workers.add(runtime.spawn_worker(move || watch.clone()));
     workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
     workers.add(runtime.spawn_worker(signing_watch(config, parts)));
     workers.add(analyst_worker(config, parts, runtime));

@@ -16,11 +16,12 @@ pub fn all(parts: &Parts, registry: Arc<Registry>) -> Vec<Probe> {
 /// What operators should know although nothing is missing.
 pub fn notes(parts: &Parts) -> Vec<Note> {
     let limiter = parts.limiter.clone();
-    let clock = parts.shared_clock.clone();
+    let (clock, space) = (parts.shared_clock.clone(), parts.space.clone());
     let text = "most sign-ins fail: those from unknown devices are held back (stuffing brake)";
     vec![
         Box::new(move || limiter.is_braking().then_some(text)),
         Box::new(move || clock_watch::note(&clock)),
+        Box::new(move || space.note()),
     ]
 }
 

@@ -34,16 +34,16 @@ const NO_LOCK: &str = "due to lock timeout";
 /// # Errors
 /// Those of connecting and of the migrations; what came before a failing one stays applied.
 pub async fn run(settings: &DatabaseSettings) -> anyhow::Result<Vec<String>> {
-    run_all(settings, MIGRATIONS).await
+    run_all(settings, || MIGRATIONS).await
 }
 
 /// As [`run`], of another history: for tests of how a migration gets on with a service that runs.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_all(
+pub async fn run_all<S: MigrationSource<Pg>>(
     settings: &DatabaseSettings,
-    migrations: impl MigrationSource<Pg> + Clone,
+    migrations: impl Fn() -> S,
 ) -> anyhow::Result<Vec<String>> {
     let mut connection = connect_once(&patient(settings)).await?;
     diesel::sql_query("SELECT pg_advisory_lock($1)")
@@ -57,10 +57,10 @@ pub async fn run_all(
     let mut applied = Vec::new();
     let mut tries = 0;
     while harness
-        .has_pending_migration(migrations.clone())
+        .has_pending_migration(migrations())
         .map_err(|error| anyhow::anyhow!("the migrations cannot be listed: {error}"))?
     {
-        match harness.run_next_migration(migrations.clone()) {
+        match harness.run_next_migration(migrations()) {
             Ok(version) => applied.push(version.to_string()),
             Err(error) if error.to_string().contains(NO_LOCK) && tries < TRIES => {
                 tries += 1;

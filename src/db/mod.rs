@@ -52,6 +52,7 @@ pub mod second_factors;
 pub mod segments;
 pub mod sessions;
 pub mod signing_keys;
+pub mod space;
 pub mod staff_keys;
 pub mod statements;
 pub mod text_messages;

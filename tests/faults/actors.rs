@@ -61,7 +61,9 @@ async fn panics(ground: &Ground, report: &mut Report) {
         format!("from its end until it runs again {firsts:.0?}, by the service's own clock"),
     );
     if !later.is_empty() {
-        report.note(format!("an actor that panicked again within a minute rests longer: {later:.0?}"));
+        report.note(format!(
+            "an actor that panicked again within a minute rests longer: {later:.0?}"
+        ));
     }
     // Whoever was in that actor's mailbox, and nobody of the others.
     let share = failed as f64 / told.attempts.len() as f64;

@@ -52,7 +52,8 @@ impl Answers {
 
     fn tell(self, about: &str, report: &mut Report) {
         let Self { asked, wrong } = self;
-        report.must(wrong.is_empty(), format!("{about}: {} of {asked} wrong {wrong:?}", wrong.len()));
+        report
+            .must(wrong.is_empty(), format!("{about}: {} of {asked} wrong {wrong:?}", wrong.len()));
     }
 }
 

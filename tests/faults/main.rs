@@ -11,6 +11,7 @@ mod broker;
 mod clients;
 mod clock;
 mod database;
+mod disk;
 mod ground;
 #[path = "../it/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the integration tests use the rest of it")]

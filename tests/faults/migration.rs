@@ -101,7 +101,7 @@ fn migrate(shop: &Shop) -> impl Future<Output = Result<Vec<String>, String>> + S
     let source = FileBasedMigrations::from_path(next_version(shop.folder())).unwrap();
     let settings = shop.database.owner_settings();
     async move {
-        let done = migrations::run_all(&settings, source).await;
+        let done = migrations::run_all(&settings, || source.clone()).await;
         done.map_err(|error| error.to_string())
     }
 }

@@ -52,7 +52,8 @@ async fn poisoned(ground: &Ground, report: &mut Report) {
     let took = began.elapsed();
     sleep(window.saturating_sub(took)).await;
     let third = consumer.received().len();
-    let tries = shop.database.count("SELECT tries::bigint FROM outbox_parked WHERE state = 'parked'");
+    let tries =
+        shop.database.count("SELECT tries::bigint FROM outbox_parked WHERE state = 'parked'");
     let tries = tries.await;
     report.must(tries == 3, format!("parked after {tries} tries and {took:.1?}"));
     let waits = sequences(&consumer);
@@ -97,7 +98,12 @@ fn sequences(consumer: &Consumer) -> Vec<i64> {
 }
 
 /// Staff has it tried again, in vain, and gives it up: the two behind it go their way.
-async fn decided(shop: &Shop, node: &crate::harness::Node, consumer: &Consumer, report: &mut Report) {
+async fn decided(
+    shop: &Shop,
+    node: &crate::harness::Node,
+    consumer: &Consumer,
+    report: &mut Report,
+) {
     let id = shop.database.one("SELECT id FROM outbox_parked WHERE state = 'parked'").await;
     let decide = |what: &str, body| {
         let path = format!("/v1/admin/events/dead_letters/{id}/{what}");

@@ -12,4 +12,5 @@ pub mod outbox_relay;
 pub mod reconciler;
 pub mod revocation_watch;
 pub mod signing_watch;
+pub mod space_watch;
 pub mod texter;

@@ -20,10 +20,10 @@ mod window;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::metrics::counter;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use ::metrics::counter;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::actors::worker::{Done, Worker};
@@ -193,9 +193,12 @@ impl OutboxRelay {
         self.own().await?;
         // Also without traffic: consumers bind their queues to the exchange, which must exist.
         if let Err(fault) = self.rabbit.connect().await {
+            // What staff has decided meanwhile is carried out as far as that needs no broker.
+            self.keep_books().await?;
             return Err(fault.into());
         }
         if self.flights.is_empty() && !self.sit_out_alarm().await? {
+            self.keep_books().await?;
             return Ok(Done { handled: 0, more: true });
         }
         let until = Instant::now() + RUN_TIME_MAX;

@@ -244,7 +244,12 @@ impl<M: Entry> Window<M> {
         let lane = self.lanes.entry(customer);
         let lane =
             lane.or_insert_with(|| Lane { waiting: VecDeque::new(), state: LaneState::Ready });
-        lane.waiting.push_back(Waiting { message: Arc::new(message), tries, closures: 0, refused: false });
+        lane.waiting.push_back(Waiting {
+            message: Arc::new(message),
+            tries,
+            closures: 0,
+            refused: false,
+        });
         if lane.waiting.len() == 1 {
             self.set_off(customer);
         }
