@@ -145,6 +145,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("diesel_async", &["src/db/"]),
     ("diesel_migrations", &["src/db/"]),
     ("lapin", &["src/brokers/rabbit"]),
+    ("async_rs", &["src/brokers/rabbit"]),
     // in the settings `redis` is our own module of that name
     ("redis", &["src/brokers/redis", "src/app/settings.rs"]),
     ("lettre", &["src/mail/", "src/config"]),

@@ -382,6 +382,7 @@ fn start_intake(
         dead_letters,
         keys.body_limit_bytes,
         keys.give_up_after_seconds.delta(),
+        keys.parked_max,
     ));
     // lossless: the range of the key ends at 1000
     let in_flight_max = keys.in_flight_max as usize;

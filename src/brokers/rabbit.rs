@@ -11,6 +11,7 @@ mod confirms;
 mod consume;
 mod dead_letters;
 mod link;
+mod mending;
 mod message;
 mod order_queue;
 mod replay;

@@ -29,6 +29,7 @@ section! {
         in_flight_max: u32 [1..=1_000],
         body_limit_bytes: usize [1_024..=1_048_576],
         give_up_after_seconds: Seconds [1..=2_592_000],
+        parked_max: u32 [100..=1_000_000],
     }
 }
 

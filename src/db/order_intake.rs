@@ -6,15 +6,12 @@ use super::schema::{order_fact_attempts, parked_order_facts};
 use chrono::{DateTime, Utc};
 use diesel::dsl::min;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Integer, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 /// SHA-256 of a message's routing key and body: what makes two deliveries one message.
 pub type Digest = [u8; 32];
-
-/// Rows are counted up to here: beyond it their exact number helps nobody.
-pub const COUNTED_MAX: i64 = 10_000;
 
 /// Why a fact is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +72,13 @@ impl std::fmt::Debug for Parked {
 /// Those of the query.
 pub async fn begin_try(
     mut conn: &Connection,
-    digest: &Digest,
+    digest: &[u8],
     now: DateTime<Utc>,
 ) -> QueryResult<(i32, DateTime<Utc>)> {
     use order_fact_attempts::{first_tried_at, table, tried_at, tries};
     diesel::insert_into(table)
         .values((
-            order_fact_attempts::digest.eq(digest.as_slice()),
+            order_fact_attempts::digest.eq(digest),
             tries.eq(1),
             first_tried_at.eq(now),
             tried_at.eq(now),
@@ -98,9 +95,9 @@ pub async fn begin_try(
 ///
 /// # Errors
 /// Those of the query.
-pub async fn end_try(mut conn: &Connection, digest: &Digest) -> QueryResult<()> {
+pub async fn end_try(mut conn: &Connection, digest: &[u8]) -> QueryResult<()> {
     use order_fact_attempts::table;
-    let ended = table.filter(order_fact_attempts::digest.eq(digest.as_slice()));
+    let ended = table.filter(order_fact_attempts::digest.eq(digest));
     diesel::delete(ended).execute(&mut conn).await.map(|_| ())
 }
 
@@ -162,8 +159,30 @@ pub async fn claim(
     .await
 }
 
+/// Takes the fact that has waited longest for its customer and is not being tried; until `until` nobody
+/// else gets it. `None`: there is none.
+///
+/// # Errors
+/// Those of the query.
+pub async fn claim_oldest(
+    mut conn: &Connection,
+    until: DateTime<Utc>,
+) -> QueryResult<Option<Parked>> {
+    diesel::sql_query(
+        "UPDATE parked_order_facts AS p SET next_try_at = $1, unended = unended + 1 \
+         FROM (SELECT id FROM parked_order_facts WHERE reason = 'unknown_customer' AND unended = 0 \
+         ORDER BY first_seen_at LIMIT 1 FOR UPDATE SKIP LOCKED) AS oldest \
+         WHERE p.id = oldest.id RETURNING p.*",
+    )
+    .bind::<Timestamptz, _>(until)
+    .get_result(&mut conn)
+    .await
+    .optional()
+}
+
 /// Notes that a try found no customer (`tried`), or could not be made, and when the next one is due.
-/// One that was given up and is only that its customer is not known waits like any other.
+/// What was found has ended well: whatever was held against it before is forgotten. One that was
+/// given up and is only that its customer is not known waits like any other.
 ///
 /// # Errors
 /// Those of the query.
@@ -173,13 +192,18 @@ pub async fn put_off(
     tried: bool,
     due: DateTime<Utc>,
 ) -> QueryResult<()> {
-    use parked_order_facts::{next_try_at, reason, table, tries, unended};
-    let waits = reason.eq(ParkReason::UnknownCustomer.as_str());
-    diesel::update(table.find(id))
-        .set((unended.eq(0), tries.eq(tries + i32::from(tried)), next_try_at.eq(due), waits))
-        .execute(&mut conn)
-        .await
-        .map(|_| ())
+    diesel::sql_query(
+        "WITH ended AS (DELETE FROM order_fact_attempts AS a USING parked_order_facts AS p \
+         WHERE $2 AND p.id = $1 AND a.digest = p.digest) \
+         UPDATE parked_order_facts SET unended = 0, tries = tries + $2::integer, next_try_at = $3, \
+         reason = 'unknown_customer' WHERE id = $1",
+    )
+    .bind::<SqlUuid, _>(id)
+    .bind::<Bool, _>(tried)
+    .bind::<Timestamptz, _>(due)
+    .execute(&mut conn)
+    .await
+    .map(|_| ())
 }
 
 /// Forgets a fact: it was recorded, or lies with the dead letters.
@@ -187,16 +211,25 @@ pub async fn put_off(
 /// # Errors
 /// Those of the query.
 pub async fn unpark(mut conn: &Connection, id: Uuid) -> QueryResult<()> {
-    diesel::delete(parked_order_facts::table.find(id)).execute(&mut conn).await.map(|_| ())
+    diesel::sql_query(
+        "WITH ended AS (DELETE FROM order_fact_attempts AS a USING parked_order_facts AS p \
+         WHERE p.id = $1 AND a.digest = p.digest) \
+         DELETE FROM parked_order_facts WHERE id = $1",
+    )
+    .bind::<SqlUuid, _>(id)
+    .execute(&mut conn)
+    .await
+    .map(|_| ())
 }
 
-/// How many facts are parked for a reason, up to [`COUNTED_MAX`], and since when the oldest is.
+/// How many facts are parked for a reason, counted up to `limit`, and since when the oldest is.
 ///
 /// # Errors
 /// Those of the query.
 pub async fn parked(
     mut conn: &Connection,
     why: ParkReason,
+    limit: i64,
 ) -> QueryResult<(i64, Option<DateTime<Utc>>)> {
     use parked_order_facts::{first_seen_at, reason, table};
     let some = table.filter(reason.eq(why.as_str()));
@@ -206,7 +239,7 @@ pub async fn parked(
          (SELECT FROM parked_order_facts WHERE reason = $1 LIMIT $2) AS counted",
     )
     .bind::<diesel::sql_types::Text, _>(why.as_str())
-    .bind::<BigInt, _>(COUNTED_MAX)
+    .bind::<BigInt, _>(limit)
     .get_result::<Count>(&mut conn)
     .await?;
     Ok((counted.count.into(), oldest))

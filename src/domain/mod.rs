@@ -34,6 +34,7 @@ pub mod note;
 pub mod order;
 pub mod outcome;
 pub mod passkey;
+pub mod personal;
 pub mod phone;
 pub mod phone_confirmation;
 pub mod place;

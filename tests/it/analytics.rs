@@ -2,6 +2,7 @@
 
 mod facts;
 mod figures;
+mod heard;
 mod lives;
 mod running;
 

@@ -13,6 +13,7 @@
 mod desk;
 mod lanes;
 mod parked;
+mod room;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,10 @@ const RUN_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long what is under way may take to end once the intake has to stop or is told to.
 const LANDING_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How often everything is declared again while it is read: an exchange or a binding that somebody
+/// deleted beside the living queue is missed by nobody else.
+const DECLARE_PERIOD: Duration = Duration::from_secs(30);
+
 /// Rests between the tries of one suspect: none, then the first, doubling up to the second.
 const SUSPECT_REST_FIRST: Duration = Duration::from_secs(1);
 const SUSPECT_REST_MAX: Duration = Duration::from_secs(60);
@@ -56,6 +61,7 @@ pub struct OrderIntake {
     desk: Arc<Desk>,
     in_flight_max: usize,
     feed: Option<Feed>,
+    declare_at: Instant,
     lanes: Lanes<Lane, Arc<Held>>,
     suspects: Vec<Suspect>,
     flights: FuturesUnordered<BoxFuture<'static, Landing>>,
@@ -136,7 +142,7 @@ pub fn describe_metrics() {
     describe_gauge!(
         "order_facts_parked",
         Unit::Count,
-        "Facts that wait for their customer, and facts given up, by the reason; 10000 is 10000 or more"
+        "Facts that wait for their customer, and facts given up (up to 10000), by the reason"
     );
     describe_gauge!(
         "order_facts_parked_oldest_seconds",
@@ -153,6 +159,7 @@ impl OrderIntake {
             desk,
             in_flight_max,
             feed: None,
+            declare_at: Instant::now(),
             lanes: Lanes::new(),
             suspects: Vec::new(),
             flights: FuturesUnordered::new(),
@@ -164,8 +171,8 @@ impl OrderIntake {
     }
 
     async fn run(&mut self) -> Result<Done, Trouble> {
-        if self.feed.is_none() {
-            self.feed = Some(self.source.open().await?);
+        if let Err(fault) = self.attend().await {
+            return Err(self.come_to_rest(fault.into()).await);
         }
         let until = Instant::now() + RUN_TIME_MAX;
         let mut handled = 0;
@@ -189,6 +196,17 @@ impl OrderIntake {
             }
         }
         Ok(Done { handled, more: true })
+    }
+
+    /// Sees to it that there is a feed, and what it is fed by.
+    async fn attend(&mut self) -> Result<(), PublishFault> {
+        match &self.feed {
+            None => self.feed = Some(self.source.open().await?),
+            Some(feed) if Instant::now() >= self.declare_at => self.source.declare(feed).await?,
+            Some(_) => return Ok(()),
+        }
+        self.declare_at = Instant::now() + DECLARE_PERIOD;
+        Ok(())
     }
 
     /// Takes a message in.

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::brokers::Brokers;
 use super::link::classify;
+use super::mending;
 use super::order_queue::{self, OrderQueue};
 use super::{CLOSE_TIMEOUT, InvalidUrl, PublishFault};
 
@@ -69,8 +70,29 @@ impl Source {
         Ok(feed)
     }
 
+    /// Declares everything again, beside what is being read.
+    ///
+    /// # Errors
+    /// The broker, or a topology that does not fit.
+    pub async fn declare(&self, feed: &Feed) -> Result<(), PublishFault> {
+        // A channel of its own: a fault closes it, and no message is lost with it.
+        let declaring = async {
+            let channel = feed.connection.create_channel().await?;
+            order_queue::declare(&channel, &self.names).await?;
+            channel.close(200, "OK".into()).await
+        };
+        match timeout(self.access.connect_timeout, declaring).await {
+            Ok(declared) => declared.map_err(|error| classify(&error)),
+            Err(_) => Err(PublishFault::TimedOut("declaring")),
+        }
+    }
+
     async fn begin(&self, uri: AMQPUri) -> Result<Feed, PublishFault> {
-        let connection = connect(uri, &self.access.connection_name).await?;
+        let name = self.access.connection_name.as_str().into();
+        let properties = ConnectionProperties::default().with_connection_name(name);
+        // Anybody may have written what is read here.
+        let connecting = mending::connect(uri, properties).await;
+        let connection = connecting.map_err(|error| classify(&error))?;
         let consumer = async {
             let channel = connection.create_channel().await?;
             order_queue::declare(&channel, &self.names).await?;

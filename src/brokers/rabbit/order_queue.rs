@@ -1,6 +1,6 @@
 //! What the intake of orders has on RabbitMQ: the order service's exchange, the queue that collects
-//! its facts, and where a message goes that nobody can use. Declared whenever a connection is made,
-//! so that a broker that lost it has it back.
+//! its facts, and where a message goes that nobody can use. Declared whenever a connection is made and
+//! now and then while it lives, so that a broker that lost any of it has it back.
 //!
 //! The queue is bound to the four types of facts by name: the order service may publish whatever
 //! else it likes (`order.shipped`), and none of it comes here, neither to be refused nor to be kept.

@@ -64,7 +64,7 @@ fn told_cells(told: &Value) -> Cells {
     cells
 }
 
-async fn cohorts_agree(desk: &Desk, what: &str) {
+pub async fn cohorts_agree(desk: &Desk, what: &str) {
     let told = desk.get("cohorts?from=2026-02-10&to=2026-10-31").await;
     assert_eq!(told["cohorts"].as_array().unwrap().len(), 9);
     let expected = expected_cells(&desk.facts, desk.zone, "2026-02", "2026-10");
@@ -99,7 +99,7 @@ fn days_since(last: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> i64 {
 
 /// The groups that the route tells are those of each customer's score by the cut points in use; and
 /// each customer's own route agrees.
-async fn rfm_agrees(desk: &Desk, what: &str) {
+pub async fn rfm_agrees(desk: &Desk, what: &str) {
     let told = desk.get("rfm").await;
     let cuts = |member: &str| -> [i64; 4] {
         let cuts = told["cut_points"][member].as_array().unwrap().iter();
@@ -170,7 +170,7 @@ async fn cohorts_and_scores_follow_from_the_orders_and_move_with_them() {
 }
 
 /// The same orders after news of some of them, one kind after the other.
-fn moved(facts: &[Fact]) -> Vec<(&'static str, Vec<Fact>)> {
+pub fn moved(facts: &[Fact]) -> Vec<(&'static str, Vec<Fact>)> {
     let counted = |facts: &[Fact], customer| {
         let own = facts.iter().enumerate();
         let own = own.filter(|(_, fact)| fact.counts("USD") && fact.customer == customer);

@@ -8,6 +8,7 @@
 //! `make test` sets them; a test that breaks a server starts one of its own ([`servers`]), or puts a
 //! [`wire`] or a [`proxy`] in front of it that can be cut.
 
+pub mod amqp;
 pub mod api;
 pub mod authenticator;
 pub mod checker;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
-    QueueDeclareOptions, QueueDeleteOptions,
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use serde_json::{Value, json};
 
+use super::amqp::{Properties, Wire};
 use super::{eventually, unique};
 
 /// A message that nobody could use.
@@ -79,6 +80,33 @@ impl OrderService {
             self.try_publish(exchange, routing_key, body).await.ok()
         })
         .await;
+    }
+
+    /// Publishes with properties that no library would send.
+    pub async fn publish_by_hand(&self, routing_key: &str, properties: &Properties, body: &[u8]) {
+        let mut wire = Wire::open(&self.url).await;
+        wire.publish(&self.name, routing_key.as_bytes(), properties, body).await;
+    }
+
+    /// As [`OrderService::publish_by_hand`], by the queue's name through an exchange of the test's own,
+    /// which may have any routing key.
+    pub async fn publish_with_key(&self, routing_key: &[u8], body: &[u8]) {
+        let (_connection, channel) = self.connect().await.unwrap();
+        let name = format!("{}.by-hand", self.name);
+        let gone_with_us = ExchangeDeclareOptions { auto_delete: true, ..Default::default() };
+        let (exchange, none) = (name.as_str().into(), FieldTable::default());
+        let declared = channel.exchange_declare(exchange, ExchangeKind::Fanout, gone_with_us, none);
+        declared.await.unwrap();
+        let (queue, exchange, none) = (self.queue(), name.as_str().into(), FieldTable::default());
+        let bind = QueueBindOptions::default();
+        let bound = channel.queue_bind(queue.as_str().into(), exchange, "".into(), bind, none);
+        bound.await.unwrap();
+        let properties = Properties { flags: 0, values: Vec::new() };
+        Wire::open(&self.url).await.publish(&name, routing_key, &properties, body).await;
+        channel
+            .exchange_delete(name.as_str().into(), ExchangeDeleteOptions::default())
+            .await
+            .unwrap();
     }
 
     /// A fact, with the routing key that fits its status.
@@ -188,6 +216,13 @@ impl OrderService {
     /// Removes everything from the shared broker.
     pub async fn close(self) {
         self.forget().await;
+    }
+
+    /// Has the broker lose the exchange, and the bindings with it; the queue is read on.
+    pub async fn forget_exchange(&self) {
+        let (_connection, channel) = self.connect().await.unwrap();
+        let delete = ExchangeDeleteOptions::default();
+        channel.exchange_delete(self.name.as_str().into(), delete).await.unwrap();
     }
 
     /// Has the broker lose everything that was declared.

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{customer, kept, recorded};
+use super::{customer, is_kept, kept, recorded};
+use crate::harness::amqp::{Properties, long, short};
 use crate::harness::orders::{Dead, fact};
-use crate::harness::{OrderService, Shop};
+use crate::harness::{OrderService, Shop, eventually};
 
 /// A message, what is said of it, and in which words its member is named.
 struct Bad {
@@ -137,5 +138,62 @@ async fn a_queue_that_is_gone_is_declared_again() {
     assert_eq!(orders.dead_letters(1).await[0].reason, "not_json");
     let actors = node.get("/ops/actors").bearer(&shop.staff_key).send().await.expect(200);
     assert!(actors.text().contains("order_intake"), "{}", actors.text());
+    orders.close().await;
+}
+
+/// What somebody deletes beside the living queue is missed by nobody: the reader goes on reading.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_that_is_gone_beside_its_queue_is_declared_again() {
+    let orders = OrderService::shared();
+    let shop = Shop::hearing(&orders, &[]).await;
+    let node = shop.node().await;
+    let one = customer(&shop).await;
+    recorded(&shop, &orders, &fact("A", &one, 1, "placed")).await;
+    orders.forget_exchange().await;
+    // What is published before the bindings are back goes nowhere.
+    let news = fact("B", &one, 1, "placed");
+    eventually("its exchange is bound again", super::PATIENCE * 2, async || {
+        orders.tell(&news).await;
+        (!kept(&shop, "B").await.is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(node.metric("order_intake_paused").await, 0.0);
+    assert_eq!(orders.readers().await, Some(1), "it was read all the time");
+    orders.close().await;
+}
+
+/// To RabbitMQ the texts of a message are bytes. The client library cannot read some of them, and
+/// would give its connection up over the same message again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o3_a_message_whose_properties_are_no_text_is_taken_by_its_body() {
+    let orders = OrderService::shared();
+    let shop = Shop::hearing(&orders, &[]).await;
+    let node = shop.node().await;
+    let one = customer(&shop).await;
+    recorded(&shop, &orders, &fact("A", &one, 1, "placed")).await;
+    // A name of a header, a type and a name of the message in Latin-1.
+    let table = [&short(b"gr\xfc\xdfe")[..], b"S", &long(b"hello")].concat();
+    for (order, flags, values) in [
+        ("B", 1 << 13, long(&table)),
+        ("C", 1 << 5, short(b"bestellung f\xfcr")),
+        ("D", 1 << 7, short(b"\xff\xfe")),
+    ] {
+        let body = fact(order, &one, 1, "placed").to_string();
+        let properties = Properties { flags, values };
+        orders.publish_by_hand("order.placed", &properties, body.as_bytes()).await;
+        is_kept(&shop, &fact(order, &one, 1, "placed")).await;
+    }
+    orders
+        .publish_with_key(b"order.\xe9", fact("E", &one, 1, "placed").to_string().as_bytes())
+        .await;
+    let dead = orders.dead_letters(1).await;
+    assert_eq!(
+        (dead[0].reason.as_str(), dead[0].routing_key.as_str()),
+        ("unknown_type", "order.?")
+    );
+    recorded(&shop, &orders, &fact("F", &one, 1, "placed")).await;
+    super::drained(&orders).await;
+    assert_eq!(node.metric("order_intake_paused").await, 0.0);
+    assert_eq!(node.metric("order_facts_retries_total").await, 0.0, "no connection was lost");
     orders.close().await;
 }

@@ -1,6 +1,8 @@
 //! Facts that came before their customer: they wait, and are recorded when it is there, or given up
 //! in time.
 
+use std::time::{Duration, Instant};
+
 use customer_service::clock::{Clock, SystemClock};
 use serde_json::Value;
 
@@ -126,5 +128,110 @@ async fn a_node_that_dies_with_a_parked_fact_gives_it_back() {
     }
     wait_for_parked(&shop, 0).await;
     assert_eq!(orders.dead().await, []);
+    orders.close().await;
+}
+
+/// The database refuses this one order, whatever is tried, and takes all others.
+const REFUSE: &str = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+    IF NEW.order_id = 'BAD' THEN RAISE EXCEPTION 'made by a test'; END IF; RETURN NEW; END $$; \
+    CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON order_facts FOR EACH ROW EXECUTE FUNCTION refuse()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o3_a_parked_fact_that_always_fails_rests_ever_longer_and_is_given_up_in_time() {
+    let orders = OrderService::shared();
+    let shop = Shop::hearing(&orders, &[("ORDERS__INTAKE__GIVE_UP_AFTER_SECONDS", "20")]).await;
+    let node = shop.node().await;
+    shop.database.execute(REFUSE).await;
+    let id = SystemClock.new_id();
+    for order in ["BAD", "GOOD"] {
+        orders.tell(&fact(order, &id.to_string(), 1, "placed")).await;
+    }
+    wait_for_parked(&shop, 2).await;
+    customer_of(&shop, id).await;
+    is_kept(&shop, &fact("GOOD", &id.to_string(), 1, "placed")).await;
+    // Its rests, each cut short once it was seen.
+    let tried = "SELECT coalesce(max(tries), 0) FROM order_fact_attempts";
+    let rest = "SELECT coalesce(extract(epoch FROM next_try_at - now()), 0)::bigint \
+        FROM parked_order_facts WHERE unended = 0";
+    let hurry = "UPDATE parked_order_facts SET next_try_at = now() WHERE unended = 0 \
+        AND next_try_at > now()";
+    let given_up = "SELECT count(*) FROM parked_order_facts WHERE reason = 'poison'";
+    let (mut rests, mut seen, began) = (Vec::new(), 0, Instant::now());
+    while shop.database.count(given_up).await == 0 {
+        assert!(began.elapsed() < PATIENCE, "it is not given up: {rests:?}");
+        let misses = shop.database.count(tried).await;
+        if misses > seen
+            && let Ok(seconds) = shop.database.one(rest).await.parse::<i64>()
+        {
+            seen = misses;
+            rests.push((misses, seconds));
+            shop.database.execute(hurry).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let dead = orders.dead_letters(1).await;
+    assert_eq!((dead.len(), dead[0].reason.as_str()), (1, "poison"));
+    // From the fourth on they double: 8, 16, 32 s …
+    let long = rests.iter().filter(|(misses, _)| *misses >= 4);
+    assert!(long.clone().count() > 0, "{rests:?}");
+    for (misses, seconds) in long {
+        let most = 1 << (misses - 1).min(10);
+        assert!((most / 2..=most).contains(seconds), "{rests:?}");
+    }
+    assert_eq!(shop.database.count("SELECT count(*) FROM order_fact_attempts").await, 0);
+    assert_eq!(node.metric("actor_panics_total").await, 0.0);
+    // What kept it from being recorded is mended, and staff has it tried once more.
+    shop.database.execute("DROP TRIGGER refuse ON order_facts").await;
+    let parked = shop.database.one("SELECT id FROM parked_order_facts").await;
+    let path = format!("/v1/admin/orders/parked/{parked}/retry");
+    assert!(node.post(&path, Value::Null).bearer(&shop.staff_key).send().await.status < 300);
+    is_kept(&shop, &fact("BAD", &id.to_string(), 1, "placed")).await;
+    wait_for_parked(&shop, 0).await;
+    orders.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o3_no_more_facts_wait_than_may_and_the_oldest_make_room() {
+    const MOST: usize = 100;
+    let orders = OrderService::shared();
+    let shop = Shop::hearing(&orders, &[("ORDERS__INTAKE__PARKED_MAX", "100")]).await;
+    let node = shop.node().await;
+    let ids: Vec<_> = (0..MOST + 40).map(|_| SystemClock.new_id()).collect();
+    let facts: Vec<Value> = ids
+        .iter()
+        .enumerate()
+        .map(|(n, id)| fact(&format!("W{n}"), &id.to_string(), 1, "placed"))
+        .collect();
+    orders.tell_all(&facts[..MOST]).await;
+    wait_for_parked(&shop, MOST as i64).await;
+    orders.tell_all(&facts[MOST..]).await;
+    let dead = orders.dead_letters(40).await;
+    wait_for_parked(&shop, MOST as i64).await;
+    let early: Vec<Vec<u8>> =
+        facts[..MOST].iter().map(|fact| fact.to_string().into_bytes()).collect();
+    for one in &dead {
+        assert_eq!(one.reason, "unknown_customer");
+        assert!(one.detail.contains("too many"), "{}", one.detail);
+        assert!(early.contains(&one.body) && one.tries >= 1, "one that came late was given up");
+    }
+    assert_eq!(orders.dead().await, [], "nobody was given up without need");
+    // The intake goes on, and who waits is heard.
+    let known = customer(&shop).await;
+    recorded(&shop, &orders, &fact("K", &known, 1, "placed")).await;
+    customer_of(&shop, ids[MOST + 39]).await;
+    is_kept(&shop, &facts[MOST + 39]).await;
+    wait_for_parked(&shop, MOST as i64 - 1).await;
+    // What others brought beyond the most goes with the next count.
+    shop.database
+        .execute(
+            "INSERT INTO parked_order_facts (id, digest, reason, routing_key, body, tries, first_seen_at, \
+             next_try_at) SELECT gen_random_uuid(), sha256(n::text::bytea), 'unknown_customer', \
+             'order.placed', '{}', 1, now() - interval '1 hour', now() + interval '1 hour' \
+             FROM generate_series(1, 21) AS n",
+        )
+        .await;
+    assert_eq!(orders.dead_letters(20).await.len(), 20);
+    wait_for_parked(&shop, MOST as i64).await;
+    assert_eq!(node.metric("actor_panics_total").await, 0.0);
     orders.close().await;
 }

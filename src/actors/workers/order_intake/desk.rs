@@ -8,7 +8,9 @@ use metrics::counter;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
+use uuid::Uuid;
 
+use super::room::{NoRoom, Room};
 use crate::actors::customers::{Answered, Customers, SubmitError};
 use crate::brokers::rabbit::{DeadLetter, DeadLetters, PublishFault};
 use crate::clock::Clock;
@@ -51,6 +53,8 @@ pub struct Desk {
     routing_keys: Vec<String>,
     body_limit: usize,
     give_up_after: TimeDelta,
+    /// How many facts may wait for their customer.
+    pub(super) room: Room,
 }
 
 /// What recording a fact came to.
@@ -96,6 +100,7 @@ impl Desk {
         dead_letters: DeadLetters,
         body_limit: usize,
         give_up_after: TimeDelta,
+        parked_max: u32,
     ) -> Self {
         Self {
             database,
@@ -106,6 +111,7 @@ impl Desk {
             routing_keys: routing_keys(),
             body_limit,
             give_up_after,
+            room: Room::of(parked_max),
         }
     }
 
@@ -202,11 +208,37 @@ impl Desk {
     }
 
     /// Keeps a message whose customer is not known, in one durable statement.
-    pub async fn park(&self, envelope: Envelope<'_>, fact: &OrderFact) -> Result<(), db::Error> {
+    pub async fn park(&self, envelope: Envelope<'_>, fact: &OrderFact) -> Result<(), NoRoom> {
+        if self.room.is_full() {
+            self.make_room().await?;
+        }
         let row = self.row(envelope, ParkReason::UnknownCustomer, Some(fact));
         let _turn = self.turn().await;
         let connection = self.database.get().await?;
-        Ok(db::order_intake::park(&connection, &row).await?)
+        db::order_intake::park(&connection, &row).await.map_err(db::Error::from)?;
+        self.room.taken();
+        Ok(())
+    }
+
+    /// A fact is parked no more.
+    pub(super) async fn unpark(&self, id: Uuid) -> Result<(), db::Error> {
+        let _turn = self.turn().await;
+        let connection = self.database.get().await?;
+        db::order_intake::unpark(&connection, id).await?;
+        self.room.left();
+        Ok(())
+    }
+
+    /// A parked fact is tried again when it is `due`; `tried`: its customer was looked for.
+    pub(super) async fn put_off(
+        &self,
+        id: Uuid,
+        tried: bool,
+        due: DateTime<Utc>,
+    ) -> Result<(), db::Error> {
+        let _turn = self.turn().await;
+        let connection = self.database.get().await?;
+        Ok(db::order_intake::put_off(&connection, id, tried, due).await?)
     }
 
     /// Keeps a message that is not to be tried again.
@@ -219,14 +251,14 @@ impl Desk {
     }
 
     /// Writes down that a message is tried; how often it was since it last came to an end.
-    pub async fn begin_try(&self, digest: &Digest) -> Result<(i32, DateTime<Utc>), db::Error> {
+    pub async fn begin_try(&self, digest: &[u8]) -> Result<(i32, DateTime<Utc>), db::Error> {
         let _turn = self.turn().await;
         let connection = self.database.get().await?;
         Ok(db::order_intake::begin_try(&connection, digest, self.clock.now()).await?)
     }
 
     /// Writes down that a try came to its end. Should that fail, the janitor does it one day.
-    pub async fn end_try(&self, digest: &Digest) {
+    pub async fn end_try(&self, digest: &[u8]) {
         let ended = async {
             let _turn = self.turn().await;
             let connection = self.database.get().await?;
@@ -314,7 +346,7 @@ fn verdict_of(answer: Result<Answered, SubmitError>) -> Verdict {
     }
 }
 
-fn retry_rest(tries: i32) -> TimeDelta {
+pub(super) fn retry_rest(tries: i32) -> TimeDelta {
     let doublings = u32::try_from(tries.saturating_sub(1)).unwrap_or(0).min(16);
     RETRY_FIRST.checked_mul(1 << doublings).unwrap_or(RETRY_MAX).min(RETRY_MAX)
 }

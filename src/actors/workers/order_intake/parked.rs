@@ -3,19 +3,22 @@
 //! it gives it back.
 //!
 //! A try that came to no end leaves its mark on the row; such rows are taken one at a time, and
-//! given up when it happens too often, like the messages of the queue.
+//! given up when it happens too often, like the messages of the queue. One that merely failed is
+//! tried again with growing rests and given up in the same time as one without a customer, unless
+//! it is the database that failed: what cannot be charged is not.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use futures_util::{FutureExt, StreamExt, stream};
 use metrics::{counter, gauge};
 use tokio::time::Instant;
 
 use super::TRIES_MAX;
-use super::desk::{Desk, Envelope, Refusal, Verdict};
+use super::desk::{Desk, Envelope, Refusal, Verdict, retry_rest};
+use super::room::{AGAIN, LEASE, NoRoom};
 use super::trial::{End, poison};
 use crate::actors::worker::{Done, Worker};
 use crate::db;
@@ -32,11 +35,11 @@ const COUNT_PERIOD: Duration = Duration::from_secs(10);
 const BATCH_ROWS: i64 = 64;
 const TOGETHER_MAX: usize = 8;
 
-/// For this long a row that is being tried is nobody else's; longer than a try may take.
-const LEASE: TimeDelta = TimeDelta::seconds(120);
+/// Facts given up are counted up to here: beyond it their exact number helps nobody.
+const GIVEN_UP_MAX: i64 = 10_000;
 
-/// Rest of a fact that could not be tried.
-const AGAIN: TimeDelta = TimeDelta::seconds(5);
+/// The longest rest of a fact that is given up and cannot be buried.
+const BURIAL_REST_MAX: TimeDelta = TimeDelta::minutes(10);
 
 /// The worker; see the module.
 #[derive(Clone)]
@@ -108,7 +111,7 @@ impl ParkedOrders {
             Verdict::Refused(refusal) => self.bury(row, &refusal).await,
             Verdict::UnknownCustomer => {
                 match self.desk.next_try(row.first_seen_at, row.tries + 1) {
-                    Some(due) => self.put_off(row, true, due).await,
+                    Some(due) => self.desk.put_off(row.id, true, due).await,
                     None => self.bury(row, &unknown_customer()).await,
                 }
             }
@@ -118,9 +121,20 @@ impl ParkedOrders {
                     // Staff asked for one more try, and this was it: the mark gives it up again.
                     return Ok(());
                 }
-                self.put_off(row, false, self.desk.clock.now() + AGAIN).await
+                self.missed(row).await
             }
         }
+    }
+
+    /// A try failed and killed nobody. That is written down like the tries of the queue: where it
+    /// cannot be, the database is at fault and not the fact.
+    async fn missed(&self, row: &Parked) -> Result<(), db::Error> {
+        let (misses, _) = self.desk.begin_try(&row.digest).await?;
+        let out_of_time = self.desk.next_try(row.first_seen_at, row.tries).is_none();
+        if out_of_time && misses >= TRIES_MAX {
+            return self.give_up(row).await;
+        }
+        self.put_off(row, retry_rest(misses).max(AGAIN)).await
     }
 
     /// Its mark stays until that is done: should it not be now, it is when the row is taken next.
@@ -129,7 +143,9 @@ impl ParkedOrders {
             tracing::warn!(%fault, parked.id = %row.id, "a poisoned fact is no dead letter yet");
             return Ok(());
         }
-        self.desk.condemn(envelope(row)).await
+        self.desk.condemn(envelope(row)).await?;
+        self.desk.end_try(&row.digest).await;
+        Ok(())
     }
 
     /// Hands a fact over to the dead letters; the row goes when it is there.
@@ -138,45 +154,61 @@ impl ParkedOrders {
             Ok(()) => self.ended(row, End::Buried).await,
             Err(fault) => {
                 tracing::warn!(%fault, parked.id = %row.id, "a fact that is given up waits");
-                self.put_off(row, false, self.desk.clock.now() + AGAIN).await
+                // The longer it has waited, the longer it may.
+                let rest = (self.desk.clock.now() - row.first_seen_at) / 8;
+                self.put_off(row, rest.clamp(AGAIN, BURIAL_REST_MAX)).await
             }
         }
     }
 
     async fn ended(&self, row: &Parked, end: End) -> Result<(), db::Error> {
         counter!("order_facts_total", "outcome" => end.as_str()).increment(1);
-        let _turn = self.desk.turn().await;
-        let connection = self.desk.database.get().await?;
-        db::order_intake::unpark(&connection, row.id).await?;
+        self.desk.unpark(row.id).await?;
         faults::at("parked_orders.unparked");
         Ok(())
     }
 
-    async fn put_off(
-        &self,
-        row: &Parked,
-        tried: bool,
-        due: DateTime<Utc>,
-    ) -> Result<(), db::Error> {
-        let _turn = self.desk.turn().await;
-        let connection = self.desk.database.get().await?;
-        Ok(db::order_intake::put_off(&connection, row.id, tried, due).await?)
+    /// A fact that could not be tried, or not be given up, rests.
+    async fn put_off(&self, row: &Parked, rest: TimeDelta) -> Result<(), db::Error> {
+        self.desk.put_off(row.id, false, self.desk.clock.now() + rest).await
     }
 
+    /// Counts what is parked, now and then, and gives up what other nodes brought beyond the most.
     async fn count(&mut self) -> Result<(), db::Error> {
         if Instant::now() < self.count_at {
             return Ok(());
         }
-        let connection = self.desk.database.get().await?;
-        for reason in ParkReason::ALL {
-            let (count, oldest) = db::order_intake::parked(&connection, reason).await?;
-            let age = oldest.map(|oldest| self.desk.clock.now() - oldest).unwrap_or_default();
-            let age = age.max(TimeDelta::zero()).as_seconds_f64();
-            gauge!("order_facts_parked", "reason" => reason.as_str()).set(count as f64);
-            gauge!("order_facts_parked_oldest_seconds", "reason" => reason.as_str()).set(age);
-        }
         self.count_at = Instant::now() + COUNT_PERIOD;
+        self.counted(ParkReason::Poison, GIVEN_UP_MAX).await?;
+        let room = &self.desk.room;
+        let limit = room.max() + BATCH_ROWS;
+        let waiting = self.counted(ParkReason::UnknownCustomer, limit).await?;
+        room.counted(waiting);
+        if waiting == limit {
+            // There may be more than these.
+            self.count_at = Instant::now();
+        }
+        for _ in room.max()..waiting {
+            match self.desk.make_room().await {
+                Ok(()) => {}
+                Err(NoRoom::Database(error)) => return Err(error),
+                Err(NoRoom::DeadLetters(fault)) => {
+                    tracing::warn!(%fault, "too many facts wait, and none can be given up");
+                    break;
+                }
+            }
+        }
         Ok(())
+    }
+
+    async fn counted(&self, reason: ParkReason, limit: i64) -> Result<i64, db::Error> {
+        let connection = self.desk.database.get().await?;
+        let (count, oldest) = db::order_intake::parked(&connection, reason, limit).await?;
+        let age = oldest.map(|oldest| self.desk.clock.now() - oldest).unwrap_or_default();
+        let age = age.max(TimeDelta::zero()).as_seconds_f64();
+        gauge!("order_facts_parked", "reason" => reason.as_str()).set(count as f64);
+        gauge!("order_facts_parked_oldest_seconds", "reason" => reason.as_str()).set(age);
+        Ok(count)
     }
 }
 
@@ -201,7 +233,7 @@ fn unknown_customer() -> Refusal {
     Refusal { reason: "unknown_customer", detail }
 }
 
-fn envelope(row: &Parked) -> Envelope<'_> {
+pub(super) fn envelope(row: &Parked) -> Envelope<'_> {
     Envelope {
         routing_key: &row.routing_key,
         message_id: row.message_id.as_deref(),

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::TRIES_MAX;
 use super::desk::{Desk, Envelope, Refusal, Verdict, digest};
+use super::room::NoRoom;
 use crate::brokers::rabbit::{Letter, PublishFault};
 use crate::db;
 use crate::domain::order::OrderFact;
@@ -132,10 +133,11 @@ async fn settle(
                 faults::at("order_intake.parked");
                 Ok(End::Parked)
             }
-            Err(error @ (db::Error::Unavailable(_) | db::Error::Transient(_))) => {
-                Err(Ending::Database(error))
-            }
-            Err(error) => {
+            Err(NoRoom::Database(
+                error @ (db::Error::Unavailable(_) | db::Error::Transient(_)),
+            )) => Err(Ending::Database(error)),
+            Err(NoRoom::DeadLetters(fault)) => Err(Ending::DeadLetters(fault)),
+            Err(NoRoom::Database(error)) => {
                 tracing::error!(%error, "a fact could not be parked");
                 Err(Ending::NotNow("parking"))
             }

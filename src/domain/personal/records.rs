@@ -1,0 +1,109 @@
+//! What is told of customers: messages, the audit trail, mails and texts, and what repeated requests
+//! are answered with.
+
+use super::Column::{Id, Ours};
+use super::*;
+
+pub const TABLES: &[Table] = &[
+    Table {
+        name: "audit_entries",
+        rows: Rows::OfCustomer {
+            by: &["customer_id"],
+            fate: Fate::Kept(
+                "the proof of what was done: ids, names of fields, no value of a person",
+            ),
+        },
+        columns: &[
+            (Id, &["customer_id", "actor_id"]),
+            (Ours, &["id", "shard", "actor_kind", "action", "data", "request_id", "occurred_at"]),
+        ],
+    },
+    Table {
+        name: "outbox_events",
+        rows: Rows::OfCustomer {
+            by: &["customer_id"],
+            fate: Fate::Kept("ids and names of fields, on their way; gone with their hour"),
+        },
+        columns: &[
+            (Id, &["customer_id"]),
+            (
+                Ours,
+                &[
+                    "bucket",
+                    "shard",
+                    "seq",
+                    "id",
+                    "customer_sequence",
+                    "kind",
+                    "occurred_at",
+                    "traceparent",
+                    "data",
+                ],
+            ),
+        ],
+    },
+    Table {
+        name: "outbox_parked",
+        rows: Rows::OfCustomer {
+            by: &["customer_id"],
+            fate: Fate::Kept("as in outbox_events, until staff has decided and a month has passed"),
+        },
+        columns: &[
+            (Id, &["customer_id"]),
+            (
+                Ours,
+                &[
+                    "id",
+                    "shard",
+                    "seq",
+                    "customer_sequence",
+                    "kind",
+                    "occurred_at",
+                    "traceparent",
+                    "data",
+                    "state",
+                    "reason",
+                    "detail",
+                    "tries",
+                    "parked_at",
+                    "replay_id",
+                    "discard_reason",
+                    "settled_at",
+                ],
+            ),
+        ],
+    },
+    Table {
+        name: "mails",
+        rows: GONE,
+        columns: &[
+            (Id, &["customer_id"]),
+            (TOLD, &["kind", "locale", "address", "created_at", "sent_at", "step", "codes_left"]),
+            (withheld(Form::Clear, SECRET), &["nonce"]),
+            (Ours, &["id", "due_at", "tries", "last_error", "given_up_at"]),
+        ],
+    },
+    Table {
+        name: "text_messages",
+        rows: GONE,
+        columns: &[
+            (Id, &["customer_id"]),
+            (TOLD, &["kind", "locale", "created_at", "sent_at"]),
+            (withheld(Form::Clear, SECRET), &["nonce"]),
+            (Ours, &["id", "expires_at", "due_at", "tries", "last_error", "given_up_at"]),
+        ],
+    },
+    Table {
+        name: "idempotency_keys",
+        rows: GONE,
+        columns: &[
+            (Id, &["owner", "customer_id"]),
+            (
+                withheld(Form::Clear, "an answer that was given before, kept for a day"),
+                &["key", "outcome"],
+            ),
+            (withheld(Form::Digest, "a hash of a request"), &["request_hash"]),
+            (Ours, &["created_at"]),
+        ],
+    },
+];
