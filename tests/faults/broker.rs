@@ -163,8 +163,11 @@ async fn away(ground: &Ground, report: &mut Report) {
     );
     let charged = charged(&node).await;
     report.must(charged == 0.0, format!("charged {charged}"));
-    let arrived = consumer.received().len();
-    report.note(format!("{arrived} deliveries"));
+    let written = shop.database.count("SELECT count(*) FROM outbox_events").await;
+    let arrived = arrived_within(&consumer, written, Duration::from_secs(120)).await as i64;
+    report.must(arrived == written, format!("{arrived} of {written} arrived"));
+    let inversions = inversions(&consumer);
+    report.must(inversions == 0, format!("inversions {inversions}"));
     crate::outbox::forget_appended(&shop).await;
     consumer.close().await;
 }
@@ -265,11 +268,15 @@ async fn undeclared(ground: &Ground, report: &mut Report) {
 
 /// Distinct messages that came, once there are so many.
 pub async fn arrived(consumer: &Consumer, expected: i64) -> usize {
+    arrived_within(consumer, expected, Duration::from_secs(30)).await
+}
+
+async fn arrived_within(consumer: &Consumer, expected: i64, limit: Duration) -> usize {
     let began = Instant::now();
     loop {
         let ids: std::collections::HashSet<String> =
             consumer.received().into_iter().map(|message| message.id).collect();
-        if ids.len() as i64 >= expected || began.elapsed() > Duration::from_secs(30) {
+        if ids.len() as i64 >= expected || began.elapsed() > limit {
             return ids.len();
         }
         sleep(Duration::from_millis(100)).await;
