@@ -7,6 +7,7 @@
 
 pub mod analytics;
 mod compose;
+pub mod customer_keys;
 pub mod imports;
 pub mod keys;
 pub mod outbox;

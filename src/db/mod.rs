@@ -10,6 +10,7 @@ pub mod appends;
 pub mod attributes;
 pub mod audit;
 pub mod consents;
+pub mod customer_keys;
 pub mod customer_search;
 pub mod customers;
 pub mod dead_letters;
