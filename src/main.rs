@@ -279,6 +279,26 @@ enum KeyCommand {
     /// Keys that sign access tokens
     #[command(subcommand)]
     Signing(SigningCommand),
+    /// Wrap the keys of all customers by the first of secrets.wrapping_keys, while the service runs
+    #[command(
+        after_help = "First add the new key behind the others and restart every node, then put it first and \
+        restart them again:\nno node meets a key that it cannot open. Killed and run again, this goes on. \
+        When it is done, the old key can go."
+    )]
+    RotateCustomers,
+    /// Keys that wrap the keys of customers
+    #[command(subcommand)]
+    Customers(CustomersCommand),
+}
+
+#[derive(Subcommand)]
+enum CustomersCommand {
+    /// List them, the one that wraps first, each with the number of keys that it wraps
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -418,6 +438,18 @@ fn key(config: &Config, command: KeyCommand) -> anyhow::Result<()> {
         KeyCommand::Signing(SigningCommand::List { json }) => {
             list_signing_keys(&app::signing_keys::list(config)?, json, &mut out)?;
         }
+        KeyCommand::RotateCustomers => {
+            let told = |done| eprintln!("{done} keys of customers are wrapped anew");
+            let rotated = app::customer_keys::rotate(config, told)?;
+            writeln!(
+                out,
+                "{}  wraps all keys of customers, {} anew",
+                rotated.name, rotated.customers
+            )?;
+        }
+        KeyCommand::Customers(CustomersCommand::List { json }) => {
+            list_wrapping_keys(&app::customer_keys::list(config)?, json, &mut out)?;
+        }
     }
     Ok(())
 }
@@ -437,6 +469,23 @@ fn replace_signing_keys(config: &Config, out: &mut impl Write) -> anyhow::Result
         writeln!(out, "{kid}  is revoked from {}", time(key.signs_from))?;
     }
     writeln!(out, "{}  signs from {}", key.kid, time(key.signs_from))?;
+    Ok(())
+}
+
+fn list_wrapping_keys(
+    keys: &[app::customer_keys::ListedKey],
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    if json {
+        let object = |key: &app::customer_keys::ListedKey| serde_json::json!({ "name": key.name, "stage": key.stage, "customers": key.customers });
+        let listed: Vec<_> = keys.iter().map(object).collect();
+        writeln!(out, "{}", serde_json::Value::from(listed))?;
+        return Ok(());
+    }
+    for key in keys {
+        writeln!(out, "{}  {:<7}  wraps {}", key.name, key.stage, key.customers)?;
+    }
     Ok(())
 }
 

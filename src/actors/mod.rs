@@ -4,6 +4,7 @@ pub mod allowance;
 pub mod analytics;
 pub mod batch;
 pub mod consents;
+pub mod customer_keys;
 pub mod customers;
 pub mod dead_letters;
 pub mod email_change;

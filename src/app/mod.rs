@@ -7,6 +7,7 @@
 
 pub mod analytics;
 mod compose;
+pub mod customer_keys;
 pub mod imports;
 pub mod keys;
 pub mod outbox;
@@ -18,7 +19,6 @@ mod shutdown;
 pub mod signing_keys;
 mod stranded;
 
-use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::db;
 use crate::faults;
@@ -48,9 +48,7 @@ pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::start(&config.telemetry)?;
     let runtime = database_runtime()?;
     let config = Arc::new(config);
-    let clock = Arc::new(SystemClock);
-    let parts =
-        runtime.block_on(compose::parts(config.clone(), clock, telemetry.prometheus.clone()))?;
+    let parts = runtime.block_on(compose::parts(config.clone(), telemetry.prometheus.clone()))?;
     let outcome = actix::System::new().block_on(run(config, parts, runtime.handle().clone()));
     runtime.shutdown_timeout(LAST_WORDS);
     outcome

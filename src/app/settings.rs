@@ -20,7 +20,9 @@ use crate::domain::handle::ADDRESS_HELD;
 use crate::mail::{self, Transport};
 use crate::order_service::{self, OrderService};
 use crate::security::access::AccessSettings;
+use crate::security::customer_keys::WrappingKeys;
 use crate::security::hashing::HashingSettings;
+use crate::security::keys::RootSecret;
 use crate::security::password_policy::PasswordPolicy;
 use crate::security::tokens::ThrottleKeys;
 use crate::sms::{self, Gateway, HttpSettings};
@@ -422,4 +424,10 @@ pub fn sms(config: &Config) -> anyhow::Result<Box<dyn Gateway>> {
         SmsTransport::None => sms::Settings::None,
     };
     Ok(sms::gateway(settings)?)
+}
+
+/// What wraps keys of customers.
+pub fn wrapping_keys(config: &Config) -> WrappingKeys {
+    let root = RootSecret::new(*config.secrets.root_key.expose());
+    WrappingKeys::new(&root, config.secrets.wrapping_keys.expose())
 }

@@ -22,8 +22,8 @@ use super::passkey_origin::PasskeyOrigin;
 use super::sms_values::{Country, HttpStatus, SmsTransport};
 use super::social::SocialConfig;
 use super::values::{
-    Days, Hours, LinkTemplate, Millis, Minutes, Number, Origin, RootKey, Seconds, SecretText,
-    ServerUrl, Setting,
+    Days, Hours, KeyList, LinkTemplate, Millis, Minutes, Number, Origin, RootKey, Seconds,
+    SecretText, ServerUrl, Setting,
 };
 
 /// A key or a section of keys: what can stand in a section.
@@ -195,6 +195,8 @@ section! {
         statement_timeout_ms: Millis [50..=60_000],
         lock_timeout_ms: Millis [10..=60_000],
         max_connection_age_minutes: Minutes [1..=10_080],
+        /// 0: any.
+        room_mib: u32 [0..=1_000_000_000],
     }
 }
 
@@ -474,6 +476,8 @@ section! {
     /// What must never be written into a configuration file.
     SecretsConfig {
         root_key: RootKey,
+        /// The first wraps keys of customers, all open them; none: one that follows from the root key.
+        wrapping_keys: KeyList,
     }
 }
 

@@ -308,7 +308,7 @@ diesel::table! {
     customer_totp (customer_id) {
         /// Whose.
         customer_id -> Uuid,
-        /// The shared secret, sealed for this customer.
+        /// The shared secret, sealed by the customer's own key.
         secret -> Bytea,
         /// When it was handed out.
         created_at -> Timestamptz,
@@ -364,6 +364,22 @@ diesel::table! {
         deleted_at -> Nullable<Timestamptz>,
         /// Names and address in the form for search; each word after a space, so that a beginning can be looked for.
         search_text -> Text,
+    }
+}
+
+diesel::table! {
+    /// The key of each customer of whom something is sealed.
+    customer_keys.data_keys (customer_id) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// AES-256-GCM under a key that is not in the database, bound to the customer.
+        wrapped -> Bytea,
+        /// The name of that key.
+        wrapped_by -> Text,
+        /// When it was made.
+        created_at -> Timestamptz,
+        /// When it was last wrapped.
+        wrapped_at -> Timestamptz,
     }
 }
 
@@ -1153,6 +1169,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     customer_profiles,
     customer_totp,
     customers,
+    data_keys,
     devices,
     idempotency_keys,
     identities,

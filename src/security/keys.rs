@@ -31,6 +31,8 @@ pub enum KeyPurpose {
     BackupCode,
     /// Links to shared wishlists.
     Share,
+    /// Wrapping of customers' own keys, where no keys for that are configured.
+    Wrapping,
 }
 
 impl KeyPurpose {
@@ -44,6 +46,7 @@ impl KeyPurpose {
             Self::PhoneCode => "phone_code",
             Self::BackupCode => "backup_code",
             Self::Share => "share",
+            Self::Wrapping => "wrapping",
         }
     }
 }
@@ -135,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [KeyPurpose; 8] = [
+    const ALL: [KeyPurpose; 9] = [
         KeyPurpose::Refresh,
         KeyPurpose::OneTime,
         KeyPurpose::Throttle,
@@ -144,6 +147,7 @@ mod tests {
         KeyPurpose::PhoneCode,
         KeyPurpose::BackupCode,
         KeyPurpose::Share,
+        KeyPurpose::Wrapping,
     ];
 
     fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

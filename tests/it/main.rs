@@ -11,6 +11,7 @@ mod attributes;
 mod bad_input;
 mod consents;
 mod crash;
+mod customer_keys;
 mod data_map;
 mod dead_letters;
 mod email_change;

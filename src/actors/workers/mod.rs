@@ -2,6 +2,7 @@
 //! and says what it did.
 
 pub mod analyst;
+pub mod clock_watch;
 pub mod dispatcher;
 pub mod importer;
 pub mod janitor;
@@ -11,4 +12,5 @@ pub mod outbox_relay;
 pub mod reconciler;
 pub mod revocation_watch;
 pub mod signing_watch;
+pub mod space_watch;
 pub mod texter;

@@ -33,6 +33,11 @@ BEGIN
             EXECUTE format('GRANT %s ON %s %I TO %I', rights, thing.kind, thing.relname, role);
         END IF;
     END LOOP;
+    -- keys of customers: made, wrapped anew, and gone with whom they are of
+    EXECUTE format('REVOKE ALL ON SCHEMA customer_keys FROM %I', role);
+    EXECUTE format('GRANT USAGE ON SCHEMA customer_keys TO %I', role);
+    EXECUTE format('REVOKE ALL ON customer_keys.data_keys FROM %I', role);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON customer_keys.data_keys TO %I', role);
     -- the doors: what runs as its owner
     FOR thing IN
         SELECT oid::regprocedure AS name FROM pg_proc
