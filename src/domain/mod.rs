@@ -10,6 +10,7 @@ pub mod address;
 pub mod address_format;
 pub mod analytics;
 pub mod attribute;
+pub mod audit_chain;
 pub mod command;
 pub mod consent;
 pub mod credential;

@@ -8,6 +8,7 @@ mod addresses;
 mod analytics;
 mod attribute_search;
 mod attributes;
+mod audit_chain;
 mod bad_input;
 mod consents;
 mod crash;

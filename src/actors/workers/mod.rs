@@ -2,6 +2,7 @@
 //! and says what it did.
 
 pub mod analyst;
+pub mod audit_sealer;
 pub mod dispatcher;
 pub mod importer;
 pub mod janitor;
