@@ -4,6 +4,7 @@
 mod harness;
 
 mod access;
+mod activity;
 mod addresses;
 mod analytics;
 mod attribute_search;
