@@ -19,7 +19,6 @@ use crate::db::audit_chain::{self, Horizon, Signed};
 use crate::db::transactions::{begin, commit, rollback};
 use crate::db::{self, Database};
 use crate::domain::audit_chain::{Block, Checkpoint, Record};
-use crate::faults;
 use crate::security::audit_seal::AuditKey;
 
 /// Entries under one checkpoint.
@@ -83,9 +82,7 @@ impl AuditSealer {
                 return Err(error.into());
             }
         };
-        faults::at("audit.before_commit");
         commit(&mut connection).await?;
-        faults::at("audit.sealed");
         if !more {
             self.horizon = Some(audit_chain::horizon(&connection).await?);
         }
