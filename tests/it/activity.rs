@@ -1,6 +1,7 @@
 //! `/v1/me/activity`: a customer's own audit trail, in plain words.
 
-use serde_json::json;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 
 use crate::harness::shopper::{PASSWORD, sign_in};
 use crate::harness::{Shop, Shopper};
@@ -36,7 +37,8 @@ async fn p5_a_customer_reads_what_happened_to_its_account() {
     let texts: Vec<_> = items.iter().map(|item| item["text"].as_str().unwrap()).collect();
     assert!(texts.contains(&"An address was added."), "{texts:?}");
     assert!(!texts.contains(&"Something was done."), "{texts:?}");
-    let times: Vec<_> = items.iter().map(|item| item["occurred_at"].as_str().unwrap()).collect();
+    let time = |item: &Value| item["occurred_at"].as_str().unwrap().parse::<DateTime<Utc>>();
+    let times: Vec<_> = items.iter().map(|item| time(item).unwrap()).collect();
     assert!(times.is_sorted_by(|one, next| one >= next), "{times:?}");
     // Nothing of anybody else, neither values nor keys of staff.
     let told = first.text();
