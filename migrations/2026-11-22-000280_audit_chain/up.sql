@@ -1,8 +1,13 @@
 -- The audit trail, sealed: entries have a place, blocks of them hang together per shard, and signed
 -- checkpoints hold the blocks (domain/audit_chain.rs has what is hashed).
 
--- Gives what is there a place, too, which rewrites the table once.
-ALTER TABLE audit_entries ADD COLUMN seq bigint GENERATED ALWAYS AS IDENTITY;
+-- A transaction has its number before it is given a place: by the numbers of transactions the sealer
+-- tells which places may still come. What is there already gets a place, too, which rewrites the table
+-- once.
+CREATE SEQUENCE audit_entries_seq_seq;
+ALTER TABLE audit_entries ADD COLUMN seq bigint NOT NULL
+    DEFAULT CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('audit_entries_seq_seq') END;
+ALTER SEQUENCE audit_entries_seq_seq OWNED BY audit_entries.seq;
 CREATE UNIQUE INDEX audit_entries_seq ON audit_entries (seq);
 -- A handful: what was deleted for its age, by the trail's own word.
 CREATE INDEX audit_entries_expired ON audit_entries (seq) WHERE action = 'audit.expired';

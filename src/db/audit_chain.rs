@@ -35,14 +35,15 @@ struct Number {
 /// # Errors
 /// Those of the queries.
 pub async fn horizon(mut conn: &Connection) -> QueryResult<Horizon> {
-    // One after the other: who takes a place that is counted has its number before the second.
+    // One after the other, and the second takes a number: whoever has a place that is counted has a
+    // lower one. (The end of a snapshot would not do: it is behind those that run.)
     let seq: Number = diesel::sql_query(
         "SELECT coalesce(pg_sequence_last_value('audit_entries_seq_seq'), 0)::bigint AS number",
     )
     .get_result(&mut conn)
     .await?;
     let transaction: Number =
-        diesel::sql_query("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS number")
+        diesel::sql_query("SELECT pg_current_xact_id()::text::bigint AS number")
             .get_result(&mut conn)
             .await?;
     Ok(Horizon { seq: seq.number, transaction: transaction.number })
