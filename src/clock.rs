@@ -1,5 +1,8 @@
 //! Time, identifiers and randomness, as one parameter: nothing else asks the operating system for
-//! them, so that every rule about time can be tested without waiting.
+//! them, so that every rule about time can be tested without waiting. The service itself goes by
+//! the database's time ([`SharedClock`]).
+
+mod shared;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -20,6 +23,8 @@ pub trait Clock: Send + Sync {
     /// Fills `bytes` with randomness that is fit for keys and tokens.
     fn random(&self, bytes: &mut [u8]);
 }
+
+pub use shared::{Reading, SharedClock};
 
 /// The machine's clock and the operating system's randomness.
 #[derive(Clone, Copy, Debug, Default)]

@@ -35,6 +35,12 @@ pub trait Worker: Send + 'static {
         RUN_TIME_MAX
     }
 
+    /// The mean of the longest rest after failed runs, where the usual one is too long. Read after
+    /// each run.
+    fn rest_max(&self) -> Duration {
+        Duration::MAX
+    }
+
     /// Looks for what is due and does a bounded part of it. Must bear being run twice.
     fn run_once(&mut self) -> impl Future<Output = anyhow::Result<Done>> + Send;
 
@@ -248,7 +254,7 @@ struct Trouble {
 /// How a run ended.
 enum Outcome {
     Done { done: Done, period: Duration },
-    Failed(String),
+    Failed { text: String, rest_max: Duration },
     CutOff,
     Panicked(&'static str),
 }
@@ -285,11 +291,11 @@ impl<W: Worker> Core<W> {
         };
         match AssertUnwindSafe(timeout(limit, run)).catch_unwind().await {
             Ok(Ok(result)) => {
-                let period = worker.period();
+                let (period, rest_max) = (worker.period(), worker.rest_max());
                 *value = Some(worker);
                 match result {
                     Ok(done) => Outcome::Done { done, period },
-                    Err(error) => Outcome::Failed(error.to_string()),
+                    Err(error) => Outcome::Failed { text: error.to_string(), rest_max },
                 }
             }
             Ok(Err(_elapsed)) => Outcome::CutOff,
@@ -308,23 +314,23 @@ impl<W: Worker> Core<W> {
                 }
                 if done.more { Next::Run } else { Next::Rest(Instant::now() + period) }
             }
-            Outcome::Failed(text) => self.rest_after_error(&text),
+            Outcome::Failed { text, rest_max } => self.rest_after_error(&text, rest_max),
             Outcome::CutOff => {
                 self.stats.note_restart();
-                self.rest_after_error("a run was cut off at its time limit")
+                self.rest_after_error("a run was cut off at its time limit", Duration::MAX)
             }
             Outcome::Panicked(text) => self.rest_after_panic(text),
         }
     }
 
     /// An error is the world's (a broker is away), so it is borne without limit.
-    fn rest_after_error(&self, text: &str) -> Next {
+    fn rest_after_error(&self, text: &str, rest_max: Duration) -> Next {
         let failures = {
             let mut trouble = self.trouble();
             trouble.errors += 1;
             trouble.errors
         };
-        let delay = self.backoff.delay(failures);
+        let delay = self.backoff.up_to(rest_max).delay(failures);
         self.stats.note_error(text);
         tracing::warn!(worker = self.stats.name(), failures, ?delay, error = text, "a run failed");
         Next::BackOff(Instant::now() + delay)
@@ -449,7 +455,10 @@ impl<W: Worker> WorkerActor<W> {
             // A panic outside of the guard is one in the worker's Drop.
             let outcome = joined.unwrap_or_else(|error| match error.try_into_panic() {
                 Ok(payload) => Outcome::Panicked(panic_text(&*payload)),
-                Err(_) => Outcome::Failed("the database runtime cancelled a run".to_owned()),
+                Err(_) => Outcome::Failed {
+                    text: "the database runtime cancelled a run".to_owned(),
+                    rest_max: Duration::MAX,
+                },
             });
             let next = actor.core.conclude(outcome);
             actor.take(next, context);

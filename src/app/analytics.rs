@@ -2,7 +2,7 @@
 
 use super::{compose, database_runtime, settings};
 use crate::actors::analytics::{Analyst, Outcome, Settings, Turn, Watcher};
-use crate::clock::SystemClock;
+use crate::actors::workers::clock_watch::shared_clock_of;
 use crate::config::Config;
 use crate::db::predictions::{KeptCutPoints, KeptModel};
 use crate::db::{self, Database};
@@ -40,10 +40,12 @@ pub fn refit(config: &Config, watcher: &mut dyn Watcher) -> anyhow::Result<Outco
 async fn begin(config: &Config) -> anyhow::Result<(Analyst, Turn)> {
     let pending = db::migrations::pending(&settings::database(config)).await?;
     ensure!(pending.is_empty(), "the schema is not this version's: run `customer-service migrate`");
+    let database = Database::new(settings::database(config), Handle::current());
+    let clock = shared_clock_of(&database).await?;
     let analyst = Analyst {
-        database: Database::new(settings::database(config), Handle::current()),
+        database,
         reports: compose::reports(config),
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(clock),
         settings: Settings::from(config),
     };
     // Who has just ended holds the lock until the server has noticed.

@@ -25,6 +25,7 @@ use crate::actors::sharing::Sharing;
 use crate::actors::signing;
 use crate::actors::worker::{WorkerRef, Workers};
 use crate::actors::workers::analyst::{self, AnalystWorker};
+use crate::actors::workers::clock_watch::{self, ClockWatch};
 use crate::actors::workers::importer::{self, Importer};
 use crate::actors::workers::janitor::{self, Janitor};
 use crate::actors::workers::mailer::{self, Mailer};
@@ -33,11 +34,12 @@ use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
 use crate::actors::workers::reconciler::{self, Reconciler};
 use crate::actors::workers::revocation_watch::{self, RevocationWatch};
 use crate::actors::workers::signing_watch::{self, SigningWatch};
+use crate::actors::workers::space_watch::{self, Space, SpaceWatch};
 use crate::actors::workers::texter::{self, Texter};
 use crate::brokers::limits::Limiter;
 use crate::brokers::rabbit::Rabbit;
 use crate::brokers::redis::Redis;
-use crate::clock::Clock;
+use crate::clock::{Clock, SharedClock};
 use crate::config::Config;
 use crate::db::{self, Database};
 use crate::domain::Actor;
@@ -63,12 +65,20 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-/// The difference of clocks that access tokens tolerate, at most.
+/// The difference of times that access tokens tolerate, at most. All nodes go by the database's
+/// clock: what is left are the moments after that was set.
 const CLOCK_LEEWAY: TimeDelta = TimeDelta::seconds(5);
+
+/// What the connection is for on which mails go to the service that sends them: none waits behind
+/// messages, and none is lost with a channel that one of these closes.
+const MAILS: &str = "mails";
 
 /// What exists before any actor does. Connections among it live on the database's runtime.
 pub struct Parts {
     pub clock: Arc<dyn Clock>,
+    /// The same clock, as it is corrected.
+    pub shared_clock: Arc<SharedClock>,
+    pub space: Space,
     pub database: Database,
     /// For lists and searches of staff: from the replica if there is one.
     pub lists: Database,
@@ -106,11 +116,7 @@ pub struct Running {
 /// # Errors
 /// A schema that is not this version's, default groups that do not exist, settings that do not
 /// fit, a signing key or keys of customers that the configured keys do not open.
-pub async fn parts(
-    config: Arc<Config>,
-    clock: Arc<dyn Clock>,
-    prometheus: PrometheusHandle,
-) -> anyhow::Result<Parts> {
+pub async fn parts(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow::Result<Parts> {
     let database_settings = settings::database(&config);
     let pending = db::migrations::pending(&database_settings)
         .await
@@ -123,6 +129,9 @@ pub async fn parts(
     let database = Database::new(database_settings, Handle::current());
     let lists = database.clone().reading_from(settings::replica(&config, settings::lists(&config)));
     let reports = reports(&config);
+    let read = clock_watch::shared_clock_of(&database).await;
+    let shared_clock = Arc::new(read.context("the database cannot be asked for its time")?);
+    let clock: Arc<dyn Clock> = shared_clock.clone();
     tell_standing(&database).await?;
     check_groups(&config, &database).await?;
     let root = RootSecret::new(*config.secrets.root_key.expose());
@@ -134,13 +143,18 @@ pub async fn parts(
     let redis = settings::redis(&config)?;
     Ok(Parts {
         limiter: Arc::new(settings::limiter(&config, redis.clone(), &ThrottleKeys::new(&root))),
-        transport: Arc::new(settings::mail(&config, rabbit.clone())?),
+        transport: Arc::new(settings::mail(
+            &config,
+            rabbit.as_ref().map(|rabbit| rabbit.apart(MAILS)),
+        )?),
         gateway: settings::sms(&config)?.into(),
         access: Arc::new(AccessTokens::new(settings::access(&config), keys)),
         revoked: Arc::new(RevokedSessions::new()),
         hashing: Arc::new(HashingPool::start(settings::hashing(&config))?),
         social: Arc::new(Social::new(&config.social, clock.clone(), Handle::current())?),
         clock,
+        shared_clock,
+        space: Space::default(),
         database,
         lists,
         reports,
@@ -210,8 +224,10 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     let customers = Customers::new(shards.clone(), config.shards.call_timeout_ms.duration());
     // The importer works through the batches, which wake other workers: it comes last.
     let engine = Engine::new(config, batches);
-    let importer = runtime.spawn_worker(move || Importer::new(engine.clone()));
-    let imports = Imports::new(parts.database.clone(), parts.clock.clone(), importer.nudge());
+    let space = parts.space.clone();
+    let importer = runtime.spawn_worker(move || Importer::new(engine.clone(), space.clone()));
+    let (database, clock) = (parts.database.clone(), parts.clock.clone());
+    let imports = Imports::new(database, clock, importer.nudge(), parts.space.clone());
     workers.add(importer);
     let mut intake = start_intake(config, &parts, &runtime, &customers)?;
     if let Some(reconciler) = start_reconciler(config, &parts, &runtime, &customers)? {
@@ -275,6 +291,8 @@ fn start_workers(
     runtime: &Runtime,
 ) -> anyhow::Result<(Workers, AfterCommit)> {
     db::replica::describe_metrics();
+    clock_watch::describe_metrics();
+    space_watch::describe_metrics();
     importer::describe_metrics();
     janitor::describe_metrics();
     mailer::describe_metrics();
@@ -325,6 +343,11 @@ fn start_workers(
         runtime
             .spawn_worker(move || Janitor::new(database.clone(), clock.clone(), settings.clone())),
     );
+    let (database, clock) = (parts.database.clone(), parts.shared_clock.clone());
+    workers.add(runtime.spawn_worker(move || ClockWatch::new(database.clone(), clock.clone())));
+    let room = config.database.room_mib;
+    let watch = SpaceWatch::new(parts.database.clone(), parts.space.clone(), room);
+    workers.add(runtime.spawn_worker(move || watch.clone()));
     workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
     workers.add(runtime.spawn_worker(signing_watch(config, parts)));
     workers.add(runtime.spawn_worker(audit::sealer(config, parts)));

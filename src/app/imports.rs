@@ -9,8 +9,9 @@ use crate::actors::imports::engine::{Engine, Step};
 use crate::actors::imports::settings::{Format, HEADER_MAX, HashParameters, Settings, begin};
 use crate::actors::imports::source::Source;
 use crate::actors::imports::{Wish, kept, new_row};
+use crate::actors::workers::clock_watch::shared_clock_of;
 use crate::actors::workers::importer::beginning;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::imports::{Progress, Row};
 use crate::db::{self, Database};
@@ -108,7 +109,7 @@ async fn carry_out(
     let mut file = opened().await?;
     let (bytes, hash) = read_once(&mut file, format, &mut told).await?;
     let digest = digest(&hash, format, &told);
-    let engine = engine(config, wish.rate);
+    let engine = engine(config, wish.rate).await?;
     let database = engine.batches.database.clone();
     let pending = db::migrations::pending(&settings::database(config)).await?;
     ensure!(pending.is_empty(), "the schema is not this version's: run `customer-service migrate`");
@@ -133,7 +134,7 @@ async fn carry_out(
                 dry_run: wish.dry_run,
                 actor: Actor::Operator,
             };
-            begin_row(&database, &wish, digest, bytes).await?
+            begin_row(&database, &*engine.batches.clock, &wish, digest, bytes).await?
         }
     };
     let id = ImportId(row.id);
@@ -214,10 +215,11 @@ fn digest(content: &[u8; 32], format: Format, told: &Settings) -> [u8; 32] {
     hash.finalize().into()
 }
 
-fn engine(config: &Config, rate: Option<u32>) -> Engine {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+async fn engine(config: &Config, rate: Option<u32>) -> anyhow::Result<Engine> {
+    let database = Database::new(settings::database(config), Handle::current());
+    let clock: Arc<dyn Clock> = Arc::new(shared_clock_of(&database).await?);
     let batches = Batches {
-        database: Database::new(settings::database(config), Handle::current()),
+        database,
         clock,
         keep_keys: config.idempotency.keep_hours.delta(),
         welcome: welcome_series(config),
@@ -226,7 +228,7 @@ fn engine(config: &Config, rate: Option<u32>) -> Engine {
     };
     let mut engine = Engine::new(config, Arc::new(batches));
     engine.limits.rows_per_second = rate.or(engine.limits.rows_per_second);
-    engine
+    Ok(engine)
 }
 
 async fn take_turn(
@@ -262,11 +264,11 @@ async fn known(
 
 async fn begin_row(
     database: &Database,
+    clock: &dyn Clock,
     wish: &Wish,
     digest: [u8; 32],
     bytes: u64,
 ) -> anyhow::Result<Row> {
-    let clock = SystemClock;
     let (offset, line) = wish.settings.start;
     let now = clock.now();
     let mut row = new_row(ImportId(clock.new_id()), wish, "file", now);

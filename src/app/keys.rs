@@ -1,6 +1,7 @@
 //! `customer-service key`: API keys of staff and services.
 
 use super::{database_runtime, settings};
+use crate::actors::workers::clock_watch::shared_clock;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db;
@@ -33,23 +34,23 @@ pub fn create(config: &Config, name: String, scopes: Vec<String>) -> anyhow::Res
     }
     let name = crate::domain::text::Label::parse(&name)
         .map_err(|fault| anyhow::anyhow!("the name {}", fault.detail))?;
-    let clock = SystemClock;
     let (mut id, mut secret) = ([0; 10], [0; 32]);
-    clock.random(&mut id);
-    clock.random(&mut secret);
+    SystemClock.random(&mut id);
+    SystemClock.random(&mut secret);
     let issued = tokens::staff_key(id, secret);
-    let row = db::staff_keys::NewStaffKey {
-        id: issued.id.clone(),
-        name: name.as_str().to_owned(),
-        secret_hash: issued.hash,
-        scopes: scopes.clone(),
-        created_at: clock.now(),
-    };
-    // Without the name, which may be a person's.
-    let data = json!({ "id": row.id, "scopes": row.scopes });
-    let entry = entry(&clock, "staff_key.created", data);
     database_runtime()?.block_on(async {
         let mut connection = db::pool::connect_once(&settings::database(config)).await?;
+        let clock = shared_clock(&connection).await?;
+        let row = db::staff_keys::NewStaffKey {
+            id: issued.id.clone(),
+            name: name.as_str().to_owned(),
+            secret_hash: issued.hash,
+            scopes: scopes.clone(),
+            created_at: clock.now(),
+        };
+        // Without the name, which may be a person's.
+        let data = json!({ "id": row.id, "scopes": row.scopes });
+        let entry = entry(&clock, "staff_key.created", data);
         db::staff_keys::insert(&mut connection, &row, &entry).await?;
         anyhow::Ok(())
     })?;
@@ -94,9 +95,10 @@ pub fn list(config: &Config) -> anyhow::Result<Vec<ListedKey>> {
 /// # Errors
 /// No such key that is still good, or those of the database.
 pub fn revoke(config: &Config, id: &str) -> anyhow::Result<()> {
-    let entry = entry(&SystemClock, "staff_key.revoked", json!({ "id": id }));
     let revoked = database_runtime()?.block_on(async {
         let mut connection = db::pool::connect_once(&settings::database(config)).await?;
+        let clock = shared_clock(&connection).await?;
+        let entry = entry(&clock, "staff_key.revoked", json!({ "id": id }));
         anyhow::Ok(db::staff_keys::revoke(&mut connection, id, &entry).await?)
     })?;
     ensure!(revoked, "there is no such key, or it was revoked before");

@@ -20,7 +20,6 @@ mod shutdown;
 pub mod signing_keys;
 mod stranded;
 
-use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::db;
 use crate::faults;
@@ -50,9 +49,7 @@ pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::start(&config.telemetry)?;
     let runtime = database_runtime()?;
     let config = Arc::new(config);
-    let clock = Arc::new(SystemClock);
-    let parts =
-        runtime.block_on(compose::parts(config.clone(), clock, telemetry.prometheus.clone()))?;
+    let parts = runtime.block_on(compose::parts(config.clone(), telemetry.prometheus.clone()))?;
     let outcome = actix::System::new().block_on(run(config, parts, runtime.handle().clone()));
     runtime.shutdown_timeout(LAST_WORDS);
     outcome

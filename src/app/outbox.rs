@@ -2,6 +2,7 @@
 
 use super::{database_runtime, settings};
 use crate::actors::dead_letters::{Asker, CustomerReplay, DeadLetterDesk, Progress, Replay, Told};
+use crate::actors::workers::clock_watch::shared_clock_of;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db::dead_letters::{DeadLetter, Filter};
@@ -56,9 +57,10 @@ impl Outbox {
             );
             let database = Database::new(settings::database(config), Handle::current());
             let rabbit = settings::rabbit(config)?;
+            let clock = shared_clock_of(&database).await?;
             let desk = DeadLetterDesk::new(
                 database.clone(),
-                Arc::new(SystemClock),
+                Arc::new(clock),
                 rabbit,
                 settings::dead_letters(config),
             );

@@ -2,6 +2,7 @@
 
 use super::compose::Parts;
 use crate::actors::runtime::Registry;
+use crate::actors::workers::clock_watch;
 use crate::brokers::limits::KEY_PREFIX;
 use crate::brokers::rabbit::State;
 use crate::http::readiness::{Found, Note, Probe};
@@ -15,8 +16,13 @@ pub fn all(parts: &Parts, registry: Arc<Registry>) -> Vec<Probe> {
 /// What operators should know although nothing is missing.
 pub fn notes(parts: &Parts) -> Vec<Note> {
     let limiter = parts.limiter.clone();
+    let (clock, space) = (parts.shared_clock.clone(), parts.space.clone());
     let text = "most sign-ins fail: those from unknown devices are held back (stuffing brake)";
-    vec![Box::new(move || limiter.is_braking().then_some(text))]
+    vec![
+        Box::new(move || limiter.is_braking().then_some(text)),
+        Box::new(move || clock_watch::note(&clock)),
+        Box::new(move || space.note()),
+    ]
 }
 
 fn database(parts: &Parts) -> Probe {

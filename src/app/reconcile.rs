@@ -5,7 +5,8 @@ use super::{database_runtime, settings};
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::welcome_series;
 use crate::actors::reconciliation::{Door, Engine, Run, Seen, Trouble};
-use crate::clock::{Clock, SystemClock};
+use crate::actors::workers::clock_watch::shared_clock_of;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::reconciliation::Source;
 use crate::db::reconciliation_runs as runs;
@@ -80,7 +81,7 @@ async fn carry_out(
     wish: Wish,
     watcher: &mut dyn Watcher,
 ) -> anyhow::Result<Vec<Summary>> {
-    let engine = engine(config)?;
+    let engine = engine(config).await?;
     ensure!(
         !wish.orders || engine.orders.is_some(),
         "orders.service.url is not set: there is no order service to ask"
@@ -183,9 +184,9 @@ async fn walk(
     }
 }
 
-fn engine(config: &Config) -> anyhow::Result<Engine> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+async fn engine(config: &Config) -> anyhow::Result<Engine> {
     let database = Database::new(settings::database(config), Handle::current());
+    let clock: Arc<dyn Clock> = Arc::new(shared_clock_of(&database).await?);
     let batches = Batches {
         database: database.clone(),
         clock: clock.clone(),

@@ -4,7 +4,8 @@
 
 use super::{database_runtime, settings};
 use crate::actors::signing::{self, EMERGENCY_LEAD};
-use crate::clock::{Clock, SystemClock};
+use crate::actors::workers::clock_watch::shared_clock;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::db;
 use crate::db::audit::OwnActor;
@@ -32,11 +33,12 @@ pub struct ListedKey {
 /// # Errors
 /// Those of the database.
 pub fn list(config: &Config) -> anyhow::Result<Vec<ListedKey>> {
-    let rows = database_runtime()?.block_on(async {
+    let (rows, now) = database_runtime()?.block_on(async {
         let connection = db::pool::connect_once(&settings::database(config)).await?;
-        anyhow::Ok(db::signing_keys::load_all(&connection).await?)
+        let clock = shared_clock(&connection).await?;
+        anyhow::Ok((db::signing_keys::load_all(&connection).await?, clock.now()))
     })?;
-    let (overlap, now) = (settings::signing(config).overlap, SystemClock.now());
+    let overlap = settings::signing(config).overlap;
     let listed = rows.into_iter().map(|row| ListedKey {
         stage: signing::stage(&row, overlap, now).as_str(),
         ends_at: signing::ends(&row, overlap),
@@ -62,11 +64,12 @@ pub struct NewKey {
 /// The last key does not sign yet, another root key than the running nodes', or those of the
 /// database.
 pub fn rotate(config: &Config) -> anyhow::Result<NewKey> {
-    let (clock, timing) = (SystemClock, settings::signing(config));
+    let timing = settings::signing(config);
     let sealer = sealer(config);
     let (kid, signs_from) = database_runtime()?.block_on(async {
         let mut connection = db::pool::connect_once(&settings::database(config)).await?;
-        fits(&connection, &sealer, timing).await?;
+        let clock = shared_clock(&connection).await?;
+        fits(&connection, &clock, &sealer, timing).await?;
         let key = signing::make(&clock, &sealer, timing.lead)?;
         let entry = signing::entry(&clock, OwnActor::Operator, "signing_key.rotated", &key);
         match db::signing_keys::rotate(&mut connection, &key, key.created_at, &entry).await? {
@@ -84,11 +87,11 @@ pub fn rotate(config: &Config) -> anyhow::Result<NewKey> {
 /// # Errors
 /// Another root key than the running nodes', or those of the database.
 pub fn replace(config: &Config) -> anyhow::Result<NewKey> {
-    let clock = SystemClock;
     let sealer = sealer(config);
     database_runtime()?.block_on(async {
         let mut connection = db::pool::connect_once(&settings::database(config)).await?;
-        fits(&connection, &sealer, settings::signing(config)).await?;
+        let clock = shared_clock(&connection).await?;
+        fits(&connection, &clock, &sealer, settings::signing(config)).await?;
         let key = signing::make(&clock, &sealer, EMERGENCY_LEAD)?;
         let entry = signing::entry(&clock, OwnActor::Operator, "signing_key.replaced", &key);
         let revoked = db::signing_keys::replace_all(&mut connection, &key, &entry).await?;
@@ -103,11 +106,12 @@ fn sealer(config: &Config) -> Sealer {
 /// A key sealed with another root key would be one that no node can sign with.
 async fn fits(
     connection: &db::Connection,
+    clock: &dyn Clock,
     sealer: &Sealer,
     timing: signing::Settings,
 ) -> anyhow::Result<()> {
     let stored = db::signing_keys::load_all(connection).await?;
     ensure!(!stored.is_empty(), "there is no signing key yet: the service makes it at its start");
-    signing::key_set(&stored, sealer, timing.overlap, SystemClock.now())?;
+    signing::key_set(&stored, sealer, timing.overlap, clock.now())?;
     Ok(())
 }

@@ -228,6 +228,15 @@ impl Rabbit {
         }
     }
 
+    /// Waits while the broker's alarm lasts that [`State::Blocked`] tells of: it says itself when it
+    /// takes messages again. At once where there is no alarm, or no connection any more.
+    pub async fn alarm_over(&self) {
+        let health = self.shared.link().map(|link| link.health.clone());
+        if let Some(health) = health {
+            health.alarm_over().await;
+        }
+    }
+
     /// Where it connected last, or will first, without credentials: for the log.
     pub fn address(&self) -> String {
         self.shared.brokers.address()

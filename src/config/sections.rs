@@ -196,6 +196,8 @@ section! {
         statement_timeout_ms: Millis [50..=60_000],
         lock_timeout_ms: Millis [10..=60_000],
         max_connection_age_minutes: Minutes [1..=10_080],
+        /// 0: any.
+        room_mib: u32 [0..=1_000_000_000],
     }
 }
 

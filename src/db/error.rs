@@ -77,7 +77,9 @@ fn by_message(message: &str) -> Error {
         "canceling statement due to lock timeout",
         "could not serialize access",
     ];
-    const UNAVAILABLE: [&str; 9] = [
+    const UNAVAILABLE: [&str; 10] = [
+        // of the server's disk: nothing was changed, and there may be room in a moment
+        "No space left on device",
         "terminating connection",
         "the database system is",
         "connection closed",

@@ -3,6 +3,7 @@
 //! Both are made from the list that the messages are written by (`domain::message`).
 
 mod incoming;
+mod mails;
 
 use super::catalogue::Code;
 use super::problem::Problem;
@@ -18,7 +19,8 @@ const ABOUT: &str = "What a shop's customer service tells. Bind a queue to the e
      that you want. Messages are CloudEvents 1.0 in AMQP binary mode: the body is the data, the \
      attributes are headers. Each arrives at least once with a stable id; `cloudEvents:sequence` \
      counts the messages about one subject (a customer, or the definition of an attribute) from 1 \
-     without a gap, and first deliveries arrive in that order. No message holds personal data: read the customer by its id. \
+     without a gap, and first deliveries arrive in that order. No message to all holds personal data: read the customer by its id. The command `mail.send`, to the \
+     one service that sends mails, does. \
      Later versions may add types, fields, and words where a schema leaves room for them (`anyOf` with any \
      text); nothing that a schema promises is taken back. What the service receives is told as well: facts of orders.";
 
@@ -76,6 +78,8 @@ async fn message_schema(
 struct Names<'a> {
     /// Where messages go.
     exchange: &'a str,
+    /// Where mails go that another service sends.
+    mails: &'a str,
     /// Where facts of orders come from.
     orders: &'a str,
     order_queue: &'a str,
@@ -86,6 +90,7 @@ impl<'a> Names<'a> {
         let intake = &config.orders.intake;
         Self {
             exchange: &config.rabbit.exchange,
+            mails: &config.rabbit.notifications_exchange,
             orders: &intake.exchange,
             order_queue: &intake.queue,
         }
@@ -102,6 +107,7 @@ fn document(names: &Names<'_>) -> Value {
     let mut channels = by_kind(&|known| channel(known.kind, names.exchange));
     let mut operations = by_kind(&operation);
     let mut messages = by_kind(&message);
+    mails::add(names, &mut channels, &mut operations, &mut messages, &mut schemas);
     incoming::add(names, &mut channels, &mut operations, &mut messages, &mut schemas);
     json!({
         "asyncapi": "3.0.0",
@@ -237,6 +243,7 @@ mod tests {
 
     const NAMES: Names<'static> = Names {
         exchange: "customer.events",
+        mails: "customer.notifications",
         orders: "order.events",
         order_queue: "customer.order-facts",
     };
@@ -267,6 +274,7 @@ mod tests {
                 Some("#/components/schemas/order.fact") => {
                     (&schemas["order.fact"], &message["headers"])
                 }
+                Some("#/components/schemas/mail.send") => (&schemas[kind], &message["headers"]),
                 _ => (&schemas[kind], &schemas["cloudevents.headers"]),
             };
             let example = &message["examples"][0];

@@ -24,12 +24,16 @@ use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, get, post};
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
 use view::ImportView;
 
 /// Where files are sent.
 pub const PATH: &str = "/v1/admin/imports";
+
+/// When to come again while the database has little room: somebody has to make some.
+const NO_ROOM_RETRY: Duration = Duration::from_secs(60);
 
 /// The header with what hashes of a whole system were made with. It holds a key, which has no
 /// business in an address.
@@ -256,6 +260,9 @@ impl From<Refused> for Problem {
             Refused::Gone => {
                 Problem::new(Code::Conflict).detail("The upload was deleted meanwhile.")
             }
+            Refused::NoRoom => Problem::new(Code::Unavailable)
+                .detail("The database has little room left: imports wait.")
+                .retry_after(NO_ROOM_RETRY),
             Refused::KeyReused => Problem::new(Code::IdempotencyKeyReused),
             Refused::Database(error) => error.into(),
         }

@@ -33,6 +33,7 @@ use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::ShardSettings;
 use crate::actors::sharing::Sharing;
 use crate::actors::worker::Nudge;
+use crate::actors::workers::space_watch::Space;
 use crate::brokers::limits::Limiter;
 use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
@@ -243,7 +244,7 @@ fn world(more: &[(&str, &str)]) -> World {
         passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),
         sessions,
-        imports: Imports::new(database.clone(), shared.clone(), Nudge::new()),
+        imports: Imports::new(database.clone(), shared.clone(), Nudge::new(), Space::default()),
         dead_letters: DeadLetterDesk::new(
             database.clone(),
             shared.clone(),

@@ -11,15 +11,18 @@ mod broker;
 mod clients;
 mod clock;
 mod database;
+mod disk;
 mod ground;
 #[path = "../it/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the integration tests use the rest of it")]
 mod harness;
 mod kills;
 mod load;
+mod migration;
 mod nodes;
 mod outbox;
 mod points;
+mod poison;
 mod report;
 mod rescue;
 mod syscalls;
@@ -70,8 +73,10 @@ fn scenarios() -> Vec<Scenario> {
         kills::SCENARIOS,
         nodes::SCENARIOS,
         database::SCENARIOS,
+        migration::SCENARIOS,
         outbox::SCENARIOS,
         broker::SCENARIOS,
+        poison::SCENARIOS,
         velocity::SCENARIOS,
         clock::SCENARIOS,
         clients::SCENARIOS,

@@ -225,5 +225,13 @@ async fn a_handed_over_mail_waits_for_its_reader() {
     assert_eq!(body["template"], "verify_email");
     assert_eq!(body["locale"], "vi");
     assert_eq!(body["values"]["valid_hours"], 24);
+    let contract: serde_json::Value =
+        serde_json::from_str(include_str!("../../docs/asyncapi.json")).unwrap();
+    let schema = &contract["components"]["schemas"][COMMAND];
+    let formats = jsonschema::options().should_validate_formats(true);
+    let told = formats.build(schema).unwrap();
+    told.validate(&body).unwrap_or_else(|error| panic!("{error}"));
+    let channel = &contract["channels"][COMMAND]["bindings"]["amqp"]["exchange"];
+    assert_eq!((&channel["type"], got.routing_key.as_str()), (&"direct".into(), COMMAND));
     rabbit.close().await;
 }

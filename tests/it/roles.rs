@@ -72,6 +72,50 @@ async fn m1_p5_the_service_cannot_change_what_is_only_appended_to() {
     }
 }
 
+/// The rights are broken on purpose, one after the other: what is refused above is refused by the
+/// right that it names, and a migration takes back what somebody gave.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m1_p5_a_right_too_many_opens_what_it_names_until_the_next_migration() {
+    let database = TestDatabase::new().await;
+    let (service, owner) = (client(&database.service_url).await, database.client().await);
+    service.batch_execute(&append(Uuid::from_u128(1), 1)).await.unwrap();
+    let role = service.query_one("SELECT current_user::text", &[]).await.unwrap();
+    let role = role.get::<_, String>(0);
+    let columns = "bucket, shard, seq, id, customer_id, customer_sequence, kind, occurred_at, data";
+    let copied = format!(
+        "INSERT INTO outbox_events ({columns}) SELECT bucket, shard, seq + 1000, gen_random_uuid(), \
+         customer_id, 2, kind, occurred_at, data FROM outbox_events"
+    );
+    let rights = [
+        ("INSERT ON outbox_events", copied.as_str()),
+        ("UPDATE ON outbox_events", "UPDATE outbox_events SET kind = 'customer.deleted'"),
+        ("DELETE ON outbox_events", "DELETE FROM outbox_events"),
+        ("TRUNCATE ON outbox_events", "TRUNCATE outbox_events"),
+        ("USAGE ON SEQUENCE outbox_seq", "SELECT nextval('outbox_seq')"),
+        ("UPDATE ON audit_entries", "UPDATE audit_entries SET action = 'nothing'"),
+        ("DELETE ON audit_entries", "DELETE FROM audit_entries"),
+    ];
+    let give_again = format!(
+        "BEGIN; SELECT set_config('customer_service.application_role', '{role}', true); {}; COMMIT",
+        customer_service::db::roles::GRANTS
+    );
+    for (right, statement) in rights {
+        let trial = format!("BEGIN; {statement}; ROLLBACK");
+        let refused = async |when: &str| {
+            let refused =
+                service.batch_execute(&trial).await.expect_err(&format!("{right} {when}"));
+            service.batch_execute("ROLLBACK").await.unwrap();
+            assert_eq!(refused.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{right} {when}");
+        };
+        refused("before").await;
+        owner.batch_execute(&format!("GRANT {right} TO {role}")).await.unwrap();
+        let done = service.batch_execute(&trial).await;
+        assert!(done.is_ok(), "{right} does not open {statement}: {done:?}");
+        owner.batch_execute(&give_again).await.unwrap();
+        refused("after a migration").await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn m1_the_door_to_the_outbox_leads_nowhere_else() {
     let database = TestDatabase::new().await;

@@ -16,6 +16,7 @@ pub mod source;
 mod strict;
 
 use super::worker::Nudge;
+use super::workers::space_watch::Space;
 use crate::clock::Clock;
 use crate::db::{self, Database};
 use crate::domain::ImportId;
@@ -35,6 +36,8 @@ pub struct Imports {
     clock: Arc<dyn Clock>,
     /// Of the worker that carries them out.
     importer: Nudge,
+    /// Where it is tight nothing is taken in.
+    space: Space,
 }
 
 /// What is asked for.
@@ -58,6 +61,8 @@ pub enum Refused {
     /// Its idempotency key stands for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    #[error("the database has little room left")]
+    NoRoom,
     #[error(transparent)]
     Database(#[from] db::Error),
 }
@@ -109,15 +114,18 @@ pub fn kept(settings: &Settings) -> serde_json::Value {
 }
 
 impl Imports {
-    pub fn new(database: Database, clock: Arc<dyn Clock>, importer: Nudge) -> Self {
-        Self { database, clock, importer }
+    pub fn new(database: Database, clock: Arc<dyn Clock>, importer: Nudge, space: Space) -> Self {
+        Self { database, clock, importer, space }
     }
 
     /// Begins an upload.
     ///
     /// # Errors
-    /// Those of the database.
+    /// [`Refused::NoRoom`], or those of the database.
     pub async fn upload(&self, wish: Wish) -> Result<Upload, Refused> {
+        if self.space.is_tight() {
+            return Err(Refused::NoRoom);
+        }
         let id = ImportId(self.clock.new_id());
         let row = new_row(id, &wish, "upload", self.clock.now());
         self.run(move |connection| async move { db::imports::insert(&connection, &row).await })

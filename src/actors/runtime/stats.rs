@@ -163,6 +163,11 @@ impl ActorStats {
         self.meters.restarts.increment(1);
     }
 
+    /// A fresh incarnation runs, so long after the end of the one before.
+    pub(crate) fn note_back(&self, took: Duration) {
+        self.meters.restart_time.record(took.as_secs_f64());
+    }
+
     pub(crate) fn note_panic(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
         self.meters.panics.increment(1);
@@ -410,6 +415,7 @@ struct Meters {
     up: Gauge,
     heartbeat: Gauge,
     batch_size: Histogram,
+    restart_time: Histogram,
     run_duration: Histogram,
 }
 
@@ -424,6 +430,7 @@ impl Meters {
             up: metrics::gauge!("actor_up", "actor" => actor.clone()),
             heartbeat: metrics::gauge!("actor_heartbeat_seconds", "actor" => actor.clone()),
             batch_size: metrics::histogram!("actor_batch_size", "actor" => actor.clone()),
+            restart_time: metrics::histogram!("actor_restart_duration_seconds", "actor" => actor.clone()),
             run_duration: metrics::histogram!("actor_run_duration_seconds", "actor" => actor),
         }
     }
@@ -455,6 +462,11 @@ fn describe_metrics() {
         "Time through the actor's mailbox and back"
     );
     metrics::describe_histogram!("actor_batch_size", count, "Works in one batch");
+    metrics::describe_histogram!(
+        "actor_restart_duration_seconds",
+        seconds,
+        "From the end of an actor that failed until its next incarnation runs, the rest included"
+    );
     metrics::describe_histogram!(
         "actor_run_duration_seconds",
         seconds,

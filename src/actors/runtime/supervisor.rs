@@ -40,6 +40,12 @@ impl Backoff {
         let mean = self.first.saturating_mul(1 << doublings).min(self.max);
         mean.mul_f64(0.5 + (self.jitter)().clamp(0.0, 1.0))
     }
+
+    /// The same, but no mean above `max`.
+    #[must_use]
+    pub fn up_to(self, max: Duration) -> Self {
+        Self { max: self.max.min(max), ..self }
+    }
 }
 
 /// More than `failures` failures within `period` are no accident: give up.
@@ -95,6 +101,18 @@ impl Why {
             Self::ArbiterGone => "the actor's thread ended".to_owned(),
             Self::Stalled => "the actor's thread is blocked".to_owned(),
         }
+    }
+}
+
+/// The end of an incarnation.
+struct Ended {
+    why: Why,
+    at: Instant,
+}
+
+impl Ended {
+    fn now(why: Why) -> Self {
+        Self { why, at: Instant::now() }
     }
 }
 
@@ -163,7 +181,7 @@ where
         arbiters: runtime.arbiters().clone(),
         seat,
     };
-    let first = child.start();
+    let first = child.start(None);
     let restarts = Restarts::new(runtime.settings.backoff, runtime.settings.intensity);
     let guard = GiveUp { stats, escalation: runtime.escalation.clone() };
     actix::spawn(watch_over(child, first, restarts, runtime.settings.stall_max, guard));
@@ -173,7 +191,7 @@ where
 /// The life of one supervised actor, to its final state.
 async fn watch_over<A>(
     child: Child<A>,
-    mut ended: oneshot::Receiver<Why>,
+    mut ended: oneshot::Receiver<Ended>,
     mut restarts: Restarts,
     stall_max: Duration,
     guard: GiveUp,
@@ -182,10 +200,10 @@ async fn watch_over<A>(
 {
     let stats = &child.stats;
     loop {
-        let why = tokio::select! {
+        let Ended { why, at } = tokio::select! {
             biased;
-            why = &mut ended => why.unwrap_or(Why::ArbiterGone),
-            () = heartbeats(&child.slot, stats, stall_max) => Why::Stalled,
+            told = &mut ended => told.unwrap_or_else(|_| Ended::now(Why::ArbiterGone)),
+            () = heartbeats(&child.slot, stats, stall_max) => Ended::now(Why::Stalled),
         };
         child.slot.set(None);
         if child.is_over() {
@@ -209,7 +227,7 @@ async fn watch_over<A>(
             return;
         }
         stats.note_restart();
-        ended = child.start();
+        ended = child.start(Some(at));
     }
 }
 
@@ -226,16 +244,21 @@ where
         self.stats.state().is_final()
     }
 
-    /// Starts an incarnation. The receiver says why it ended; it closes without a word when the
-    /// arbiter ends under it.
-    fn start(&self) -> oneshot::Receiver<Why> {
+    /// Starts an incarnation, after the one before it ended at `fell`. The receiver says why it
+    /// ended; it closes without a word when the arbiter ends under it.
+    fn start(&self, fell: Option<Instant>) -> oneshot::Receiver<Ended> {
         // 0 = unbounded: a mailbox's capacity does not hold, the gate's does.
         let (sender, receiver) = channel::<A>(0);
         let (tell, ended) = oneshot::channel();
-        let make = self.make.clone();
+        let (make, stats) = (self.make.clone(), self.stats.clone());
+        let begun = move || {
+            if let Some(fell) = fell {
+                stats.note_back(fell.elapsed());
+            }
+        };
         match self.arbiters.at(self.seat) {
             Ok(arbiter) => {
-                arbiter.spawn_fn(move || live(&*make, receiver, tell));
+                arbiter.spawn_fn(move || live(&*make, receiver, tell, begun));
                 self.stats.note_generation();
                 self.slot.set(Some(Addr::new(sender)));
                 self.stats.set_state(ActorState::Running);
@@ -249,14 +272,19 @@ where
 }
 
 /// One incarnation, on its arbiter: built, run, its end told.
-fn live<A>(make: &dyn Fn() -> A, receiver: AddressReceiver<A>, tell: oneshot::Sender<Why>)
-where
+fn live<A>(
+    make: &dyn Fn() -> A,
+    receiver: AddressReceiver<A>,
+    tell: oneshot::Sender<Ended>,
+    begun: impl FnOnce(),
+) where
     A: Actor<Context = Context<A>>,
 {
     let build = || Context::with_receiver(receiver).into_future(make());
     match catch_unwind(AssertUnwindSafe(build)) {
         Ok(actor) => {
             let running = actix::spawn(actor);
+            begun();
             actix::spawn(async move {
                 let why = match running.await {
                     Ok(()) => Why::Normal,
@@ -266,11 +294,11 @@ where
                     },
                 };
                 // Nobody listens once the supervisor gave the actor up.
-                let _ = tell.send(why);
+                let _ = tell.send(Ended::now(why));
             });
         }
         Err(payload) => {
-            let _ = tell.send(Why::Panicked(panic_text(&*payload)));
+            let _ = tell.send(Ended::now(Why::Panicked(panic_text(&*payload))));
         }
     }
 }
@@ -338,6 +366,9 @@ mod tests {
         assert_eq!(middle.delay(usize::MAX), Duration::from_secs(5));
         assert_eq!(backoff(|| 0.0).delay(1), Duration::from_millis(25));
         assert_eq!(backoff(|| 1.0).delay(1), Duration::from_millis(75), "back within 100 ms");
+        let hurried = middle.up_to(Duration::from_secs(1));
+        assert_eq!([4, 5, 6, 99].map(|n| hurried.delay(n).as_millis()), [400, 800, 1000, 1000]);
+        assert_eq!(middle.up_to(Duration::MAX).delay(9), Duration::from_secs(5));
     }
 
     #[tokio::test(start_paused = true)]

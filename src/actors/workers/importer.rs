@@ -6,6 +6,7 @@ use crate::actors::imports::engine::{Engine, Run, Step};
 use crate::actors::imports::settings::Settings;
 use crate::actors::imports::source::Source;
 use crate::actors::worker::{Done, Worker};
+use crate::actors::workers::space_watch::Space;
 use crate::db::{self, Database};
 use crate::domain::ImportId;
 use crate::faults;
@@ -25,6 +26,7 @@ const IDLE_SECONDS: u64 = 8;
 /// The worker; see the module.
 pub struct Importer {
     engine: Engine,
+    space: Space,
     /// The session that holds the lock.
     turn: Option<db::Connection>,
     run: Option<Run>,
@@ -45,8 +47,9 @@ pub fn describe_metrics() {
 }
 
 impl Importer {
-    pub fn new(engine: Engine) -> Self {
-        Self { engine, turn: None, run: None }
+    /// An importer that rests while `space` is tight.
+    pub fn new(engine: Engine, space: Space) -> Self {
+        Self { engine, space, turn: None, run: None }
     }
 
     fn database(&self) -> &Database {
@@ -55,6 +58,12 @@ impl Importer {
 
     /// Goes on with the import at hand, or with the oldest one that waits.
     async fn work(&mut self) -> anyhow::Result<Done> {
+        if self.space.is_tight() {
+            if self.turn.is_some() {
+                self.keep_turn().await?;
+            }
+            return Ok(Done::default());
+        }
         let Some(mut run) = self.take_up().await? else { return Ok(Done::default()) };
         let until = Instant::now() + SLICE;
         let mut handled = 0;

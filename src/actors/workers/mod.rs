@@ -3,6 +3,7 @@
 
 pub mod analyst;
 pub mod audit_sealer;
+pub mod clock_watch;
 pub mod dispatcher;
 pub mod importer;
 pub mod janitor;
@@ -12,4 +13,5 @@ pub mod outbox_relay;
 pub mod reconciler;
 pub mod revocation_watch;
 pub mod signing_watch;
+pub mod space_watch;
 pub mod texter;

@@ -6,22 +6,24 @@
 //! doubt about ownership everything in memory is dropped and read again. The price is duplicates,
 //! which carry the same message id; first deliveries stay in order.
 //!
-//! `window` decides what may go, `parking` what becomes of messages that fail by their own fault.
+//! `window` decides what may go, `parking` what becomes of messages that fail by their own fault,
+//! `patience` what is done while the broker takes nothing, or not everything.
 
 mod dirty;
 mod letter;
+mod metrics;
 mod parking;
+mod patience;
 mod session;
 mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use ::metrics::counter;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::actors::worker::{Done, Worker};
@@ -34,8 +36,10 @@ use crate::faults;
 pub use dirty::Dirty;
 use letter::Letter;
 pub use letter::outgoing;
+pub use metrics::describe_metrics;
 pub use parking::AfterParking;
 use parking::Books;
+use patience::Probes;
 use session::{Session, Survey, bit, shards_in, shards_of};
 use window::Window;
 
@@ -64,6 +68,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Rest after the first fault of a message's own; it doubles, up to an hour (rule M3).
 const HOLD_FIRST: Duration = Duration::from_secs(1);
 const HOLD_MAX: Duration = Duration::from_secs(3_600);
+
+/// Mean of the longest rest while the broker or the database is away. A try costs one connection,
+/// and who waits for messages would rather not wait for us.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// What the connection is for on which suspects are tried.
 const TRIALS: &str = "trials";
@@ -101,6 +109,7 @@ pub struct OutboxRelay {
     /// Whether one of the flights is a trial.
     on_trial: bool,
     books: Books,
+    probes: Probes,
     /// Shards that may have rows after what was read, as a bit set.
     unread: u64,
     /// Time between reads of everything, now.
@@ -133,49 +142,6 @@ enum Trouble {
     Broker(#[from] PublishFault),
 }
 
-/// Describes the relay's metrics; once per process.
-pub fn describe_metrics() {
-    describe_gauge!(
-        "outbox_lag_seconds",
-        Unit::Seconds,
-        "Age of the oldest message read and not yet confirmed by the broker"
-    );
-    describe_gauge!("outbox_backlog", Unit::Count, "Messages read and not yet confirmed");
-    describe_gauge!(
-        "outbox_held_customers",
-        Unit::Count,
-        "Customers whose messages wait behind one that cannot be published"
-    );
-    describe_gauge!("outbox_groups_owned", Unit::Count, "Groups of shards this node relays");
-    describe_counter!("outbox_published_total", Unit::Count, "Messages confirmed by the broker");
-    describe_counter!(
-        "outbox_unrouted_total",
-        Unit::Count,
-        "Messages of types that no queue is bound for"
-    );
-    describe_counter!(
-        "outbox_message_faults_total",
-        Unit::Count,
-        "Failed tries that were proven to be a message's own fault"
-    );
-    describe_counter!(
-        "outbox_channel_closures_total",
-        Unit::Count,
-        "Messages that were under way when the broker closed the channel because of one"
-    );
-    describe_counter!(
-        "outbox_parked_total",
-        Unit::Count,
-        "Messages parked, by reason; alarm on any reason but `behind`"
-    );
-    describe_gauge!(
-        "outbox_parked",
-        Unit::Count,
-        "Messages of the whole installation that are kept, by state, counted up to 10 000; `parked` \
-         waits for staff"
-    );
-}
-
 impl OutboxRelay {
     /// A relay that owns nothing yet. `dirty` is where committed batches announce their shards.
     pub fn new(
@@ -197,6 +163,7 @@ impl OutboxRelay {
             flights: FuturesUnordered::new(),
             on_trial: false,
             books: Books::new(),
+            probes: Probes::new(),
             unread: 0,
             poll: POLL_MIN,
             survey_at: Instant::now(),
@@ -226,7 +193,13 @@ impl OutboxRelay {
         self.own().await?;
         // Also without traffic: consumers bind their queues to the exchange, which must exist.
         if let Err(fault) = self.rabbit.connect().await {
+            // What staff has decided meanwhile is carried out as far as that needs no broker.
+            self.keep_books().await?;
             return Err(fault.into());
+        }
+        if self.flights.is_empty() && !self.sit_out_alarm().await? {
+            self.keep_books().await?;
+            return Ok(Done { handled: 0, more: true });
         }
         let until = Instant::now() + RUN_TIME_MAX;
         let mut handled = 0;
@@ -384,7 +357,7 @@ impl OutboxRelay {
     /// Publishes what may go. A fault of the broker's ends it; one of a message's own is charged to
     /// that.
     async fn launch(&mut self) -> Result<Option<PublishFault>, Trouble> {
-        while let Some(letter) = self.window.take() {
+        while let Some(letter) = self.next_letter() {
             let sending = self.rabbit.clone();
             let message = letter.outgoing(self.rabbit.exchange(), &self.settings.schemas);
             let sent = self.while_beating(async move { sending.publish(message).await }).await?;
@@ -472,21 +445,13 @@ impl OutboxRelay {
                 counter!("outbox_channel_closures_total").increment(1);
                 self.window.caught(&letter);
             }
+            FaultClass::Broker if fault == PublishFault::Refused => self.refused(&letter),
             FaultClass::Broker | FaultClass::Topology => {
                 self.window.failed(&letter);
                 return Some(fault);
             }
         }
         None
-    }
-
-    fn report(&self) {
-        let age = self.window.oldest().map(|oldest| self.clock.now() - oldest);
-        let age = age.unwrap_or_default().max(TimeDelta::zero());
-        gauge!("outbox_lag_seconds").set(age.as_seconds_f64());
-        gauge!("outbox_backlog").set(self.window.open_total() as f64);
-        gauge!("outbox_held_customers").set(self.window.held() as f64);
-        gauge!("outbox_groups_owned").set(self.groups().len() as f64);
     }
 
     /// Awaits what is under way, writes the cursors down and gives the groups back.
@@ -514,6 +479,10 @@ impl Worker for OutboxRelay {
     fn period(&self) -> Duration {
         // A node that only stands by need not look more often than it may take over.
         if self.groups().is_empty() { BEAT } else { self.poll }
+    }
+
+    fn rest_max(&self) -> Duration {
+        REST_MAX
     }
 
     async fn run_once(&mut self) -> anyhow::Result<Done> {

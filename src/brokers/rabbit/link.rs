@@ -1,7 +1,7 @@
 //! One life of a connection: connection, channel in confirm mode, topology, and the three tasks
 //! that serve them. A link is never repaired, only dropped and replaced.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -10,7 +10,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -44,7 +44,8 @@ pub(super) struct Link {
 pub(super) struct Health {
     /// Tells this link from its successors.
     pub generation: u64,
-    blocked: Mutex<Option<String>>,
+    /// The broker's words while it takes no messages.
+    blocked: watch::Sender<Option<String>>,
     cause: OnceLock<PublishFault>,
 }
 
@@ -65,8 +66,8 @@ impl Link {
         let channel = connection.create_channel().await.map_err(|error| classify(&error))?;
         declare_topology(rabbit, &channel).await.map_err(|error| classify(&error))?;
 
-        let health =
-            Arc::new(Health { generation, blocked: Mutex::new(None), cause: OnceLock::new() });
+        let (blocked, cause) = (watch::Sender::new(None), OnceLock::new());
+        let health = Arc::new(Health { generation, blocked, cause });
         let (jobs, job_queue) = mpsc::channel(JOBS_MAX);
         let (in_flight, arrivals) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
@@ -85,20 +86,24 @@ impl Link {
 impl Health {
     /// The broker's words while it takes no messages.
     pub fn blocked_reason(&self) -> Option<String> {
-        self.blocked().clone()
+        self.blocked.borrow().clone()
+    }
+
+    /// Waits while the broker's alarm lasts; the end of the link ends it too.
+    pub async fn alarm_over(&self) {
+        // The sender lives in `self`, so waiting for it cannot fail.
+        let _ = self.blocked.subscribe().wait_for(Option::is_none).await;
     }
 
     /// Notes why the link ended, unless that is known, and tells the first cause.
     pub fn end(&self, fault: PublishFault) -> PublishFault {
-        self.cause.get_or_init(|| fault).clone()
+        let cause = self.cause.get_or_init(|| fault).clone();
+        self.blocked.send_replace(None);
+        cause
     }
 
     pub fn ended(&self) -> Option<&PublishFault> {
         self.cause.get()
-    }
-
-    fn blocked(&self) -> MutexGuard<'_, Option<String>> {
-        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,11 +141,11 @@ async fn watch(events: impl Stream<Item = Event>, end: Ending) {
         match event {
             Event::ConnectionBlocked(reason) => {
                 tracing::warn!(broker.reason = %reason, "RabbitMQ blocks publishing: {reason}");
-                *end.health.blocked() = Some(reason);
+                end.health.blocked.send_replace(Some(reason));
             }
             Event::ConnectionUnblocked => {
                 tracing::info!("RabbitMQ takes messages again");
-                *end.health.blocked() = None;
+                end.health.blocked.send_replace(None);
             }
             Event::Error(error) => {
                 end.with(&error);

@@ -36,7 +36,11 @@ impl PrivateServer {
 
     /// Starts one as these settings of `dev/servers` have it, such as `MEMBER_OF`.
     pub fn start_as(name: &'static str, more: &[(&'static str, &str)]) -> Self {
-        let state = std::env::temp_dir().join(unique("it-servers"));
+        Self::start_at(name, std::env::temp_dir().join(unique("it-servers")), more)
+    }
+
+    /// The same, its data below this folder.
+    pub fn start_at(name: &'static str, state: PathBuf, more: &[(&'static str, &str)]) -> Self {
         std::fs::create_dir_all(&state).unwrap();
         // Below 32768, where the kernel hands out ports to outgoing connections.
         let slot = SystemClock.new_id().as_bytes()[15] % 110;

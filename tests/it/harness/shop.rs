@@ -63,6 +63,8 @@ pub struct Shop {
     pub amqp_url: String,
     /// From which the nodes derive every key.
     pub root_key: [u8; 32],
+    /// The service, as these tests were built with it unless a test takes another.
+    pub program: PathBuf,
     folder: PathBuf,
     settings: Vec<(String, String)>,
     /// A key with every scope.
@@ -133,6 +135,7 @@ impl Shop {
             exchange,
             amqp_url,
             root_key,
+            program: env!("CARGO_BIN_EXE_customer-service").into(),
             folder,
             settings: merged,
             staff_key: String::new(),
@@ -173,7 +176,7 @@ impl Shop {
 
     /// The binary with this shop's environment and nothing else of the test's.
     pub fn command(&self, settings: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_customer-service"));
+        let mut command = Command::new(&self.program);
         command.env_clear().current_dir(&self.folder);
         for (key, value) in &self.settings {
             command.env(format!("CUSTOMER_SERVICE__{key}"), value);

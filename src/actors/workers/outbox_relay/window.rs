@@ -43,6 +43,8 @@ pub struct Window<M> {
     ready: VecDeque<Uuid>,
     /// Customers whose next message may go now, but only alone.
     suspects: VecDeque<Uuid>,
+    /// Customers whose next message the broker has refused: it goes again as a probe.
+    refused: VecDeque<Uuid>,
     /// Customers whose messages are kept behind those that are parked.
     blocked: HashSet<Uuid>,
     /// Messages of blocked customers, to be kept.
@@ -95,6 +97,8 @@ struct Waiting<M> {
     tries: u32,
     /// How often it was under way when the broker closed the channel.
     closures: u32,
+    /// Whether the broker has refused it since it last took one that it had refused.
+    refused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +120,7 @@ impl<M: Entry> Window<M> {
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             suspects: VecDeque::new(),
+            refused: VecDeque::new(),
             blocked: HashSet::new(),
             diverted: Vec::new(),
         }
@@ -178,7 +183,7 @@ impl<M: Entry> Window<M> {
     /// Customers whose messages wait because of a faulty one.
     pub fn held(&self) -> usize {
         let held = |lane: &&Lane<M>| matches!(lane.state, LaneState::Held(_));
-        self.lanes.values().filter(held).count() + self.blocked.len()
+        self.lanes.values().filter(held).count() + self.blocked.len() + self.refused.len()
     }
 
     /// When the oldest message that is not done was decided.
@@ -239,7 +244,12 @@ impl<M: Entry> Window<M> {
         let lane = self.lanes.entry(customer);
         let lane =
             lane.or_insert_with(|| Lane { waiting: VecDeque::new(), state: LaneState::Ready });
-        lane.waiting.push_back(Waiting { message: Arc::new(message), tries, closures: 0 });
+        lane.waiting.push_back(Waiting {
+            message: Arc::new(message),
+            tries,
+            closures: 0,
+            refused: false,
+        });
         if lane.waiting.len() == 1 {
             self.set_off(customer);
         }
@@ -259,6 +269,22 @@ impl<M: Entry> Window<M> {
             return None;
         }
         let customer = self.ready.pop_front()?;
+        self.take_of(customer)
+    }
+
+    /// The next message to publish of those that were refused, each in its turn; it counts as in
+    /// flight from now on.
+    pub fn take_refused(&mut self) -> Option<Arc<M>> {
+        let customer = self.refused.pop_front()?;
+        self.take_of(customer)
+    }
+
+    /// How many customers' messages were refused and are not on their way again.
+    pub fn refused_count(&self) -> usize {
+        self.refused.len()
+    }
+
+    fn take_of(&mut self, customer: Uuid) -> Option<Arc<M>> {
         let lane = self.lanes.get_mut(&customer)?;
         lane.state = LaneState::InFlight;
         self.in_flight += 1;
@@ -280,11 +306,32 @@ impl<M: Entry> Window<M> {
         first.filter(|first| first.message.seq() == message.seq()).map_or(0, |first| first.tries)
     }
 
-    /// The broker has the message.
+    /// The broker has the message. Where it had refused that before, there is room again, and all
+    /// others that it refused may go as well.
     pub fn confirmed(&mut self, message: &M) {
-        if self.landed(message).is_some() {
-            self.finish_first(message);
+        let Some(lane) = self.landed(message) else { return };
+        let room_again = lane.waiting.front().is_some_and(|first| first.refused);
+        self.finish_first(message);
+        if room_again {
+            for customer in std::mem::take(&mut self.refused) {
+                if let Some(first) =
+                    self.lanes.get_mut(&customer).and_then(|lane| lane.waiting.front_mut())
+                {
+                    first.refused = false;
+                }
+                self.set_off(customer);
+            }
         }
+    }
+
+    /// The broker refuses the message for now, by no fault of its own: it goes again as a probe,
+    /// while those of other customers go on.
+    pub fn refused(&mut self, message: &M) {
+        let Some(lane) = self.landed(message) else { return };
+        if let Some(first) = lane.waiting.front_mut() {
+            first.refused = true;
+        }
+        self.set_off(message.customer());
     }
 
     /// The broker does not (surely) have the message, by no fault of its own: it goes again.
@@ -397,6 +444,8 @@ impl<M: Entry> Window<M> {
         lane.state = LaneState::Ready;
         if first.tries > 0 || first.closures >= CLOSURES_MAX {
             self.suspects.push_back(customer);
+        } else if first.refused {
+            self.refused.push_back(customer);
         } else {
             self.ready.push_back(customer);
         }

@@ -119,6 +119,37 @@ fn a_late_word_about_a_forgotten_message_is_ignored() {
     assert_eq!(taken(&mut window), [1]);
 }
 
+fn probed(window: &mut Window<Message>) -> Vec<i64> {
+    std::iter::from_fn(|| window.take_refused()).map(|message| message.seq).collect()
+}
+
+#[test]
+fn m3_what_is_refused_stops_nobody_else_and_goes_again_when_one_of_it_is_taken() {
+    let mut window = window(10, &[(1, 1), (2, 2), (3, 3), (4, 1), (5, 4)]);
+    assert_eq!(taken(&mut window), [1, 2, 3, 5]);
+    window.refused(&message(1, 1));
+    window.refused(&message(2, 2));
+    window.refused(&message(3, 3));
+    window.confirmed(&message(5, 4));
+    window.admit(message(6, 4));
+    assert_eq!(taken(&mut window), [6], "the others go on");
+    window.confirmed(&message(6, 4));
+    assert_eq!((window.refused_count(), window.held()), (3, 3));
+    let probe = window.take_refused().expect("one may be tried");
+    assert_eq!(probe.seq, 1);
+    window.refused(&probe);
+    assert_eq!(window.take_refused().map(|next| next.seq), Some(2), "each in its turn");
+    assert_eq!(taken(&mut window), [] as [i64; 0], "still no room");
+    window.confirmed(&message(2, 2));
+    assert_eq!(taken(&mut window), [3, 1], "there is room for all");
+    window.confirmed(&message(1, 1));
+    window.confirmed(&message(3, 3));
+    assert_eq!(taken(&mut window), [4], "the refusal was of that message, not of the customer");
+    window.confirmed(&message(4, 1));
+    assert_eq!((window.progress(0), window.held()), (Some((6, 0)), 0));
+    assert_eq!(probed(&mut window), [] as [i64; 0]);
+}
+
 proptest! {
     /// Whatever the broker answers in whatever order: first confirmations are in order per
     /// customer, no two of a customer are in flight, positions never pass an open message,
@@ -145,7 +176,9 @@ proptest! {
             if let Some(message) = unread.next() {
                 window.admit(message.clone());
             }
-            while let Some(message) = window.take().or_else(|| window.take_suspect()) {
+            while let Some(message) =
+                window.take().or_else(|| window.take_suspect()).or_else(|| window.take_refused())
+            {
                 prop_assert!(flying.iter().all(|other| other.customer != message.customer));
                 flying.push(message);
             }
@@ -158,7 +191,8 @@ proptest! {
             let (index, verdict) = answers.next().map_or((0, 9), |(index, verdict)| (index.index(flying.len()), verdict));
             let message = flying.swap_remove(index);
             match verdict {
-                0..3 => window.failed(&message),
+                0..2 => window.failed(&message),
+                2 => window.refused(&message),
                 3 => window.caught(&message),
                 _ => {
                     window.confirmed(&message);
