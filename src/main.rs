@@ -13,6 +13,8 @@ use customer_service::actors::imports::settings::{DELIMITERS, Format};
 use customer_service::app;
 use customer_service::config::{self, Config, Fault};
 use customer_service::db::outbox_parked::State;
+use customer_service::domain::audit_chain::Hash;
+use customer_service::security::audit_seal::AuditPublicKey;
 use customer_service::telemetry::{self, LogTarget};
 use uuid::Uuid;
 
@@ -79,6 +81,36 @@ enum Command {
     /// Definitions of segments
     #[command(subcommand)]
     Segment(SegmentCommand),
+    /// The sealed audit trail
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Walk along the chain of checkpoints and tell what is broken first
+    #[command(
+        after_help = "Exit codes: 0 intact, 1 failed, 2 configuration or command line at fault, 3 broken.\n\
+        docs/audit.md explains."
+    )]
+    Verify {
+        /// Another public key that checkpoints may be signed by, such as that of a former root key
+        #[arg(long, value_name = "KEY", value_parser = progress::audit::key)]
+        trust: Vec<AuditPublicKey>,
+        /// A checkpoint that was noted elsewhere and must be there, as verify prints it
+        #[arg(long, value_name = "NUMBER:HASH", value_parser = progress::audit::noted)]
+        checkpoint: Option<(i64, Hash)>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what shows, without the database, that an entry is in the chain
+    Proof {
+        /// The entry's id
+        entry: Uuid,
+    },
+    /// Print the public key that checkpoints are signed by
+    Key,
 }
 
 #[derive(Subcommand)]
@@ -390,6 +422,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Outbox(command) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             return progress::outbox::run(&config, command);
+        }
+        Command::Audit(command) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            return progress::audit::run(&config, command);
         }
         Command::Segment(SegmentCommand::Check { file, time_zone }) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;

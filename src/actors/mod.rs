@@ -2,6 +2,7 @@
 
 pub mod allowance;
 pub mod analytics;
+pub mod audit_trail;
 pub mod batch;
 pub mod consents;
 pub mod customer_keys;

@@ -1,6 +1,6 @@
 //! Making the parts and starting what lives, in the order of their dependence.
 
-use super::{probes, settings};
+use super::{audit, probes, settings};
 use crate::actors::allowance::Allowance;
 use crate::actors::analytics::{self, Analyst};
 use crate::actors::batch::{AfterCommit, Batches};
@@ -350,6 +350,7 @@ fn start_workers(
     workers.add(runtime.spawn_worker(move || watch.clone()));
     workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
     workers.add(runtime.spawn_worker(signing_watch(config, parts)));
+    workers.add(runtime.spawn_worker(audit::sealer(config, parts)));
     workers.add(analyst_worker(config, parts, runtime));
     Ok((workers, after))
 }

@@ -146,6 +146,7 @@ section! {
         segments: SegmentsConfig,
         orders: OrdersConfig,
         idempotency: IdempotencyConfig,
+        audit: AuditConfig,
         secrets: SecretsConfig,
         telemetry: TelemetryConfig,
     }
@@ -469,6 +470,15 @@ section! {
     /// How long a repeated request is recognised.
     IdempotencyConfig {
         keep_hours: Hours [1..=720],
+    }
+}
+
+section! {
+    /// The audit trail.
+    AuditConfig {
+        seal_seconds: Seconds [1..=3_600],
+        /// 0 = for good.
+        keep_days: Days [0..=36_500],
     }
 }
 

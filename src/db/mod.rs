@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod appends;
 pub mod attributes;
 pub mod audit;
+pub mod audit_chain;
 pub mod consents;
 pub mod customer_keys;
 pub mod customer_search;

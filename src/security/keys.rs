@@ -33,6 +33,8 @@ pub enum KeyPurpose {
     Share,
     /// Wrapping of customers' own keys, where no keys for that are configured.
     Wrapping,
+    /// The signature under checkpoints of the audit trail.
+    Audit,
 }
 
 impl KeyPurpose {
@@ -47,6 +49,7 @@ impl KeyPurpose {
             Self::BackupCode => "backup_code",
             Self::Share => "share",
             Self::Wrapping => "wrapping",
+            Self::Audit => "audit",
         }
     }
 }
@@ -138,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [KeyPurpose; 9] = [
+    const ALL: [KeyPurpose; 10] = [
         KeyPurpose::Refresh,
         KeyPurpose::OneTime,
         KeyPurpose::Throttle,
@@ -148,6 +151,7 @@ mod tests {
         KeyPurpose::BackupCode,
         KeyPurpose::Share,
         KeyPurpose::Wrapping,
+        KeyPurpose::Audit,
     ];
 
     fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod argon;
+pub mod audit_seal;
 pub mod backup_codes;
 pub mod breached;
 pub mod customer_keys;

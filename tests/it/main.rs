@@ -4,10 +4,12 @@
 mod harness;
 
 mod access;
+mod activity;
 mod addresses;
 mod analytics;
 mod attribute_search;
 mod attributes;
+mod audit_chain;
 mod bad_input;
 mod consents;
 mod crash;

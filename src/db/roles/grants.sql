@@ -22,7 +22,7 @@ BEGIN
             -- through the table that they are of
             WHEN thing.relispartition THEN NULL
             -- append-only
-            WHEN thing.relname = 'audit_entries' THEN 'SELECT, INSERT'
+            WHEN thing.relname IN ('audit_entries', 'audit_blocks', 'audit_checkpoints') THEN 'SELECT, INSERT'
             -- migrate's own
             WHEN thing.relname = '__diesel_schema_migrations' THEN 'SELECT'
             WHEN thing.kind = 'SEQUENCE' THEN 'USAGE, SELECT'
