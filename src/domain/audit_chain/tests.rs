@@ -208,7 +208,7 @@ fn by_path(leaf: Hash, mut index: usize, size: usize, path: &[Hash]) -> Option<H
         }
         if index % 2 == 1 || index == last {
             hash = node(other, &hash);
-            while index % 2 == 0 && index != 0 {
+            while index.is_multiple_of(2) && index != 0 {
                 (index, last) = (index >> 1, last >> 1);
             }
         } else {
