@@ -36,10 +36,10 @@ pub use layers::Origin as ValueOrigin;
 pub use orders::{OrderIntakeConfig, OrderServiceConfig, OrdersConfig, ReconciliationConfig};
 pub use passkey_origin::PasskeyOrigin;
 pub use sections::{
-    AnalyticsConfig, Config, CustomersConfig, DatabaseConfig, HashingConfig, HttpConfig,
-    IdempotencyConfig, ImportsConfig, LimitsConfig, MailConfig, MailLinks, OutboxConfig,
-    PasskeysConfig, RabbitConfig, RedisConfig, SecretsConfig, SessionsConfig, ShardsConfig,
-    SignInConfig, SmsConfig, StuffingConfig, TelemetryConfig, TokensConfig,
+    AnalyticsConfig, AuditConfig, Config, CustomersConfig, DatabaseConfig, HashingConfig,
+    HttpConfig, IdempotencyConfig, ImportsConfig, LimitsConfig, MailConfig, MailLinks,
+    OutboxConfig, PasskeysConfig, RabbitConfig, RedisConfig, SecretsConfig, SessionsConfig,
+    ShardsConfig, SignInConfig, SmsConfig, StuffingConfig, TelemetryConfig, TokensConfig,
 };
 pub use sms_values::{Country, HttpStatus, SmsTransport};
 pub use social::{ProviderConfig, ProviderKind, SocialConfig, TrustEmail};

@@ -13,6 +13,8 @@ use customer_service::actors::imports::settings::{DELIMITERS, Format};
 use customer_service::app;
 use customer_service::config::{self, Config, Fault};
 use customer_service::db::outbox_parked::State;
+use customer_service::domain::audit_chain::Hash;
+use customer_service::security::audit_seal::AuditPublicKey;
 use customer_service::telemetry::{self, LogTarget};
 use uuid::Uuid;
 
@@ -79,6 +81,36 @@ enum Command {
     /// Definitions of segments
     #[command(subcommand)]
     Segment(SegmentCommand),
+    /// The sealed audit trail
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Walk along the chain of checkpoints and tell what is broken first
+    #[command(
+        after_help = "Exit codes: 0 intact, 1 failed, 2 configuration or command line at fault, 3 broken.\n\
+        docs/audit.md explains."
+    )]
+    Verify {
+        /// Another public key that checkpoints may be signed by, such as that of a former root key
+        #[arg(long, value_name = "KEY", value_parser = progress::audit::key)]
+        trust: Vec<AuditPublicKey>,
+        /// A checkpoint that was noted elsewhere and must be there, as verify prints it
+        #[arg(long, value_name = "NUMBER:HASH", value_parser = progress::audit::noted)]
+        checkpoint: Option<(i64, Hash)>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what shows, without the database, that an entry is in the chain
+    Proof {
+        /// The entry's id
+        entry: Uuid,
+    },
+    /// Print the public key that checkpoints are signed by
+    Key,
 }
 
 #[derive(Subcommand)]
@@ -279,6 +311,26 @@ enum KeyCommand {
     /// Keys that sign access tokens
     #[command(subcommand)]
     Signing(SigningCommand),
+    /// Wrap the keys of all customers by the first of secrets.wrapping_keys, while the service runs
+    #[command(
+        after_help = "First add the new key behind the others and restart every node, then put it first and \
+        restart them again:\nno node meets a key that it cannot open. Killed and run again, this goes on. \
+        When it is done, the old key can go."
+    )]
+    RotateCustomers,
+    /// Keys that wrap the keys of customers
+    #[command(subcommand)]
+    Customers(CustomersCommand),
+}
+
+#[derive(Subcommand)]
+enum CustomersCommand {
+    /// List them, the one that wraps first, each with the number of keys that it wraps
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -371,6 +423,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             return progress::outbox::run(&config, command);
         }
+        Command::Audit(command) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            return progress::audit::run(&config, command);
+        }
         Command::Segment(SegmentCommand::Check { file, time_zone }) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             return segments::check(&config, &file, time_zone);
@@ -418,6 +474,18 @@ fn key(config: &Config, command: KeyCommand) -> anyhow::Result<()> {
         KeyCommand::Signing(SigningCommand::List { json }) => {
             list_signing_keys(&app::signing_keys::list(config)?, json, &mut out)?;
         }
+        KeyCommand::RotateCustomers => {
+            let told = |done| eprintln!("{done} keys of customers are wrapped anew");
+            let rotated = app::customer_keys::rotate(config, told)?;
+            writeln!(
+                out,
+                "{}  wraps all keys of customers, {} anew",
+                rotated.name, rotated.customers
+            )?;
+        }
+        KeyCommand::Customers(CustomersCommand::List { json }) => {
+            list_wrapping_keys(&app::customer_keys::list(config)?, json, &mut out)?;
+        }
     }
     Ok(())
 }
@@ -437,6 +505,23 @@ fn replace_signing_keys(config: &Config, out: &mut impl Write) -> anyhow::Result
         writeln!(out, "{kid}  is revoked from {}", time(key.signs_from))?;
     }
     writeln!(out, "{}  signs from {}", key.kid, time(key.signs_from))?;
+    Ok(())
+}
+
+fn list_wrapping_keys(
+    keys: &[app::customer_keys::ListedKey],
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    if json {
+        let object = |key: &app::customer_keys::ListedKey| serde_json::json!({ "name": key.name, "stage": key.stage, "customers": key.customers });
+        let listed: Vec<_> = keys.iter().map(object).collect();
+        writeln!(out, "{}", serde_json::Value::from(listed))?;
+        return Ok(());
+    }
+    for key in keys {
+        writeln!(out, "{}  {:<7}  wraps {}", key.name, key.stage, key.customers)?;
+    }
     Ok(())
 }
 

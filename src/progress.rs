@@ -2,6 +2,7 @@
 //! plain lines elsewhere, and an exit code that tells what came of it. Here `customer-service import`.
 
 pub mod analytics;
+pub mod audit;
 mod reconcile;
 
 pub use reconcile::reconcile;

@@ -2,8 +2,10 @@
 
 pub mod allowance;
 pub mod analytics;
+pub mod audit_trail;
 pub mod batch;
 pub mod consents;
+pub mod customer_keys;
 pub mod customers;
 pub mod dead_letters;
 pub mod email_change;

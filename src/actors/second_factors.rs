@@ -2,6 +2,7 @@
 //! once, and the commands that keep what is needed to recognise them.
 
 use super::allowance::Counted;
+use super::customer_keys::CustomerKeys;
 use super::gate::{Evidence, Gate, GateError, Path, SignedIn};
 use super::origin::{Origin, Trouble};
 use crate::clock::Clock;
@@ -11,7 +12,6 @@ use crate::domain::outcome::Rejection;
 use crate::domain::session::SecretHash;
 use crate::domain::{Actor, CustomerId, MailId};
 use crate::security::backup_codes::{self, BackupCodes};
-use crate::security::sealing::Sealer;
 use crate::security::tokens::{Issued, Token};
 use crate::security::totp::{Provisioning, SECRET_BYTES, TotpCode, TotpSecret};
 use futures_util::FutureExt;
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 pub struct SecondFactorParts {
     pub database: Database,
     pub gate: Gate,
-    pub sealer: Arc<Sealer>,
+    pub customer_keys: CustomerKeys,
     pub backup_codes: Arc<BackupCodes>,
     pub clock: Arc<dyn Clock>,
     /// The shop's name in authenticators.
@@ -46,9 +46,9 @@ impl SecondFactors {
         evidence: Evidence,
         origin: &Origin,
     ) -> Counted<Result<Provisioning, GateError>> {
-        let (secret, sealed) = match self.fresh_secret(who.customer) {
+        let (secret, sealed) = match self.fresh_secret(who.customer).await {
             Ok(made) => made,
-            Err(trouble) => return Counted { standing: None, result: Err(trouble.into()) },
+            Err(error) => return Counted { standing: None, result: Err(error) },
         };
         let command = move |proof| Command::StartTotp { proof, secret: sealed.clone() };
         let Counted { standing, result } = self.0.gate.prove(who, evidence, origin, command).await;
@@ -60,11 +60,16 @@ impl SecondFactors {
         Counted { standing, result }
     }
 
-    fn fresh_secret(&self, customer: CustomerId) -> Result<(TotpSecret, SealedSecret), Trouble> {
+    async fn fresh_secret(
+        &self,
+        customer: CustomerId,
+    ) -> Result<(TotpSecret, SealedSecret), GateError> {
+        let key = self.0.customer_keys.of(customer).await?;
+        let key = key.ok_or(GateError::Rejected(Rejection::NotFound))?;
         let mut random = Zeroizing::new([0; SECRET_BYTES]);
         self.0.clock.random(random.as_mut_slice());
         let secret = TotpSecret::new(*random);
-        let sealed = secret.seal(&self.0.sealer, customer.0).map_err(|error| {
+        let sealed = secret.seal(&key, customer.0).map_err(|error| {
             tracing::error!(%error, "a TOTP secret was not sealed");
             Trouble::Internal
         })?;

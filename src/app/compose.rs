@@ -1,10 +1,11 @@
 //! Making the parts and starting what lives, in the order of their dependence.
 
-use super::{probes, settings};
+use super::{audit, probes, settings};
 use crate::actors::allowance::Allowance;
 use crate::actors::analytics::{self, Analyst};
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::{self, Purposes};
+use crate::actors::customer_keys::{self, CustomerKeys};
 use crate::actors::customers::Customers;
 use crate::actors::dead_letters::DeadLetterDesk;
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
@@ -114,7 +115,7 @@ pub struct Running {
 ///
 /// # Errors
 /// A schema that is not this version's, default groups that do not exist, settings that do not
-/// fit, a signing key that the configured root key does not open.
+/// fit, a signing key or keys of customers that the configured keys do not open.
 pub async fn parts(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow::Result<Parts> {
     let database_settings = settings::database(&config);
     let pending = db::migrations::pending(&database_settings)
@@ -136,6 +137,8 @@ pub async fn parts(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow:
     let root = RootSecret::new(*config.secrets.root_key.expose());
     let overlap = settings::signing(&config).overlap;
     let keys = signing::first(&database, &*clock, &Sealer::new(&root), overlap).await?;
+    let wrapping = settings::wrapping_keys(&config);
+    customer_keys::all_open(&database, &wrapping).await?;
     let rabbit = settings::rabbit(&config)?;
     let redis = settings::redis(&config)?;
     Ok(Parts {
@@ -347,6 +350,7 @@ fn start_workers(
     workers.add(runtime.spawn_worker(move || watch.clone()));
     workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
     workers.add(runtime.spawn_worker(signing_watch(config, parts)));
+    workers.add(runtime.spawn_worker(audit::sealer(config, parts)));
     workers.add(analyst_worker(config, parts, runtime));
     Ok((workers, after))
 }
@@ -435,6 +439,7 @@ struct Shared {
     allowance: Arc<Allowance>,
     sessions: Arc<Sessions>,
     sealer: Arc<Sealer>,
+    customer_keys: CustomerKeys,
     backup_codes: Arc<BackupCodes>,
     relying_party: Option<Arc<RelyingParty>>,
 }
@@ -456,6 +461,11 @@ impl Shared {
             allowance,
             sessions: Arc::new(sessions),
             sealer: Arc::new(Sealer::new(&parts.root)),
+            customer_keys: CustomerKeys::new(
+                parts.database.clone(),
+                parts.clock.clone(),
+                settings::wrapping_keys(config),
+            ),
             backup_codes: Arc::new(BackupCodes::new(&parts.root)),
             relying_party: RelyingParty::new(&config.passkeys).map(Arc::new),
         }
@@ -472,6 +482,7 @@ impl Shared {
             keys: self.keys.clone(),
             phone_codes: self.codes.clone(),
             sealer: self.sealer.clone(),
+            customer_keys: self.customer_keys.clone(),
             backup_codes: self.backup_codes.clone(),
             social: parts.social.clone(),
             relying_party: self.relying_party.clone(),
@@ -491,13 +502,15 @@ fn services(
 ) -> Services {
     let shared = Shared::new(config, parts, &customers);
     let gate = shared.gate(config, parts, &customers);
-    let Shared { keys, codes, allowance, sessions, sealer, backup_codes, relying_party } = shared;
+    let Shared {
+        keys, codes, allowance, sessions, customer_keys, backup_codes, relying_party, ..
+    } = shared;
     let phones =
         Phones::new(allowance.clone(), codes, parts.clock.clone(), PhoneSettings::from(&**config));
     let second_factors = SecondFactorParts {
         database: parts.database.clone(),
         gate: gate.clone(),
-        sealer,
+        customer_keys,
         backup_codes,
         clock: parts.clock.clone(),
         issuer: config.sign_in.totp_issuer.clone(),

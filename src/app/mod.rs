@@ -6,7 +6,9 @@
 //! would live on an HTTP worker's thread, which stops first.
 
 pub mod analytics;
+pub mod audit;
 mod compose;
+pub mod customer_keys;
 pub mod imports;
 pub mod keys;
 pub mod outbox;

@@ -20,7 +20,9 @@ use crate::domain::handle::ADDRESS_HELD;
 use crate::mail::{self, Transport};
 use crate::order_service::{self, OrderService};
 use crate::security::access::AccessSettings;
+use crate::security::customer_keys::WrappingKeys;
 use crate::security::hashing::HashingSettings;
+use crate::security::keys::RootSecret;
 use crate::security::password_policy::PasswordPolicy;
 use crate::security::tokens::ThrottleKeys;
 use crate::sms::{self, Gateway, HttpSettings};
@@ -51,6 +53,9 @@ const CLOCK_SLACK: TimeDelta = TimeDelta::minutes(2);
 
 /// Time for every node to learn of a new signing key, before caches of the old list count as fresh.
 const PUBLISHING_SLACK: TimeDelta = TimeDelta::seconds(5);
+
+/// For a statement of a tool that somebody waits for.
+const UNHURRIED: Duration = Duration::from_secs(600);
 
 /// Verified access tokens remembered: about 500 bytes each.
 const ACCESS_CACHE_MAX: usize = 20_000;
@@ -266,6 +271,7 @@ pub fn janitor(config: &Config) -> anyhow::Result<janitor::Settings> {
         idempotency_keys: config.idempotency.keep_hours.delta(),
         signing_keys: signing(config).overlap,
         imports: config.imports.keep_days.delta(),
+        audit: (config.audit.keep_days.count() > 0).then(|| config.audit.keep_days.delta()),
     })
 }
 
@@ -422,4 +428,15 @@ pub fn sms(config: &Config) -> anyhow::Result<Box<dyn Gateway>> {
         SmsTransport::None => sms::Settings::None,
     };
     Ok(sms::gateway(settings)?)
+}
+
+/// What wraps keys of customers.
+pub fn wrapping_keys(config: &Config) -> WrappingKeys {
+    let root = RootSecret::new(*config.secrets.root_key.expose());
+    WrappingKeys::new(&root, config.secrets.wrapping_keys.expose())
+}
+
+/// For a tool that reads all there is of something: a statement may take as long as it takes.
+pub fn unhurried(config: &Config) -> DatabaseSettings {
+    DatabaseSettings { statement_timeout: UNHURRIED, ..database(config) }
 }

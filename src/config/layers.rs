@@ -22,8 +22,8 @@ const PREFIX: &str = "CUSTOMER_SERVICE__";
 const FALLBACKS: [(&str, &str); 3] =
     [("DATABASE_URL", "database.url"), ("REDIS_URL", "redis.url"), ("AMQP_URL", "rabbit.url")];
 
-/// The one key that a configuration file may not hold: files are copied, committed and shown.
-const NEVER_IN_A_FILE: &str = "secrets.root_key";
+/// The keys that a configuration file may not hold: files are copied, committed and shown.
+const NEVER_IN_A_FILE: [&str; 2] = ["secrets.root_key", "secrets.wrapping_keys"];
 
 /// Places below which an operator names sections of the same keys, which have these defaults.
 const NAMED: [(&str, &str); 3] = [
@@ -149,7 +149,7 @@ impl Layers {
             }
         };
         for (key, raw) in values {
-            if key == NEVER_IN_A_FILE {
+            if NEVER_IN_A_FILE.contains(&key.as_str()) {
                 let fix = format!(
                     "remove it there, set {0} or {0}_FILE, and make a new key if the file was \
                      ever shared",

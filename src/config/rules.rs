@@ -19,9 +19,9 @@ use super::sms_values::SmsTransport;
 use super::social;
 use super::values::ServerUrl;
 use super::{
-    Config, CustomersConfig, DatabaseConfig, Fault, HashingConfig, HttpConfig, LimitsConfig,
-    MailConfig, Note, RabbitConfig, RedisConfig, SessionsConfig, ShardsConfig, SignInConfig,
-    SmsConfig, StuffingConfig, TelemetryConfig, TokensConfig,
+    AuditConfig, Config, CustomersConfig, DatabaseConfig, Fault, HashingConfig, HttpConfig,
+    LimitsConfig, MailConfig, Note, RabbitConfig, RedisConfig, SessionsConfig, ShardsConfig,
+    SignInConfig, SmsConfig, StuffingConfig, TelemetryConfig, TokensConfig,
 };
 
 /// Connections that are kept free beside the shards: reads, sign-ins, and two workers.
@@ -52,6 +52,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     consents::check_welcome(&config.welcome, faults);
     analytics::check(config, faults);
     telemetry(&config.telemetry, faults);
+    audit(&config.audit, faults);
     if config.secrets.root_key.is_empty() {
         let name = variable("secrets.root_key");
         faults.push(Fault::new(
@@ -62,6 +63,14 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
                  {name}_FILE to a file that holds it"
             ),
         ));
+    }
+}
+
+/// The database refuses to delete younger entries, too.
+fn audit(audit: &AuditConfig, faults: &mut Vec<Fault>) {
+    if (1..30).contains(&audit.keep_days.count()) {
+        let wrong = format!("is {} days: entries stay for 30 at least", audit.keep_days.count());
+        faults.push(Fault::new("audit.keep_days", wrong, "write 30 or more, or 0 for good"));
     }
 }
 

@@ -22,8 +22,8 @@ use super::passkey_origin::PasskeyOrigin;
 use super::sms_values::{Country, HttpStatus, SmsTransport};
 use super::social::SocialConfig;
 use super::values::{
-    Days, Hours, LinkTemplate, Millis, Minutes, Number, Origin, RootKey, Seconds, SecretText,
-    ServerUrl, Setting,
+    Days, Hours, KeyList, LinkTemplate, Millis, Minutes, Number, Origin, RootKey, Seconds,
+    SecretText, ServerUrl, Setting,
 };
 
 /// A key or a section of keys: what can stand in a section.
@@ -146,6 +146,7 @@ section! {
         segments: SegmentsConfig,
         orders: OrdersConfig,
         idempotency: IdempotencyConfig,
+        audit: AuditConfig,
         secrets: SecretsConfig,
         telemetry: TelemetryConfig,
     }
@@ -473,9 +474,20 @@ section! {
 }
 
 section! {
+    /// The audit trail.
+    AuditConfig {
+        seal_seconds: Seconds [1..=3_600],
+        /// 0 = for good.
+        keep_days: Days [0..=36_500],
+    }
+}
+
+section! {
     /// What must never be written into a configuration file.
     SecretsConfig {
         root_key: RootKey,
+        /// The first wraps keys of customers, all open them; none: one that follows from the root key.
+        wrapping_keys: KeyList,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The whole of configuration through its public door, with environments made for each case.
 
+use base64::engine::general_purpose::STANDARD;
+
 use super::layers::{DEFAULTS, variable};
 use super::*;
 
@@ -266,7 +268,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("database.migration_url", "\"http://owner\"", "no PostgreSQL address"),
     ("database.application_role", "\"Shop Role\"", "needs no quotes"),
     ("telemetry.log", "\"info,customer=loudly\"", "no filter"),
+    ("audit.keep_days", "29", "stay for 30"),
     ("secrets.root_key", "\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"", "stands in a"),
+    ("secrets.wrapping_keys", "\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"", "stands in a"),
 ];
 
 #[test]
@@ -437,6 +441,35 @@ fn the_root_key_must_be_32_bytes_that_are_not_all_zero() {
         let found = faults("", &[("CUSTOMER_SERVICE__SECRETS__ROOT_KEY", text)]);
         assert_eq!((found.len(), found[0].key.as_str()), (1, "secrets.root_key"), "{found:?}");
         assert!(found[0].wrong.contains(words), "{}", found[0]);
+    }
+}
+
+#[test]
+fn wrapping_keys_are_several_keys_of_32_bytes_each_once() {
+    let (one, two) = (
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eA=",
+    );
+    let variable = "CUSTOMER_SERVICE__SECRETS__WRAPPING_KEYS";
+    for text in [format!("{one},{two}"), format!(" {one}\n{two}\n"), format!("{one}, {two}")] {
+        let config = config("", &[(variable, text.as_str())]);
+        let keys = config.secrets.wrapping_keys.expose();
+        assert_eq!((keys.len(), keys[0][1], keys[1][1]), (2, 1, 254), "{text}");
+    }
+    assert!(config("", &[]).secrets.wrapping_keys.expose().is_empty());
+    let many: Vec<String> =
+        (1..=9).map(|byte: u8| base64::Engine::encode(&STANDARD, [byte; 32])).collect();
+    for (text, words) in [
+        ("AAECAw==".to_owned(), "4 bytes instead"),
+        (format!("{one},hunter2"), "key 2 that is not written in base64"),
+        (format!("{one},{one}"), "there already"),
+        ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(), "is empty"),
+        (many.join(","), "more than 8"),
+    ] {
+        let found = faults("", &[(variable, text.as_str())]);
+        assert_eq!((found.len(), found[0].key.as_str()), (1, "secrets.wrapping_keys"), "{found:?}");
+        assert!(found[0].wrong.contains(words), "{}", found[0]);
+        assert!(!found[0].to_string().contains("hunter2"), "{}", found[0]);
     }
 }
 

@@ -463,6 +463,65 @@ impl fmt::Debug for RootKey {
     }
 }
 
+/// Keys of 256 bits each, in an order that means something. They never print and are wiped when
+/// dropped.
+#[derive(Clone, Default, Zeroize, ZeroizeOnDrop)]
+pub struct KeyList(Vec<[u8; 32]>);
+
+impl KeyList {
+    /// Most that may be configured: one that wraps, and those that wrapped before.
+    const MAX: usize = 8;
+
+    /// The keys, to be handed to what encrypts with them only.
+    pub fn expose(&self) -> &[[u8; 32]] {
+        &self.0
+    }
+}
+
+impl Setting for KeyList {
+    const SECRET: bool = true;
+
+    fn parse(raw: &Raw) -> Result<Self, Wrong> {
+        let fix = "write keys of 32 random bytes in base64 (openssl rand -base64 32), separated by \
+                   commas or spaces, each once, the one that is to be used first";
+        let mut keys = KeyList::default();
+        let texts = raw.text()?.split([',', ' ', '\t', '\r', '\n']);
+        for text in texts.filter(|text| !text.is_empty()) {
+            let number = keys.0.len() + 1;
+            let mut bytes = BASE64.decode(text).or_else(|_| {
+                wrong(format!("has a key {number} that is not written in base64"), fix)
+            })?;
+            let key = <[u8; 32]>::try_from(bytes.as_slice());
+            let length = bytes.len();
+            bytes.zeroize();
+            let key = key.or_else(|_| {
+                wrong(format!("has a key {number} of {length} bytes instead of 32"), fix)
+            })?;
+            if key == [0; 32] || keys.0.contains(&key) {
+                return wrong(format!("has a key {number} that is empty, or there already"), fix);
+            }
+            keys.0.push(key);
+        }
+        if keys.0.len() > Self::MAX {
+            return wrong(format!("has more than {} keys", Self::MAX), fix);
+        }
+        Ok(keys)
+    }
+
+    fn show(&self) -> String {
+        match self.0.len() {
+            0 => "(not set)".to_owned(),
+            count => format!("[{count} hidden]"),
+        }
+    }
+}
+
+impl fmt::Debug for KeyList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
 /// A link of a mail: a web address with one place for the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkTemplate(String);

@@ -4,6 +4,7 @@ use super::Connection;
 use super::schema::audit_entries;
 use super::statements::InsertAuditEntries;
 use super::timeline::{self, Place};
+use crate::domain::activity::KEPT_FROM_OWNERS;
 use crate::domain::command::{Actor, Context};
 use crate::domain::event::Trace;
 use crate::domain::{CustomerId, EntryId, shard};
@@ -135,6 +136,29 @@ pub async fn of_customer(
         .filter(audit_entries::customer_id.eq(customer.0))
         .filter(audit_entries::occurred_at.le(time))
         .filter(audit_entries::occurred_at.lt(time).or(audit_entries::id.lt(id)))
+        .order((audit_entries::occurred_at.desc(), audit_entries::id.desc()))
+        .limit(limit)
+        .select(Entry::as_select())
+        .load(&mut conn)
+        .await
+}
+
+/// The same for the customer itself: without what staff keeps for itself.
+///
+/// # Errors
+/// Those of the query.
+pub async fn for_owner(
+    mut conn: &Connection,
+    customer: CustomerId,
+    before: Option<Place>,
+    limit: i64,
+) -> QueryResult<Vec<Entry>> {
+    let (time, id) = timeline::from_the_end(before);
+    audit_entries::table
+        .filter(audit_entries::customer_id.eq(customer.0))
+        .filter(audit_entries::occurred_at.le(time))
+        .filter(audit_entries::occurred_at.lt(time).or(audit_entries::id.lt(id)))
+        .filter(audit_entries::action.not_like(format!("{KEPT_FROM_OWNERS}%")))
         .order((audit_entries::occurred_at.desc(), audit_entries::id.desc()))
         .limit(limit)
         .select(Entry::as_select())

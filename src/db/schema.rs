@@ -102,6 +102,52 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Audit entries of one shard that were sealed together: a chain per shard.
+    audit_blocks (shard, number) {
+        /// Of which shard.
+        shard -> Int2,
+        /// From 1, per shard, without a gap.
+        number -> Int8,
+        /// The checkpoint that it was made with.
+        checkpoint -> Int8,
+        /// How many entries it is of.
+        size -> Int4,
+        /// SHA-256: the root of the Merkle tree over their leaves.
+        root -> Bytea,
+        /// SHA-256 of the shard's block before it; zeros: none.
+        previous -> Bytea,
+        /// The entries by their places, ascending; empty once they were deleted for their age.
+        entries -> Array<Int8>,
+        /// SHA-256 of each entry, in the same order; likewise.
+        leaves -> Bytea,
+        /// When the entries were deleted for their age.
+        expired_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// What the audit trail was at a time, signed: a chain.
+    audit_checkpoints (number) {
+        /// From 1, without a gap.
+        number -> Int8,
+        /// Every entry up to this place is in a block of it or of one before it.
+        up_to -> Int8,
+        /// How many blocks were made with it.
+        blocks -> Int4,
+        /// SHA-256: the root of the Merkle tree over them, by shard.
+        root -> Bytea,
+        /// SHA-256 of the checkpoint before it; zeros: none.
+        previous -> Bytea,
+        /// When it was made.
+        sealed_at -> Timestamptz,
+        /// The public key of the signature, Ed25519, base64.
+        key -> Text,
+        /// Over the hash of all columns but these two.
+        signature -> Bytea,
+    }
+}
+
+diesel::table! {
     /// Who did what to whom and when; append-only, without personal values.
     audit_entries (id) {
         /// UUIDv7.
@@ -122,6 +168,8 @@ diesel::table! {
         request_id -> Text,
         /// When it was decided.
         occurred_at -> Timestamptz,
+        /// Its place among all, given before the commit; gaps mean nothing.
+        seq -> Int8,
     }
 }
 
@@ -308,7 +356,7 @@ diesel::table! {
     customer_totp (customer_id) {
         /// Whose.
         customer_id -> Uuid,
-        /// The shared secret, sealed for this customer.
+        /// The shared secret, sealed by the customer's own key.
         secret -> Bytea,
         /// When it was handed out.
         created_at -> Timestamptz,
@@ -364,6 +412,22 @@ diesel::table! {
         deleted_at -> Nullable<Timestamptz>,
         /// Names and address in the form for search; each word after a space, so that a beginning can be looked for.
         search_text -> Text,
+    }
+}
+
+diesel::table! {
+    /// The key of each customer of whom something is sealed.
+    customer_keys.data_keys (customer_id) {
+        /// Whose.
+        customer_id -> Uuid,
+        /// AES-256-GCM under a key that is not in the database, bound to the customer.
+        wrapped -> Bytea,
+        /// The name of that key.
+        wrapped_by -> Text,
+        /// When it was made.
+        created_at -> Timestamptz,
+        /// When it was last wrapped.
+        wrapped_at -> Timestamptz,
     }
 }
 
@@ -1141,6 +1205,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     addresses,
     analytics_runs,
     attribute_definitions,
+    audit_blocks,
+    audit_checkpoints,
     audit_entries,
     backup_codes,
     consent_entries,
@@ -1153,6 +1219,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     customer_profiles,
     customer_totp,
     customers,
+    data_keys,
     devices,
     idempotency_keys,
     identities,

@@ -1,7 +1,8 @@
 //! Tables `customer_totp` and `backup_codes`.
 
 use super::Connection;
-use super::schema::{backup_codes, customer_totp};
+use super::customer_keys::KeptKey;
+use super::schema::{backup_codes, customer_totp, data_keys};
 use super::sessions::secret_hash;
 use super::statements::{DeleteBackupCodes, DeleteTotp, InsertBackupCodes, SaveTotp};
 use crate::domain::CustomerId;
@@ -64,12 +65,23 @@ pub async fn backup_codes_of_customers(
         .collect()
 }
 
-/// A customer's authenticator, if it has one.
+/// A customer's authenticator, if it has one, with the key that its secret is sealed by: one
+/// statement. Without key are those that were set up before customers had keys.
 ///
 /// # Errors
 /// Those of the query.
-pub async fn totp(conn: &Connection, customer: CustomerId) -> QueryResult<Option<Totp>> {
-    Ok(totp_of_customers(conn, &[customer.0]).await?.pop().map(|(_, totp)| totp))
+pub async fn totp(
+    mut conn: &Connection,
+    customer: CustomerId,
+) -> QueryResult<Option<(Totp, Option<KeptKey>)>> {
+    let row: Option<(TotpRow, Option<KeptKey>)> = customer_totp::table
+        .left_join(data_keys::table.on(data_keys::customer_id.eq(customer_totp::customer_id)))
+        .filter(customer_totp::customer_id.eq(customer.0))
+        .select((TotpRow::as_select(), Option::<KeptKey>::as_select()))
+        .first(&mut conn)
+        .await
+        .optional()?;
+    Ok(row.map(|(totp, key)| (<(CustomerId, Totp)>::from(totp).1, key)))
 }
 
 /// A customer's second factors and backup codes: the part of its state that tells of them.

@@ -74,6 +74,7 @@ macro_rules! bulk {
 mod addresses;
 mod attributes;
 mod consents;
+mod customer_keys;
 mod deletions;
 mod groups;
 mod idempotency;
@@ -86,6 +87,7 @@ mod wishlists;
 pub use addresses::{DeleteAddresses, SaveAddresses};
 pub use attributes::{DeleteAttributes, InsertAttributes, UpdateAttributes};
 pub use consents::{InsertConsentEntries, SaveConsents};
+pub use customer_keys::RewrapDataKeys;
 pub use deletions::DeleteCustomers;
 pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
 pub use imports::InsertImportErrors;

@@ -6,10 +6,12 @@
 //! …) are parsed once at the edge and cannot hold a wrong value. May be used by every layer;
 //! imports none of them.
 
+pub mod activity;
 pub mod address;
 pub mod address_format;
 pub mod analytics;
 pub mod attribute;
+pub mod audit_chain;
 pub mod command;
 pub mod consent;
 pub mod credential;

@@ -5,6 +5,7 @@
 //! the same layers: every request has an id, a limit and an answer, and every route stands in the
 //! OpenAPI document that it is served with.
 
+pub mod activity;
 pub mod addresses;
 pub mod analytics;
 pub mod asyncapi;
@@ -163,6 +164,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(passwords::routes)
         .configure(email_change::routes)
         .configure(me::routes)
+        .configure(activity::routes)
         .configure(phone::routes)
         .configure(mfa::routes)
         .configure(profile::routes)

@@ -17,6 +17,7 @@ use super::{
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::Purposes;
+use crate::actors::customer_keys::CustomerKeys;
 use crate::actors::customers::Customers;
 use crate::actors::dead_letters::{DeadLetterDesk, Settings as DeadLetterSettings};
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
@@ -39,6 +40,7 @@ use crate::config::Config;
 use crate::db::{Database, DatabaseSettings, Purpose};
 use crate::security::access::{Access, AccessSettings, AccessTokens};
 use crate::security::backup_codes::BackupCodes;
+use crate::security::customer_keys::WrappingKeys;
 use crate::security::hashing::{HashingPool, HashingSettings};
 use crate::security::keys::RootSecret;
 use crate::security::passkeys::RelyingParty;
@@ -158,6 +160,8 @@ fn world(more: &[(&str, &str)]) -> World {
         SessionSettings::from(&*config),
     ));
     let sealer = Arc::new(Sealer::new(&root));
+    let wrapping = WrappingKeys::new(&root, &[]);
+    let customer_keys = CustomerKeys::new(database.clone(), shared.clone(), wrapping);
     let backup_codes = Arc::new(BackupCodes::new(&root));
     let codes = Arc::new(PhoneCodes::new(&root));
     let social =
@@ -171,7 +175,8 @@ fn world(more: &[(&str, &str)]) -> World {
         allowance: allowance.clone(),
         keys: keys.clone(),
         phone_codes: codes.clone(),
-        sealer: sealer.clone(),
+        sealer,
+        customer_keys: customer_keys.clone(),
         backup_codes: backup_codes.clone(),
         social: Arc::new(social),
         relying_party: relying_party.clone(),
@@ -183,7 +188,7 @@ fn world(more: &[(&str, &str)]) -> World {
     let second_factors = SecondFactorParts {
         database: database.clone(),
         gate: gate.clone(),
-        sealer,
+        customer_keys,
         backup_codes,
         clock: shared.clone(),
         issuer: config.sign_in.totp_issuer.clone(),

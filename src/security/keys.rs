@@ -31,6 +31,10 @@ pub enum KeyPurpose {
     BackupCode,
     /// Links to shared wishlists.
     Share,
+    /// Wrapping of customers' own keys, where no keys for that are configured.
+    Wrapping,
+    /// The signature under checkpoints of the audit trail.
+    Audit,
 }
 
 impl KeyPurpose {
@@ -44,6 +48,8 @@ impl KeyPurpose {
             Self::PhoneCode => "phone_code",
             Self::BackupCode => "backup_code",
             Self::Share => "share",
+            Self::Wrapping => "wrapping",
+            Self::Audit => "audit",
         }
     }
 }
@@ -135,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [KeyPurpose; 8] = [
+    const ALL: [KeyPurpose; 10] = [
         KeyPurpose::Refresh,
         KeyPurpose::OneTime,
         KeyPurpose::Throttle,
@@ -144,6 +150,8 @@ mod tests {
         KeyPurpose::PhoneCode,
         KeyPurpose::BackupCode,
         KeyPurpose::Share,
+        KeyPurpose::Wrapping,
+        KeyPurpose::Audit,
     ];
 
     fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

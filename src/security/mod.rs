@@ -7,8 +7,10 @@
 
 pub mod access;
 pub mod argon;
+pub mod audit_seal;
 pub mod backup_codes;
 pub mod breached;
+pub mod customer_keys;
 pub mod hashing;
 pub mod keys;
 mod legacy_hashes;

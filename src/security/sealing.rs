@@ -1,5 +1,5 @@
 //! Secrets at rest are sealed with AES-256-GCM, bound to the place they belong to: a sealed value
-//! copied into another row does not open.
+//! copied into another row does not open. The first byte names the kind of key that opens it.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -7,8 +7,25 @@ use zeroize::Zeroizing;
 
 use super::keys::{KeyPurpose, RootSecret};
 
-/// First byte of every sealed value, so that a later format can live beside this one.
-const FORMAT: u8 = 1;
+/// What kind of key a value is sealed by: the first byte of every sealed value, so that a later format
+/// can live beside these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Format {
+    /// The root key's.
+    Root = 1,
+    /// A customer's own.
+    Customer = 2,
+    /// One that wraps keys of customers.
+    Wrapping = 3,
+}
+
+impl Format {
+    /// Whether a sealed value says that it is of this kind.
+    pub(super) fn is_of(self, sealed: &[u8]) -> bool {
+        sealed.first() == Some(&(self as u8))
+    }
+}
 
 /// Why a value was not sealed or opened. Deliberately without detail: what is wrong with a
 /// ciphertext is nobody's business.
@@ -22,7 +39,7 @@ pub enum SealError {
     Open,
 }
 
-/// Seals and opens secrets under the root key.
+/// Seals and opens secrets under one key.
 ///
 /// A sealed value is `format (1) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`. Nonces are random, which
 /// is sound for up to 2³² values under one key: ample for keys and secrets of accounts.
@@ -30,15 +47,20 @@ pub enum SealError {
 pub struct Sealer {
     key: LessSafeKey,
     random: SystemRandom,
+    format: Format,
 }
 
 impl Sealer {
     /// A sealer under the root secret's sealing key.
     #[must_use]
     pub fn new(root: &RootSecret) -> Self {
-        let key = UnboundKey::new(&AES_256_GCM, root.derive(KeyPurpose::Sealing).bytes())
-            .expect("a sub-key has the 32 bytes that AES-256 wants");
-        Self { key: LessSafeKey::new(key), random: SystemRandom::new() }
+        Self::under(root.derive(KeyPurpose::Sealing).bytes(), Format::Root)
+    }
+
+    /// A sealer under any key of 256 bits.
+    pub(super) fn under(key: &[u8; 32], format: Format) -> Self {
+        let key = UnboundKey::new(&AES_256_GCM, key).expect("AES-256 wants just 32 bytes");
+        Self { key: LessSafeKey::new(key), random: SystemRandom::new(), format }
     }
 
     /// Seals `plaintext` for the place named by `place` (say `signing_keys/<kid>`).
@@ -50,7 +72,7 @@ impl Sealer {
         self.random.fill(&mut nonce).map_err(|_| SealError::Seal)?;
         let capacity = 1 + NONCE_LEN + plaintext.len() + AES_256_GCM.tag_len();
         let mut sealed = Vec::with_capacity(capacity);
-        sealed.push(FORMAT);
+        sealed.push(self.format as u8);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(plaintext);
         let (_, body) = sealed.split_at_mut(1 + NONCE_LEN);
@@ -68,7 +90,8 @@ impl Sealer {
     /// # Errors
     /// [`SealError::Open`] for everything that is not exactly that.
     pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let Some((&FORMAT, rest)) = sealed.split_first() else { return Err(SealError::Open) };
+        let (_, rest) =
+            sealed.split_first().filter(|_| self.format.is_of(sealed)).ok_or(SealError::Open)?;
         let (nonce, body) = rest.split_at_checked(NONCE_LEN).ok_or(SealError::Open)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Open)?;
         let mut body = Zeroizing::new(body.to_vec());

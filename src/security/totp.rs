@@ -15,7 +15,8 @@ use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::sealing::{SealError, Sealer};
+use super::customer_keys::DataKey;
+use super::sealing::{Format, SealError, Sealer};
 
 /// Bytes of a secret: the 160 bits that RFC 4226 recommends.
 pub const SECRET_BYTES: usize = 20;
@@ -104,20 +105,31 @@ impl TotpSecret {
         Self(random)
     }
 
-    /// The form at rest: sealed, and bound to the customer whose it is.
+    /// The form at rest: sealed with the customer's own key, and bound to this place of it.
     ///
     /// # Errors
     /// [`SealError::Seal`] when the operating system gives no randomness.
-    pub fn seal(&self, sealer: &Sealer, customer: Uuid) -> Result<Vec<u8>, SealError> {
-        sealer.seal(&place(customer), &self.0)
+    pub fn seal(&self, key: &DataKey, customer: Uuid) -> Result<Vec<u8>, SealError> {
+        key.seal(&place(customer), &self.0)
     }
 
-    /// Opens what [`seal`](Self::seal) made for the same customer.
+    /// Opens what [`seal`](Self::seal) made for the same customer. What was set up before customers
+    /// had keys is sealed with the root key's.
     ///
     /// # Errors
     /// [`SealError::Open`] for everything that is not exactly that.
-    pub fn open(sealer: &Sealer, customer: Uuid, sealed: &[u8]) -> Result<Self, SealError> {
-        let bytes = sealer.open(&place(customer), sealed)?;
+    pub fn open(
+        key: Option<&DataKey>,
+        root: &Sealer,
+        customer: Uuid,
+        sealed: &[u8],
+    ) -> Result<Self, SealError> {
+        let place = place(customer);
+        let bytes = if Format::Root.is_of(sealed) {
+            root.open(&place, sealed)?
+        } else {
+            key.ok_or(SealError::Open)?.open(&place, sealed)?
+        };
         bytes.as_slice().try_into().map(Self).map_err(|_| SealError::Open)
     }
 
@@ -202,6 +214,7 @@ mod tests {
     use proptest::prelude::*;
     use qrcode::Color;
 
+    use super::super::customer_keys::WrappingKeys;
     use super::super::keys::RootSecret;
     use super::*;
 
@@ -302,12 +315,24 @@ mod tests {
 
     #[test]
     fn sealed_secrets_open_for_their_own_customer_only() {
-        let sealer = Sealer::new(&RootSecret::new([1; 32]));
-        let sealed = rfc().seal(&sealer, CUSTOMER).unwrap();
-        assert_eq!(TotpSecret::open(&sealer, CUSTOMER, &sealed).unwrap(), rfc());
-        assert!(TotpSecret::open(&sealer, Uuid::from_u128(8), &sealed).is_err());
-        let short = sealer.seal(&place(CUSTOMER), &[1; SECRET_BYTES - 1]).unwrap();
-        assert_eq!(TotpSecret::open(&sealer, CUSTOMER, &short).unwrap_err(), SealError::Open);
+        let root = RootSecret::new([1; 32]);
+        let (sealer, wrapping) = (Sealer::new(&root), WrappingKeys::new(&root, &[]));
+        let (key, _) = wrapping.make(CUSTOMER, [3; 32]).unwrap();
+        let (other, _) = wrapping.make(CUSTOMER, [4; 32]).unwrap();
+        let open = |key, customer, sealed: &[u8]| TotpSecret::open(key, &sealer, customer, sealed);
+        let sealed = rfc().seal(&key, CUSTOMER).unwrap();
+        assert_eq!(open(Some(&key), CUSTOMER, &sealed).unwrap(), rfc());
+        for (key, customer) in
+            [(Some(&key), Uuid::from_u128(8)), (Some(&other), CUSTOMER), (None, CUSTOMER)]
+        {
+            assert_eq!(open(key, customer, &sealed).unwrap_err(), SealError::Open);
+        }
+        let short = key.seal(&place(CUSTOMER), &[1; SECRET_BYTES - 1]).unwrap();
+        assert_eq!(open(Some(&key), CUSTOMER, &short).unwrap_err(), SealError::Open);
+        // From before customers had keys.
+        let old = sealer.seal(&place(CUSTOMER), &rfc().0).unwrap();
+        assert_eq!(open(None, CUSTOMER, &old).unwrap(), rfc());
+        assert_eq!(open(Some(&key), CUSTOMER, &old).unwrap(), rfc());
     }
 
     #[test]

@@ -23,7 +23,7 @@ struct Desk {
 }
 
 /// Nothing is computed but by command.
-const BY_COMMAND: [(&str, &str); 2] =
+pub(crate) const BY_COMMAND: [(&str, &str); 2] =
     [("ANALYTICS__RFM_HOURS", "0"), ("ANALYTICS__PREDICTIONS_HOURS", "0")];
 
 impl Desk {

@@ -233,6 +233,8 @@ fn cells(what: Column) -> (&'static str, String, String) {
     let kind = match care.form {
         Form::Clear => "personal, clear",
         Form::Sealed(SealedBy::Root) => "personal, sealed (root key)",
+        Form::Sealed(SealedBy::Wrapping) => "personal, sealed (wrapping key)",
+        Form::Sealed(SealedBy::Customer) => "personal, sealed (customer's key)",
         Form::BlindIndex => "personal, blind index",
         Form::Digest => "personal, digest",
     };

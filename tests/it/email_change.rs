@@ -295,6 +295,7 @@ async fn l5_an_address_given_up_stays_its_owners_for_72_hours() {
             idempotency_keys: TimeDelta::hours(24),
             signing_keys: TimeDelta::minutes(12),
             imports: TimeDelta::days(30),
+            audit: None,
         };
         Janitor::new(shop.database.database(), Arc::new(SystemClock), settings)
     };

@@ -17,6 +17,7 @@ fn janitor(database: &TestDatabase) -> Janitor {
         idempotency_keys: TimeDelta::hours(24),
         signing_keys: TimeDelta::minutes(12),
         imports: TimeDelta::days(30),
+        audit: None,
     };
     Janitor::new(database.database(), Arc::new(SystemClock), settings)
 }

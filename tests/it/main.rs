@@ -4,13 +4,16 @@
 mod harness;
 
 mod access;
+mod activity;
 mod addresses;
 mod analytics;
 mod attribute_search;
 mod attributes;
+mod audit_chain;
 mod bad_input;
 mod consents;
 mod crash;
+mod customer_keys;
 mod data_map;
 mod dead_letters;
 mod email_change;

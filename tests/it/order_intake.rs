@@ -6,6 +6,7 @@ mod crowd;
 mod killer;
 mod outage;
 mod parked;
+mod plans;
 
 use std::time::Duration;
 

@@ -23,15 +23,15 @@ async fn schema(database: &TestDatabase) -> Vec<String> {
             || a.attnotnull || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || coalesce(col_description(c.oid, a.attnum), '-')
          FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
          LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-         WHERE c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE '\\_\\_diesel%'",
+         WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys')) AND c.relname NOT LIKE '\\_\\_diesel%'",
         "SELECT 'relation ' || relkind::text || ' ' || relname || ' ' || coalesce(reloptions::text, '') || coalesce(pg_get_expr(relpartbound, oid), '')
             || coalesce(obj_description(oid, 'pg_class'), '-')
-         FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE '\\_\\_diesel%'",
+         FROM pg_class WHERE relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys')) AND relname NOT LIKE '\\_\\_diesel%'",
         "SELECT 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
-         FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conname NOT LIKE '\\_\\_diesel%'",
-        "SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename NOT LIKE '\\_\\_diesel%'",
-        "SELECT 'function ' || pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
-        "SELECT 'type ' || typname FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typtype IN ('d', 'e')",
+         FROM pg_constraint WHERE connamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys')) AND conname NOT LIKE '\\_\\_diesel%'",
+        "SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname IN ('public', 'customer_keys') AND tablename NOT LIKE '\\_\\_diesel%'",
+        "SELECT 'function ' || pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys'))",
+        "SELECT 'type ' || typname FROM pg_type WHERE typnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys')) AND typtype IN ('d', 'e')",
         "SELECT 'trigger ' || pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
         "SELECT 'group ' || code || name FROM customer_groups",
     ];
@@ -64,8 +64,8 @@ async fn migrations_go_up_down_and_up_to_the_same_schema() {
     assert_eq!(schema(&database).await, first);
     let silent = "SELECT c.relname || '.' || a.attname FROM pg_class c \
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
-        AND c.relname NOT LIKE '\\_\\_diesel%' AND col_description(c.oid, a.attnum) IS NULL";
+        WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys')) \
+        AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname NOT LIKE '\\_\\_diesel%' AND col_description(c.oid, a.attnum) IS NULL";
     let silent = database.column(silent).await;
     assert!(silent.is_empty(), "columns without a comment: {silent:?}");
 }
@@ -97,12 +97,14 @@ async fn generate(database: &TestDatabase) -> String {
         "//! The tables as the migrations make them. Generated: `UPDATE_SCHEMA=1 cargo test --test it schema`\n\
          //! writes it anew from a migrated database, and the same test fails when the two differ.\n\n",
     );
-    let tables = "SELECT c.relname, coalesce(obj_description(c.oid), '') FROM pg_class c \
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
-        AND c.relname <> '__diesel_schema_migrations' ORDER BY 1";
+    let tables = "SELECT CASE n.nspname WHEN 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END, \
+        coalesce(obj_description(c.oid, 'pg_class'), ''), c.relname \
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        WHERE n.nspname IN ('public', 'customer_keys') AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
+        AND c.relname <> '__diesel_schema_migrations' ORDER BY 3";
     let mut names = Vec::new();
     for row in database.rows(tables).await {
-        let [Some(table), Some(about)] = &row[..] else { panic!("{row:?}") };
+        let [Some(table), Some(about), Some(name)] = &row[..] else { panic!("{row:?}") };
         let key = format!(
             "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) \
              WHERE i.indrelid = '{table}'::regclass AND i.indisprimary ORDER BY array_position(i.indkey::int[], a.attnum::int)"
@@ -123,7 +125,7 @@ async fn generate(database: &TestDatabase) -> String {
             writeln!(text, "        /// {about}.\n        {name} -> {kind},").unwrap();
         }
         text.push_str("    }\n}\n\n");
-        names.push(table.clone());
+        names.push(name.clone());
     }
     let names = names.join(",\n    ");
     writeln!(text, "diesel::allow_tables_to_appear_in_same_query!(\n    {names},\n);").unwrap();

@@ -302,6 +302,7 @@ async fn a_key_is_deleted_when_its_last_token_has_expired() {
             idempotency_keys: chrono::TimeDelta::hours(24),
             signing_keys: chrono::TimeDelta::minutes(12),
             imports: chrono::TimeDelta::days(30),
+            audit: None,
         };
         Janitor::new(shop.database.database(), Arc::new(SystemClock), settings)
     };

@@ -73,10 +73,12 @@ impl Gate {
         let read = parts.database.read(move |connection| {
             async move { db::second_factors::totp(connection, customer).await }.boxed()
         });
-        let Some(totp) = read.await.map_err(Trouble::from)? else {
+        let Some((totp, key)) = read.await.map_err(Trouble::from)? else {
             return Ok(ShownCode { secret: Vec::new(), step: None });
         };
-        let secret = TotpSecret::open(&parts.sealer, customer.0, &totp.secret).map_err(|error| {
+        let key = key.map(|key| parts.customer_keys.open(customer, key)).transpose()?;
+        let opened = TotpSecret::open(key.as_ref(), &parts.sealer, customer.0, &totp.secret);
+        let secret = opened.map_err(|error| {
             tracing::error!(%error, customer_id = %customer, "a stored TOTP secret cannot be read");
             Trouble::Internal
         })?;

@@ -32,6 +32,7 @@ pub use social::{
 };
 
 use super::allowance::{Allowance, Counted, Quota, Standing, Trial};
+use super::customer_keys::CustomerKeys;
 use super::customers::{Customers, SubmitError};
 use super::origin::{Origin, Trouble};
 use super::sessions::Sessions;
@@ -180,6 +181,7 @@ pub struct GateParts {
     pub keys: Arc<ThrottleKeys>,
     pub phone_codes: Arc<PhoneCodes>,
     pub sealer: Arc<Sealer>,
+    pub customer_keys: CustomerKeys,
     pub backup_codes: Arc<BackupCodes>,
     pub social: Arc<Social>,
     /// `None`: passkeys are off.

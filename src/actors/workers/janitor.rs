@@ -21,6 +21,9 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// Rows of one statement: a few milliseconds of work.
 const BATCH_ROWS: i64 = 500;
 
+/// Audit entries of one statement, unless one checkpoint is of more.
+const AUDIT_PLACES: i64 = 2_000;
+
 /// Batches of one table in one run; more wait for the next one, which then follows at once.
 const BATCHES_MAX: usize = 20;
 
@@ -53,6 +56,8 @@ pub struct Settings {
     pub signing_keys: TimeDelta,
     /// How long an import that is over can be looked at, with its errors.
     pub imports: TimeDelta,
+    /// How long audit entries are kept; `None`: for good.
+    pub audit: Option<TimeDelta>,
 }
 
 /// What one run did.
@@ -122,6 +127,9 @@ impl Janitor {
         for what in Perishable::ALL {
             let before = now - self.kept(what);
             note(expire(&connection, what, before, &mut report).await);
+        }
+        if let Some(kept) = self.settings.audit {
+            note(expire_audit(&connection, &*self.clock, now - kept, &mut report).await);
         }
         faults::at("janitor.expired");
         note(self.sweep_sessions(&connection, now - SESSIONS_KEPT, &mut report).await);
@@ -282,6 +290,25 @@ async fn expire(
         let deleted = db::retention::expire(connection, what, before, BATCH_ROWS).await?;
         deleted_rows(what.table(), deleted, report);
         if deleted < BATCH_ROWS as usize {
+            return Ok(());
+        }
+    }
+    report.more = true;
+    Ok(())
+}
+
+/// Whole checkpoints at a time, through a function that leaves the chain valid.
+async fn expire_audit(
+    connection: &db::Connection,
+    clock: &dyn Clock,
+    before: DateTime<Utc>,
+    report: &mut Report,
+) -> Result<(), db::Error> {
+    for _ in 0..BATCHES_MAX {
+        let id = clock.new_id();
+        let deleted = db::audit_chain::expire(connection, before, id, AUDIT_PLACES).await?;
+        deleted_rows("audit_entries", deleted, report);
+        if deleted == 0 {
             return Ok(());
         }
     }

@@ -2,6 +2,7 @@
 //! and says what it did.
 
 pub mod analyst;
+pub mod audit_sealer;
 pub mod clock_watch;
 pub mod dispatcher;
 pub mod importer;

@@ -22,7 +22,7 @@ BEGIN
             -- through the table that they are of
             WHEN thing.relispartition THEN NULL
             -- append-only
-            WHEN thing.relname = 'audit_entries' THEN 'SELECT, INSERT'
+            WHEN thing.relname IN ('audit_entries', 'audit_blocks', 'audit_checkpoints') THEN 'SELECT, INSERT'
             -- migrate's own
             WHEN thing.relname = '__diesel_schema_migrations' THEN 'SELECT'
             WHEN thing.kind = 'SEQUENCE' THEN 'USAGE, SELECT'
@@ -33,6 +33,11 @@ BEGIN
             EXECUTE format('GRANT %s ON %s %I TO %I', rights, thing.kind, thing.relname, role);
         END IF;
     END LOOP;
+    -- keys of customers: made, wrapped anew, and gone with whom they are of
+    EXECUTE format('REVOKE ALL ON SCHEMA customer_keys FROM %I', role);
+    EXECUTE format('GRANT USAGE ON SCHEMA customer_keys TO %I', role);
+    EXECUTE format('REVOKE ALL ON customer_keys.data_keys FROM %I', role);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON customer_keys.data_keys TO %I', role);
     -- the doors: what runs as its owner
     FOR thing IN
         SELECT oid::regprocedure AS name FROM pg_proc

@@ -76,6 +76,10 @@ pub enum Form {
 pub enum SealedBy {
     /// One that follows from the configured root key.
     Root,
+    /// One that is configured for keys of customers.
+    Wrapping,
+    /// The customer's own, which goes when the customer is erased: backups hold nothing that opens it.
+    Customer,
 }
 
 /// Whether its owner gets the value in an export.

@@ -15,8 +15,46 @@ pub const TABLES: &[Table] = &[
         },
         columns: &[
             (Id, &["customer_id", "actor_id"]),
-            (Ours, &["id", "shard", "actor_kind", "action", "data", "request_id", "occurred_at"]),
+            (
+                Ours,
+                &[
+                    "id",
+                    "shard",
+                    "actor_kind",
+                    "action",
+                    "data",
+                    "request_id",
+                    "occurred_at",
+                    "seq",
+                ],
+            ),
         ],
+    },
+    Table {
+        name: "audit_blocks",
+        rows: Rows::Installation,
+        columns: &[(
+            Ours,
+            &[
+                "shard",
+                "number",
+                "checkpoint",
+                "size",
+                "root",
+                "previous",
+                "entries",
+                "leaves",
+                "expired_at",
+            ],
+        )],
+    },
+    Table {
+        name: "audit_checkpoints",
+        rows: Rows::Installation,
+        columns: &[(
+            Ours,
+            &["number", "up_to", "blocks", "root", "previous", "sealed_at", "key", "signature"],
+        )],
     },
     Table {
         name: "outbox_events",

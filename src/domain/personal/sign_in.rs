@@ -23,9 +23,18 @@ pub const TABLES: &[Table] = &[
         rows: GONE,
         columns: &[
             (Id, &["customer_id"]),
-            (withheld(Form::Sealed(SealedBy::Root), SECRET), &["secret"]),
+            (withheld(Form::Sealed(SealedBy::Customer), SECRET), &["secret"]),
             (TOLD, &["created_at", "confirmed_at"]),
             (Ours, &["last_step"]),
+        ],
+    },
+    Table {
+        name: "customer_keys.data_keys",
+        rows: GONE,
+        columns: &[
+            (Id, &["customer_id"]),
+            (withheld(Form::Sealed(SealedBy::Wrapping), SECRET), &["wrapped"]),
+            (Ours, &["wrapped_by", "created_at", "wrapped_at"]),
         ],
     },
     Table {

@@ -263,6 +263,7 @@ async fn what_is_over_is_kept_for_a_while_and_what_broke_off_is_swept() {
         idempotency_keys: TimeDelta::hours(24),
         signing_keys: TimeDelta::minutes(12),
         imports: TimeDelta::days(30),
+        audit: None,
     };
     let mut janitor = Janitor::new(shop.database.database(), Arc::new(SystemClock), settings);
     janitor.clean().await.unwrap();

@@ -15,6 +15,7 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
     let subject = path.split('/').nth(3).unwrap_or_default();
     match subject {
         "" => record(name),
+        "activity" => Some(Trial::at("/v1/me/activity")),
         "profile" | "preferences" | "consents" | "stats" | "email" | "password" => parts(name),
         "addresses" => addresses(world, who, name).await,
         "wishlists" => wishlists(world, who, name).await,
