@@ -179,8 +179,9 @@ class Transaction:
 class Consumer:
     def __init__(self, service: Service, book: Book, queue: str) -> None:
         self.service, self.book, self.queue = service, book, queue
-        # When and how often a customer's missing messages were asked for; after a restart: at once.
-        self.asked: dict[str, tuple[float, int]] = {}
+        # The last number of the gap of a customer that was asked for, when, and how often; after a
+        # restart: at once. What comes of a gap makes its first number higher, and leaves the last.
+        self.asked: dict[str, tuple[int, float, int]] = {}
 
     def declare(self, channel: Any) -> None:
         """A queue of our own with every type: a number that was left out by the binding would
@@ -204,10 +205,12 @@ class Consumer:
         gaps, now = self.book.gaps(), time.monotonic()
         self.asked = {customer: known for customer, known in self.asked.items() if customer in gaps}
         for customer, (first, last) in gaps.items():
-            since, tries = self.asked.get(customer, (0.0, 0))
+            asked, since, tries = self.asked.get(customer, (last, 0.0, 0))
+            if asked != last:
+                tries = 0  # another gap, which is not to blame for the one before
             if tries and now - since < PATIENCE:
                 continue
-            self.asked[customer] = (now, min(tries + 1, TRIES))
+            self.asked[customer] = (last, now, min(tries + 1, TRIES))
             try:
                 if tries < TRIES:
                     print(f"gap: {customer} lacks {first} to {last}: asked for again", flush=True)

@@ -34,6 +34,14 @@ const TRIES: u32 = 3;
 /// Between two looks at what is missing.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// A gap whose messages were asked for. What comes of them makes its first number higher, and leaves
+/// the last.
+struct Asked {
+    last: i64,
+    since: Instant,
+    tries: u32,
+}
+
 struct Consumer {
     base_url: String,
     /// Of the scopes `customers:read` and `ops:write`.
@@ -41,8 +49,8 @@ struct Consumer {
     http: reqwest::Client,
     queue: String,
     book: Book,
-    /// When and how often a customer's missing messages were asked for; after a restart: at once.
-    asked: HashMap<String, (Instant, u32)>,
+    /// By customer; after a restart: none.
+    asked: HashMap<String, Asked>,
     told: Value,
 }
 
@@ -163,12 +171,14 @@ impl Consumer {
     /// reached, the next try mends it.
     async fn mend(&mut self, gap: Gap) -> Result<()> {
         let Gap { customer, first, last } = &gap;
-        let tries = match self.asked.get(customer) {
-            Some((since, _)) if since.elapsed() < PATIENCE => return Ok(()),
-            Some((_, tries)) => *tries,
+        // Another gap of the customer's is not to blame for the one before.
+        let tries = match self.asked.get(customer).filter(|asked| asked.last == *last) {
+            Some(asked) if asked.since.elapsed() < PATIENCE => return Ok(()),
+            Some(asked) => asked.tries,
             None => 0,
         };
-        self.asked.insert(customer.clone(), (Instant::now(), (tries + 1).min(TRIES)));
+        let asked = Asked { last: *last, since: Instant::now(), tries: (tries + 1).min(TRIES) };
+        self.asked.insert(customer.clone(), asked);
         if tries < TRIES {
             println!("gap: {customer} lacks {first} to {last}: asked for again");
             match self.replay(&gap).await {

@@ -26,8 +26,9 @@ const setting = (name: string): string => {
 };
 
 const book = new Book(statePath);
-// When and how often a customer's missing messages were asked for; after a restart: at once.
-let asked = new Map<string, { since: number; tries: number }>();
+// The last number of the gap of a customer that was asked for, when, and how often; after a restart:
+// at once. What comes of a gap makes its first number higher, and leaves the last.
+let asked = new Map<string, { last: number; since: number; tries: number }>();
 let stopping = false;
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => (stopping = true));
 
@@ -57,10 +58,13 @@ async function addresses(customer: string): Promise<string[]> {
 }
 
 /** Asks for what is missing; reads the customer where asking does not help. */
-async function mend({ customer, first, last }: Gap): Promise<void> {
-  const { since, tries } = asked.get(customer) ?? { since: 0, tries: 0 };
+async function mend(gap: Gap): Promise<void> {
+  const { customer, first, last } = gap;
+  const known = asked.get(customer);
+  // Another gap of the customer's is not to blame for the one before.
+  const { since, tries } = known?.last === last ? known : { since: 0, tries: 0 };
   if (tries > 0 && Date.now() - since < PATIENCE) return;
-  asked.set(customer, { since: Date.now(), tries: Math.min(tries + 1, TRIES) });
+  asked.set(customer, { last, since: Date.now(), tries: Math.min(tries + 1, TRIES) });
   try {
     if (tries < TRIES) {
       console.log(`gap: ${customer} lacks ${first} to ${last}: asked for again`);
@@ -71,7 +75,7 @@ async function mend({ customer, first, last }: Gap): Promise<void> {
       if (missing.length === 0) return;
     }
     console.log(`gap: ${customer} lacks ${first} to ${last} for good: read anew`);
-    book.startAnew(customer, await addresses(customer));
+    book.startAnew(gap, await addresses(customer));
   } catch (trouble) {
     // Refused or not reached: the next try mends it.
     console.log(`gap: asking failed: ${trouble instanceof Error ? trouble.message : "?"}`);

@@ -37,12 +37,12 @@ export class Book {
     this.admit(message);
   }
 
-  /** From what the service says now; what waits goes on from there. */
-  startAnew(customer: string, addresses: string[]): void {
-    const gap = this.gaps().find((gap) => gap.customer === customer);
-    if (!gap) return;
-    this.write({ anew: { customer, sequence: gap.last, addresses } });
-    this.begin(customer, gap.last, addresses);
+  /** From what the service says now; what waits goes on from there. Nothing where the gap was filled
+   *  meanwhile: what is missing then may be newer than what the service said. */
+  startAnew({ customer, last }: Gap, addresses: string[]): void {
+    if (!this.gaps().some((gap) => gap.customer === customer && gap.last === last)) return;
+    this.write({ anew: { customer, sequence: last, addresses } });
+    this.begin(customer, last, addresses);
     this.seen.read += 1;
   }
 
