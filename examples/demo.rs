@@ -15,15 +15,18 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Longest wait for a mail or a message.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for a mail or a message: a node that takes over from a frozen one needs up to 12 s.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest wait for a node's word that it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let state =
         std::env::var_os("RUN_STATE").map_or_else(|| PathBuf::from(".local"), PathBuf::from);
-    let run = Run::read(&state.join("run.json"))?;
+    let mut run = Run::read(&state.join("run.json"))?;
+    run.choose_node().await?;
     let mut story = Story::begin(run).await?;
     story.register().await?;
     story.confirm().await?;
@@ -41,7 +44,9 @@ async fn main() -> anyhow::Result<()> {
 
 /// What `make run` wrote down.
 struct Run {
+    /// The node that hears the story.
     base_url: String,
+    nodes: Vec<String>,
     staff_key: String,
     mail_dir: PathBuf,
     amqp_url: String,
@@ -55,12 +60,30 @@ impl Run {
         let field = |name: &str| {
             run[name].as_str().map(str::to_owned).with_context(|| format!("run.json lacks {name}"))
         };
+        let nodes = run["nodes"].as_array().into_iter().flatten();
+        let nodes = nodes.filter_map(|node| node["base_url"].as_str().map(str::to_owned));
         Ok(Self {
             base_url: field("base_url")?,
+            nodes: nodes.collect(),
             staff_key: field("staff_key")?,
             mail_dir: field("mail_dir")?.into(),
             amqp_url: field("amqp_url")?,
         })
+    }
+
+    /// The first node that says it is ready: one may be frozen, as a balancer would notice.
+    async fn choose_node(&mut self) -> anyhow::Result<()> {
+        let http = reqwest::Client::builder().timeout(READY_WITHIN).build()?;
+        for base_url in &self.nodes {
+            match http.get(format!("{base_url}/health/ready")).send().await {
+                Ok(answer) if answer.status().is_success() => {
+                    self.base_url.clone_from(base_url);
+                    return Ok(());
+                }
+                _ => println!("{base_url} is not ready"),
+            }
+        }
+        bail!("no node of {:?} is ready", self.nodes)
     }
 }
 
