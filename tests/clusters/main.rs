@@ -14,6 +14,8 @@ mod load;
 mod pooler;
 mod postgres;
 mod rabbit;
+#[path = "../faults/rabbitmqctl.rs"]
+mod rabbitmqctl;
 mod redis;
 mod replica;
 

@@ -1,6 +1,5 @@
 //! RabbitMQ is killed, away, full, blocked, silent, and loses what was declared.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lapin::options::{
@@ -16,6 +15,7 @@ use crate::harness::proxy::Proxy;
 use crate::harness::servers::PrivateServer;
 use crate::harness::{Consumer, Node, Shop, Shopper, unique};
 use crate::load::Load;
+use crate::rabbitmqctl::rabbitmqctl;
 use crate::report::{Report, ms};
 use crate::{Scenario, played};
 
@@ -168,26 +168,9 @@ async fn away(ground: &Ground, report: &mut Report) {
     report.must(arrived == written, format!("{arrived} of {written} arrived"));
     let inversions = inversions(&consumer);
     report.must(inversions == 0, format!("inversions {inversions}"));
-    crate::outbox::forget_appended(&shop).await;
+    crate::outbox::forget_appended(&shop, &consumer).await;
+    told.judge(&shop, &consumer, report).await;
     consumer.close().await;
-}
-
-/// Runs a command of the broker's own tool on the suite's node.
-pub fn rabbitmqctl(server: &PrivateServer, arguments: &[&str]) {
-    let servers = server.state.join("servers").canonicalize().unwrap();
-    let home = servers.join("rabbitmq");
-    let epmd = std::fs::read_to_string(servers.join("ports/epmd")).unwrap();
-    let output = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
-        .args(["--node", "customer_service@localhost", "--quiet"])
-        .args(arguments)
-        .env("HOME", &home)
-        .env("ERL_EPMD_PORT", epmd.trim())
-        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-        .env("RABBITMQ_CONF_ENV_FILE", home.join("env.conf"))
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "rabbitmqctl {arguments:?}: {told}");
 }
 
 /// Takes the alarm back also when a scenario breaks off.

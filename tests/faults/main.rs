@@ -23,6 +23,7 @@ mod nodes;
 mod outbox;
 mod points;
 mod poison;
+mod rabbitmqctl;
 mod report;
 mod rescue;
 mod syscalls;

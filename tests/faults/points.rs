@@ -43,7 +43,10 @@ const PARTS: &[(&str, &[&str])] = &[
 
 async fn at_every_point(ground: &Ground, report: &mut Report) {
     let unlisted = differing();
-    report.must(unlisted.is_empty(), format!("{} points, all listed {unlisted:?}", POINTS.len()));
+    report.must(
+        unlisted.is_empty() && POINTS.len() >= 40,
+        format!("{} points, all listed {unlisted:?}", POINTS.len()),
+    );
     let mut chosen: Vec<&str> = POINTS.to_vec();
     if let Ok(named) = std::env::var("FAULTS_POINTS") {
         chosen.retain(|point| named.split(',').any(|name| name == *point));

@@ -68,7 +68,9 @@ impl Api {
         let series = text.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| {
             (rest.starts_with('{') || rest.starts_with(' ')) && rest.contains(label)
         });
-        series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        // Not `sum`, which of nothing is minus 0.
+        let values = series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok());
+        values.fold(0.0, |sum, value| sum + value)
     }
 }
 
