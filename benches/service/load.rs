@@ -104,6 +104,12 @@ pub fn request(method: &str, path: &str, token: Option<&str>, body: Option<&str>
 /// What one client sends, over and over.
 pub type Cycle = Vec<Vec<u8>>;
 
+/// A client, and whom it asks in turn.
+pub struct Client {
+    pub addresses: Vec<SocketAddr>,
+    pub cycle: Cycle,
+}
+
 #[derive(Default)]
 struct Tally {
     recording: Cell<bool>,
@@ -164,15 +170,25 @@ pub struct Seen {
 impl Load {
     /// Each client sends its next request as soon as the last is answered.
     pub async fn closed(address: SocketAddr, cycles: Vec<Cycle>) -> Result<Self> {
+        let one = |cycle| Client { addresses: vec![address], cycle };
+        Self::of(cycles.into_iter().map(one).collect()).await
+    }
+
+    /// The same at several addresses: a client has a connection to each of its own.
+    pub async fn of(all: Vec<Client>) -> Result<Self> {
         let tally = Rc::new(Tally::default());
-        let mut clients = Vec::with_capacity(cycles.len());
-        for cycle in cycles {
-            let mut connection = Connection::open(address).await?;
+        let mut clients = Vec::with_capacity(all.len());
+        for Client { addresses, cycle } in all {
+            let mut connections = Vec::with_capacity(addresses.len());
+            for address in addresses {
+                connections.push(Connection::open(address).await?);
+            }
             let tally = Rc::clone(&tally);
             clients.push(spawn_local(async move {
-                for request in cycle.iter().cycle() {
+                for (turn, request) in cycle.iter().cycle().enumerate() {
+                    let asked = turn % connections.len();
                     let since = Instant::now();
-                    let status = match connection.exchange(request).await {
+                    let status = match connections[asked].exchange(request).await {
                         Ok(answer) => answer.status,
                         Err(_) => return tally.note_end(),
                     };

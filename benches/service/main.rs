@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! make bench            every row, and target/bench/service.json
-//! make bench ROW=a      one row (a to k; several as ROW=a,c)
+//! make bench ROW=a      one row (a to l; several as ROW=a,c)
 //! make bench ROW=g,h    with a million customers (CUSTOMERS=… for another number): minutes to fill
 //! make bench ROW=k      HELD_SECONDS=600 to hold the snapshot for ten minutes instead of 90 s
 //! make bench QUICK=1    two short rounds instead of five: to see that it runs, not to judge by
@@ -103,6 +103,9 @@ async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     }
     if bench.wants("k") {
         rows.extend(rows::snapshot::measure(bench).await?);
+    }
+    if bench.wants("l") {
+        rows.extend(rows::nodes::measure(bench).await?);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod changes;
 pub mod crowd;
 pub mod delivery;
 pub mod memory;
+pub mod nodes;
 pub mod orders;
 pub mod reads;
 pub mod sign_ins;
@@ -71,6 +72,11 @@ impl Bench {
         self.program.start(&["serve"], settings, "/health/ready").await
     }
 
+    /// Another node beside that of `serve`.
+    pub async fn serve_too(&self) -> Result<Running> {
+        self.program.start(&["serve"], &[], "/health/ready").await
+    }
+
     /// What the first `count` holders send when they change their profile over and over: two texts
     /// in turn, so that each is a change.
     pub fn changes(&self, count: usize) -> Vec<Cycle> {
@@ -119,13 +125,18 @@ pub struct Stretch {
 impl Stretch {
     /// Lets the load warm up, then watches it for `seconds`.
     pub async fn of(load: Load, bench: &Bench, pid: u32, seconds: u64) -> Result<Self> {
+        Self::of_nodes(load, bench, &[pid], seconds).await
+    }
+
+    /// The same of several nodes, whose processor time counts together.
+    pub async fn of_nodes(load: Load, bench: &Bench, pids: &[u32], seconds: u64) -> Result<Self> {
         tokio::time::sleep(WARM_UP).await;
         let own = std::process::id();
         let spent = || {
             let database = bench.server.cpu();
             [
-                machine::cpu_of(pid),
-                machine::cpu_of_threads(pid, "hashing-"),
+                pids.iter().map(|pid| machine::cpu_of(*pid)).sum(),
+                pids.iter().map(|pid| machine::cpu_of_threads(*pid, "hashing-")).sum(),
                 machine::cpu_of(own),
                 machine::cpu_of_all(),
                 database.unwrap_or(0.0),
