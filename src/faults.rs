@@ -49,6 +49,14 @@ pub const POINTS: &[&str] = &[
     // Reconciliation of orders.
     "reconciliation.noted",
     "reconciliation.repaired",
+    // Segments.
+    "segments.took_over",
+    "segments.read",
+    "segments.judged",
+    "segments.flushed",
+    "segments.page_read",
+    "segments.page_written",
+    "segments.page_done",
     // Imports.
     "importer.took_turn",
     "importer.step_done",

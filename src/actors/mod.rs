@@ -20,6 +20,7 @@ pub mod reconciliation;
 pub mod registration;
 pub mod runtime;
 pub mod second_factors;
+pub mod segments;
 pub mod sessions;
 pub mod shard;
 pub mod sharing;

@@ -1,6 +1,6 @@
 //! Making the parts and starting what lives, in the order of their dependence.
 
-use super::{audit, probes, settings};
+use super::{audit, probes, segment_workers, settings};
 use crate::actors::allowance::Allowance;
 use crate::actors::analytics::{self, Analyst};
 use crate::actors::batch::{AfterCommit, Batches};
@@ -19,6 +19,7 @@ use crate::actors::reconciliation;
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Escalated, Escalation, Runtime};
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
+use crate::actors::segments::{SegmentDesk, Standards};
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
 use crate::actors::sharing::Sharing;
@@ -213,17 +214,19 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     let (escalation, escalated) = Escalation::new();
     let runtime = Runtime::new(database, settings::runtime(config), escalation)?;
     let (mut workers, after) = start_workers(config, &parts, &runtime)?;
+    let desk = SegmentDesk::new(config, Standards::default());
     let batches = Arc::new(Batches {
         database: parts.database.clone(),
         clock: parts.clock.clone(),
         keep_keys: config.idempotency.keep_hours.delta(),
         welcome: consents::welcome_series(config),
+        standards: desk.standards().clone(),
         after,
     });
     let shards = runtime.spawn_shards("customers", settings::shards(config), &batches);
     let customers = Customers::new(shards.clone(), config.shards.call_timeout_ms.duration());
     // The importer works through the batches, which wake other workers: it comes last.
-    let engine = Engine::new(config, batches);
+    let engine = Engine::new(config, batches.clone());
     let space = parts.space.clone();
     let importer = runtime.spawn_worker(move || Importer::new(engine.clone(), space.clone()));
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
@@ -233,7 +236,8 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     if let Some(reconciler) = start_reconciler(config, &parts, &runtime, &customers)? {
         intake.add(reconciler);
     }
-    let services = services(config, &parts, &runtime, customers, imports);
+    segment_workers::start(config, &parts, &runtime, &mut intake, &batches, &customers, &desk);
+    let services = services(config, &parts, &runtime, customers, imports, desk);
     Ok(Running {
         services,
         shards,
@@ -301,7 +305,7 @@ fn start_workers(
     signing_watch::describe_metrics();
     texter::describe_metrics();
     let mut workers = Workers::new();
-    let outbox = Dirty::new();
+    let (outbox, segments) = (Dirty::new(), Dirty::new());
     // Without a broker the messages wait in the outbox.
     if let Some(rabbit) = parts.rabbit.clone() {
         let (database, clock) = (parts.database.clone(), parts.clock.clone());
@@ -330,6 +334,7 @@ fn start_workers(
     let life = config.sessions.access_token_minutes.delta();
     let after = AfterCommit {
         outbox,
+        segments,
         mailer: Some(mailer.nudge()),
         texter: Some(texter.nudge()),
         revoked: parts.revoked.clone(),
@@ -499,6 +504,7 @@ fn services(
     runtime: &Runtime,
     customers: Customers,
     imports: Imports,
+    segments: SegmentDesk,
 ) -> Services {
     let shared = Shared::new(config, parts, &customers);
     let gate = shared.gate(config, parts, &customers);
@@ -572,6 +578,7 @@ fn services(
         passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
+        segments,
         sharing,
         imports,
         database: parts.database.clone(),

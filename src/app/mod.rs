@@ -14,6 +14,7 @@ pub mod keys;
 pub mod outbox;
 mod probes;
 pub mod reconcile;
+mod segment_workers;
 pub mod segments;
 mod settings;
 mod shutdown;

@@ -210,7 +210,7 @@ pub fn relay(config: &Config) -> outbox_relay::Settings {
 }
 
 /// This process, for people who read who owns what.
-fn this_process() -> String {
+pub fn this_process() -> String {
     format!("{}:{}", hostname(), std::process::id())
 }
 

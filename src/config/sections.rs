@@ -463,6 +463,8 @@ section! {
         /// In columns of the customer's own row.
         cost_max: u32 [10..=100_000],
         definition_bytes_max: usize [256..=65_536],
+        /// Customers that are looked at for one page of a new revision.
+        page_customers: u32 [10..=20_000],
     }
 }
 

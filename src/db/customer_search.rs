@@ -17,6 +17,7 @@ use super::customers::CustomerRow;
 use super::schema::{customer_identifiers, customers};
 use crate::domain::attribute::Part;
 use crate::domain::customer::Customer;
+use crate::domain::ids::SegmentId;
 use crate::domain::status::Status;
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
@@ -93,6 +94,8 @@ pub struct Filter {
     pub status: Option<Status>,
     pub group: Option<String>,
     pub tag: Option<String>,
+    /// That it must belong to.
+    pub segment: Option<SegmentId>,
     /// Custom attributes that must be held.
     pub attributes: Vec<(Part, Held)>,
     /// Created then or later.
@@ -237,6 +240,7 @@ fn query(
         let tagged = sql::<Bool>("customers.tags @> ARRAY[");
         query = query.filter(tagged.bind::<Text, _>(tag.clone()).sql("]"));
     }
+    query = in_segment(query, filter.segment);
     for (part, values) in &filter.attributes {
         // Likewise; and who holds no attribute at all is not in the index.
         let holders = sql::<Bool>(match part {
@@ -266,6 +270,15 @@ fn query(
         query = query.filter(customers::created_at.le(created_at)).filter(before);
     }
     query
+}
+
+fn in_segment(query: Page<'static>, segment: Option<SegmentId>) -> Page<'static> {
+    let Some(segment) = segment else { return query };
+    // A literal is never kept as a prepared statement: most belong to some segments, few to others.
+    let member = sql::<Bool>(
+        "customers.id IN (SELECT m.customer_id FROM segment_members AS m WHERE m.segment_id = ",
+    );
+    query.filter(member.bind::<SqlUuid, _>(segment.0).sql(")"))
 }
 
 #[cfg(test)]

@@ -1010,6 +1010,176 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Which custom attributes a definition reads: they keep their type and stay.
+    segment_attributes (segment_id, key) {
+        /// Whose definition.
+        segment_id -> Uuid,
+        /// Which attribute.
+        key -> Text,
+    }
+}
+
+diesel::table! {
+    /// What customers are judged by, taken together: one row.
+    segment_book (single) {
+        /// There is one row.
+        single -> Bool,
+        /// Rises by one with each transaction that changes a segment, the cut points or the models.
+        version -> Int8,
+        /// Version of the cut points of RFM scores that are in force; 0: none.
+        cut_points -> Int8,
+        /// Version of the models of purchases that are in force; 0: none.
+        models -> Int8,
+    }
+}
+
+diesel::table! {
+    /// The latest walk over all customers for each segment whose revision rose, and how far it is.
+    segment_builds (segment_id) {
+        /// Of which segment.
+        segment_id -> Uuid,
+        /// To which revision.
+        revision -> Int8,
+        /// Customers up to this one are done; NULL: none yet.
+        after_id -> Nullable<Uuid>,
+        /// How many were looked at.
+        looked_at -> Int8,
+        /// How many joined.
+        joined -> Int8,
+        /// How many left.
+        parted -> Int8,
+        /// How many there were when it began, about.
+        total -> Int8,
+        /// When it began.
+        started_at -> Timestamptz,
+        /// When it last came on.
+        updated_at -> Timestamptz,
+        /// When it was done; NULL: it is not.
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// How many members a segment had, hour by hour.
+    segment_counts (segment_id, counted_at) {
+        /// Which segment.
+        segment_id -> Uuid,
+        /// The full hour.
+        counted_at -> Timestamptz,
+        /// How many.
+        members -> Int8,
+    }
+}
+
+diesel::table! {
+    /// How far the messages of each group of eight shards have been looked at for changes of membership.
+    segment_cursors (shard_group) {
+        /// Shards 8g to 8g+7.
+        shard_group -> Int2,
+        /// Rises with each change of owner; an older owner's writes are refused.
+        epoch -> Int8,
+        /// Who looks at the group now.
+        owner -> Nullable<Text>,
+        /// Last seq done of each shard of the group.
+        positions -> Array<Int8>,
+        /// No row to be done lies in an earlier bucket less one.
+        bucket -> Int4,
+        /// When the positions were written.
+        flushed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// When a customer may join or leave a segment although nothing happens.
+    segment_flips (customer_id, segment_id) {
+        /// Who.
+        customer_id -> Uuid,
+        /// Which segment.
+        segment_id -> Uuid,
+        /// The customer's logical shard.
+        shard -> Int2,
+        /// No later than the first instant at which the answer may be another.
+        due_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Who belongs to which segment now.
+    segment_members (customer_id, segment_id) {
+        /// Who.
+        customer_id -> Uuid,
+        /// To which.
+        segment_id -> Uuid,
+        /// Since when without a break.
+        since -> Timestamptz,
+        /// Why: the customer changed, time passed, the definition changed, or staff said so.
+        cause -> Text,
+    }
+}
+
+diesel::table! {
+    /// What each revision of a segment said.
+    segment_revisions (segment_id, revision) {
+        /// Of which segment.
+        segment_id -> Uuid,
+        /// Which one.
+        revision -> Int8,
+        /// The condition in its canonical form.
+        definition -> Nullable<Text>,
+        /// Where its days began and ended.
+        time_zone -> Nullable<Text>,
+        /// As in segments.
+        state -> Text,
+        /// Since when.
+        changed_at -> Timestamptz,
+        /// Who changed it, as in the audit trail.
+        changed_by -> Text,
+    }
+}
+
+diesel::table! {
+    /// Which segments a definition names: they cannot go before it.
+    segment_uses (segment_id, used_id) {
+        /// Whose definition.
+        segment_id -> Uuid,
+        /// Which other one it names.
+        used_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    /// Which sets of customers the shop keeps; at most a thousand.
+    segments (code) {
+        /// What requests, messages and other segments name it by.
+        code -> Text,
+        /// UUIDv7; another one when the code is used anew: what its messages are about.
+        id -> Uuid,
+        /// rule: whoever the definition is true of; static: whom staff puts in.
+        kind -> Text,
+        /// What people read.
+        title -> Text,
+        /// What it is for.
+        description -> Nullable<Text>,
+        /// Groups of segments that it belongs to.
+        tags -> Array<Text>,
+        /// The condition in its canonical form.
+        definition -> Nullable<Text>,
+        /// Where its days begin and end; IANA name.
+        time_zone -> Nullable<Text>,
+        /// active: has members; inactive: has none until it is active again; deleting: its last members are leaving.
+        state -> Text,
+        /// Rises by one with each change of who belongs: definition, time zone, state.
+        revision -> Int8,
+        /// When it came to be.
+        created_at -> Timestamptz,
+        /// When it last changed.
+        updated_at -> Timestamptz,
+        /// Rises by one with each change; the ETag, and the number of its latest message.
+        version -> Int8,
+    }
+}
+
+diesel::table! {
     /// Signed-in devices and their rotating refresh tokens (rule A7).
     sessions (customer_id, id) {
         /// UUIDv7; the sid of its access tokens.
@@ -1243,6 +1413,16 @@ diesel::allow_tables_to_appear_in_same_query!(
     reconciliation_differences,
     reconciliation_runs,
     rfm_cut_points,
+    segment_attributes,
+    segment_book,
+    segment_builds,
+    segment_counts,
+    segment_cursors,
+    segment_flips,
+    segment_members,
+    segment_revisions,
+    segment_uses,
+    segments,
     sessions,
     sign_in_flows,
     sign_in_throttles,

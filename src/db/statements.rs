@@ -83,6 +83,7 @@ mod merges;
 mod notes;
 mod orders;
 mod passkeys;
+mod segments;
 mod wishlists;
 pub use addresses::{DeleteAddresses, SaveAddresses};
 pub use attributes::{DeleteAttributes, InsertAttributes, UpdateAttributes};
@@ -95,6 +96,7 @@ pub use merges::*;
 pub use notes::*;
 pub use orders::*;
 pub use passkeys::{DeletePasskeys, SavePasskeys};
+pub use segments::*;
 pub use wishlists::*;
 
 bulk! {

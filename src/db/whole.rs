@@ -2,9 +2,10 @@
 //! round trip: one statement a part, all sent before the first answer comes, each within the
 //! statement's time limit.
 
+use super::segment_members::Member;
 use super::{
-    Connection, addresses, attributes, consents, customers, identities, notes, orders, sessions,
-    wishlists,
+    Connection, addresses, attributes, consents, customers, identities, notes, orders,
+    segment_members, sessions, wishlists,
 };
 use crate::domain::CustomerId;
 use crate::domain::address::Address;
@@ -37,6 +38,7 @@ pub struct Parts {
     pub sessions: bool,
     pub notes: bool,
     pub stats: bool,
+    pub segments: bool,
     /// Which custom attributes customers may see.
     pub shown_attributes: bool,
 }
@@ -52,6 +54,7 @@ impl Parts {
         sessions: true,
         notes: true,
         stats: true,
+        segments: true,
         shown_attributes: true,
     };
 }
@@ -75,6 +78,8 @@ pub struct Whole {
     pub notes: Option<Vec<Note>>,
     /// One of each currency.
     pub stats: Option<Vec<(Currency, Statistics)>>,
+    /// All that it belongs to, in the order of their codes.
+    pub segments: Option<Vec<Member>>,
     /// Keys of the custom attributes that customers may see.
     pub shown_attributes: Option<Vec<String>>,
 }
@@ -93,6 +98,7 @@ impl Whole {
             sessions: None,
             notes: None,
             stats: None,
+            segments: None,
             shown_attributes: None,
         }
     }
@@ -122,6 +128,7 @@ pub async fn find(
         sessions,
         notes,
         stats,
+        segments,
         shown,
     ) = try_join!(
         customers::find(conn, id),
@@ -134,6 +141,7 @@ pub async fn find(
         when(parts.sessions, sessions::list_live(conn, id, now, None, limit)),
         when(parts.notes, notes::list(conn, id, None, limit)),
         when(parts.stats, orders::statistics(conn, id)),
+        when(parts.segments, segment_members::of_customers(conn, &ids)),
         when(parts.shown_attributes, attributes::shown_to_customers(conn)),
     )?;
     let consents = held.map(|held| {
@@ -154,6 +162,10 @@ pub async fn find(
         sessions,
         notes,
         stats,
+        segments: segments.map(|mut all| {
+            all.sort_by(|one, next| one.code.cmp(&next.code));
+            all
+        }),
         shown_attributes: shown,
     }))
 }

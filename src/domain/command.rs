@@ -35,6 +35,8 @@ use super::place::{Currency, Locale, TimeZone};
 use super::preferences::Topics;
 use super::proof::Proof;
 use super::second_factor::ShownCode;
+pub use super::segment::membership::MembershipCommand;
+pub use super::segment::record::SegmentCommand;
 pub use super::session::SignInMethod;
 use super::session::{Client, Device, SecondFactor, SecretHash, SessionPolicy};
 use super::status::{ReasonCode, Status};
@@ -339,6 +341,10 @@ pub enum Command {
     Group(GroupCommand),
     /// About the definition of a custom attribute.
     Attribute(AttributeCommand),
+    /// About a segment.
+    Segment(SegmentCommand),
+    /// About who belongs to one.
+    Membership(MembershipCommand),
     /// Soft: absent from then on for every read but audit, its ways in gone (rule L4).
     DeleteCustomer {
         if_match: Option<i64>,

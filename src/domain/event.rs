@@ -31,6 +31,8 @@ use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
 use super::profile::Profile;
 use super::second_factor::Totp;
+use super::segment::membership::MembershipEvent;
+use super::segment::record::SegmentEvent;
 use super::session::{Device, RevocationReason, SecondFactor, SecretHash, Session};
 use super::status::{ReasonCode, Status};
 use super::text_message::TextMessage;
@@ -40,6 +42,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -268,9 +271,31 @@ pub enum Event {
     Group(GroupEvent),
     /// Of the definition of a custom attribute, and no customer.
     Attribute(AttributeEvent),
+    /// Of a segment, and no customer.
+    Segment(SegmentEvent),
+    /// It joined or left a segment.
+    Membership(MembershipEvent),
     Unlocked {
         buckets: Vec<Bucket>,
     },
+}
+
+impl Event {
+    /// What an event that is about no customer is about, and its number among those about it; `None`
+    /// where it is about a customer.
+    pub fn place(&self) -> Option<(Uuid, i64)> {
+        match self {
+            Self::Attribute(event) => {
+                let (id, number) = event.place();
+                Some((id.0, number))
+            }
+            Self::Segment(event) => {
+                let (id, number) = event.place();
+                Some((id.0, number))
+            }
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq)]

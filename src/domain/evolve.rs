@@ -42,6 +42,8 @@ pub fn evolve(state: &mut State, event: &Event) {
         }
         Event::Group(GroupEvent::Deleted { .. }) => state.group = None,
         Event::Attribute(event) => event.apply(&mut state.attributes),
+        Event::Segment(event) => event.apply(&mut state.segments),
+        Event::Membership(event) => event.apply(&mut state.memberships),
         Event::CustomerDeleted { at, merged_into } => {
             depart(state, *at);
             if merged_into.is_some() {

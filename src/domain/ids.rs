@@ -32,6 +32,8 @@ id!(
     PasskeyId,
     /// One definition of a custom attribute; a later one of the same key is another.
     AttributeId,
+    /// One segment; a later one of the same code is another.
+    SegmentId,
     /// One note of staff about a customer.
     NoteId,
     /// One wishlist of a customer.

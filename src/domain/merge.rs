@@ -8,6 +8,7 @@
 use super::address::AddressKind;
 use super::consent::{Channel, Purpose};
 use super::ids::{AddressId, CustomerId, MailId, WishlistId};
+use super::segment::record::SegmentCode;
 use super::status::Status;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,9 @@ pub struct Moved {
     pub notes: usize,
     /// Tags that `into` did not bear.
     pub tags: usize,
+    /// Static segments that `into` was not in.
+    #[serde(default)]
+    pub segments: Vec<SegmentCode>,
 }
 
 /// What of `from` nobody has any more: all that let somebody in by it.

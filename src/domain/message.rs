@@ -11,11 +11,13 @@ mod examples;
 mod merges;
 mod orders;
 mod schemas;
+mod segments;
 mod wishlists;
 
 pub use attributes::*;
 pub use merges::CustomerMerged;
 pub use orders::StatisticsUpdated;
+pub use segments::*;
 pub use wishlists::*;
 
 use super::address::AddressKind;
@@ -161,6 +163,17 @@ contract! {
     AttributeUpdated = "attribute.updated",
     /// A custom attribute is gone. No customer held a value of it.
     AttributeDeleted = "attribute.deleted",
+    /// The shop keeps one more segment of its customers; whoever belongs to it joins afterwards.
+    SegmentCreated = "segment.created",
+    /// A segment is called or defined otherwise, or goes in or out of force; who joins or leaves by it
+    /// does so afterwards.
+    SegmentUpdated = "segment.updated",
+    /// A segment is gone. Its members have left before.
+    SegmentDeleted = "segment.deleted",
+    /// A customer belongs to a segment to which it did not.
+    SegmentAssigned = "segment.assigned",
+    /// A customer does not belong to a segment any more.
+    SegmentRemoved = "segment.removed",
 }
 
 fn json(data: &impl Serialize) -> Value {

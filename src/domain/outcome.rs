@@ -14,6 +14,7 @@ use super::passkey::Passkey;
 use super::preferences::Preferences;
 use super::profile::Profile;
 use super::proof::ProofRefusal;
+use super::segment::record::{Segment, SegmentCode};
 use super::session::{SecondFactor, Session};
 use super::status::Status;
 use super::throttle::Admission;
@@ -37,6 +38,7 @@ pub enum Outcome {
     Note(Box<Note>),
     Group(Box<Group>),
     Attribute(Box<Definition>),
+    Segment(Box<Segment>),
     Merged(Box<MergeReport>),
     Order {
         /// Whether it was news: neither this version of the order nor a later one was known.
@@ -201,6 +203,15 @@ pub enum Rejection {
     AttributeInUse {
         /// The limit that some of them might not keep; `None`: it was to be deleted.
         narrowed: Option<&'static str>,
+    },
+    SegmentExists,
+    /// The shop has as many segments as it may have.
+    SegmentLimitReached {
+        limit: usize,
+    },
+    /// Other segments are defined by it.
+    SegmentInUse {
+        by: Vec<SegmentCode>,
     },
     /// Values that the state does not allow, each with its JSON pointer.
     InvalidFields(Vec<(String, Fault)>),

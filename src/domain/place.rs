@@ -67,6 +67,11 @@ impl TimeZone {
             Fault::new("unknown_timezone", "must be an IANA time zone, e.g. Asia/Ho_Chi_Minh")
         })
     }
+
+    /// Its rules; `None` where it was stored by a version that knew it and this one does not.
+    pub fn zone(&self) -> Option<chrono_tz::Tz> {
+        self.0.parse().ok()
+    }
 }
 
 impl Locale {

@@ -18,6 +18,8 @@ use super::place::Locale;
 use super::preferences::Preferences;
 use super::profile::Profile;
 use super::second_factor::Totp;
+use super::segment::membership::Memberships;
+use super::segment::record::Segments;
 use super::session::{Device, SecretHash, Session};
 use super::throttle::{Bucket, Throttle};
 use super::token::OneTimeToken;
@@ -60,6 +62,8 @@ pub struct State {
     pub notes: Notes,
     /// What the order service said.
     pub orders: Orders,
+    /// The segments it belongs to.
+    pub memberships: Memberships,
     /// The buckets that the command at hand names; several customers' commands may name one
     /// bucket, so the batch lends them to each in turn.
     pub throttles: BTreeMap<Bucket, Throttle>,
@@ -69,6 +73,8 @@ pub struct State {
     pub group: Option<Standing>,
     /// The definitions of custom attributes that the command at hand names; lent likewise.
     pub attributes: Attributes,
+    /// All segments, for a command about one; lent likewise.
+    pub segments: Segments,
     /// The customer that the command at hand merges into this one; lent likewise.
     pub other: Option<Box<State>>,
     /// How the customer ended, if it was merged into another. Known only to a command that asks for

@@ -18,7 +18,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 const ABOUT: &str = "What a shop's customer service tells. Bind a queue to the exchange by the types \
      that you want. Messages are CloudEvents 1.0 in AMQP binary mode: the body is the data, the \
      attributes are headers. Each arrives at least once with a stable id; `cloudEvents:sequence` \
-     counts the messages about one subject (a customer, or the definition of an attribute) from 1 \
+     counts the messages about one subject (a customer, the definition of an attribute, a segment) from 1 \
      without a gap, and first deliveries arrive in that order. No message to all holds personal data: read the customer by its id. The command `mail.send`, to the \
      one service that sends mails, does. \
      Later versions may add types, fields, and words where a schema leaves room for them (`anyOf` with any \
@@ -185,7 +185,7 @@ fn headers() -> Value {
             "cloudEvents:id": uuid("The message: the same at each of its deliveries. Also the AMQP property `message_id`."),
             "cloudEvents:type": { "type": "string", "description": "Also the routing key." },
             "cloudEvents:source": { "const": "/customer-service" },
-            "cloudEvents:subject": uuid("The customer, or the definition of an attribute where the message is about one."),
+            "cloudEvents:subject": uuid("The customer, or the definition of an attribute or the segment where the message is about one."),
             "cloudEvents:partitionkey": uuid("The same."),
             "cloudEvents:time": {
                 "type": "string",
@@ -222,7 +222,8 @@ fn headers() -> Value {
 }
 
 fn example_headers(kind: &str, data: &Value) -> Value {
-    let subject = data.get("customer_id").unwrap_or(&data["attribute_id"]);
+    let subject =
+        data.get("customer_id").or(data.get("attribute_id")).unwrap_or(&data["segment_id"]);
     json!({
         "cloudEvents:specversion": "1.0",
         "cloudEvents:id": "01a2027b-d6a4-7e19-b0f3-6d5c21d7a906",

@@ -14,7 +14,9 @@ use crate::domain::Fault;
 use crate::domain::attribute::{AttributeKey, Definition, Part};
 use crate::domain::customer::GroupCode;
 use crate::domain::email::EmailAddress;
+use crate::domain::ids::SegmentId;
 use crate::domain::phone::PhoneNumber;
+use crate::domain::segment::record::SegmentName;
 use crate::domain::status::Status;
 use crate::domain::text::{Label, line};
 use actix_web::web::{self, Data};
@@ -54,6 +56,9 @@ struct FilterParams {
     group: Option<String>,
     #[param(required = false)]
     tag: Option<String>,
+    /// The code or the id of a segment that the customer must belong to.
+    #[param(required = false, example = "regulars")]
+    segment: Option<String>,
     /// The key of a custom attribute of which a value must be held, whichever.
     #[param(required = false, example = "shoe_size")]
     has_attribute: Option<String>,
@@ -75,8 +80,9 @@ const STATUSES: [(&str, Status); 5] = [
 
 fn filter(query: &mut Query<'_>) -> Filter {
     Filter {
-        // filled in once their definitions are read
+        // filled in once they are looked up
         attributes: Vec::new(),
+        segment: None,
         words: query.optional("q", words).unwrap_or_default(),
         email: query.optional("email", |raw| {
             text(raw, EmailAddress::parse).map(|email| email.canonical().to_owned())
@@ -179,6 +185,28 @@ async fn look_up(services: &Services, asked: Asked) -> Result<Vec<(Part, Held)>,
     Ok(conditions)
 }
 
+/// Whom the segment is that is asked for.
+///
+/// # Errors
+/// 422 where there is none of this name.
+async fn find_segment(
+    services: &Services,
+    name: Option<SegmentName>,
+) -> Result<Option<SegmentId>, Problem> {
+    let Some(name) = name else { return Ok(None) };
+    let read = services.database.read(move |connection| {
+        let name = name.clone();
+        Box::pin(async move { db::segment_book::find(connection, &name).await })
+    });
+    let found = read.await?.map(|segment| segment.id);
+    let unknown = || Problem::invalid(vec![unknown_segment().of_parameter("segment")]);
+    found.map(Some).ok_or_else(unknown)
+}
+
+fn unknown_segment() -> FieldFault {
+    FieldFault::new("unknown_segment", "There is no segment of this name.")
+}
+
 fn value_sought(definition: Option<&Definition>, text: &str) -> Result<(Part, Value), FieldFault> {
     let definition = definition.ok_or_else(unknown_attribute)?;
     if !definition.searchable {
@@ -235,12 +263,15 @@ async fn list(
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<web::Json<Page<CustomerView>>, Problem> {
-    let (page, mut filter, asked) = Query::read(request.query_string(), |query| {
+    let (page, mut filter, asked, segment) = Query::read(request.query_string(), |query| {
         let page = PageRequest::<(DateTime<Utc>, Uuid)>::read(query, "customers");
         let (filter, asked) = (filter(query), attributes(query));
-        Some((page?, filter, asked))
+        let segment = query
+            .optional("segment", |raw| SegmentName::parse(raw.text()).ok_or_else(unknown_segment));
+        Some((page?, filter, asked, segment))
     })?;
     filter.attributes = look_up(&services, asked).await?;
+    filter.segment = find_segment(&services, segment).await?;
     let (after, limit) = (page.after, page.fetch());
     let read = services.lists.read(move |connection| {
         let filter = filter.clone();

@@ -18,6 +18,7 @@ use super::social::IdentityView;
 use super::wishlists::view::WishlistView;
 use crate::actors::customers::Answered;
 use crate::db;
+use crate::db::segment_members::Member;
 use crate::db::whole::{Parts, Whole};
 use crate::domain::customer::Customer;
 use crate::domain::outcome::{Outcome, Rejection};
@@ -91,6 +92,10 @@ pub struct CustomerView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     pub stats: Option<StatsView>,
+    /// With `?expand=segments`: all that the customer belongs to, in the order of their codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub segments: Option<Vec<OfSegment>>,
     /// With `?expand=notes`, for staff: the first page of `…/notes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
@@ -124,7 +129,30 @@ impl From<Customer> for CustomerView {
             identities: None,
             sessions: None,
             stats: None,
+            segments: None,
             notes: None,
+        }
+    }
+}
+
+/// A segment that a customer belongs to.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CustomerSegment)]
+pub struct OfSegment {
+    pub segment_id: Uuid,
+    /// Its code.
+    #[schema(example = "regulars")]
+    pub segment: String,
+    /// Since when without a break.
+    pub since: DateTime<Utc>,
+}
+
+impl From<Member> for OfSegment {
+    fn from(member: Member) -> Self {
+        Self {
+            segment_id: member.segment_id.0,
+            segment: member.code.as_str().to_owned(),
+            since: member.held.since,
         }
     }
 }
@@ -176,6 +204,7 @@ impl CustomerView {
             identities,
             sessions,
             stats: whole.stats.map(StatsView::new),
+            segments: whole.segments.map(|all| all.into_iter().map(Into::into).collect()),
             notes,
             ..whole.customer.into()
         }
@@ -202,11 +231,12 @@ enum Part {
     Identities,
     Sessions,
     Stats,
+    Segments,
     Notes,
 }
 
 /// The last is for staff alone.
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("profile", Part::Profile),
     ("preferences", Part::Preferences),
     ("addresses", Part::Addresses),
@@ -215,6 +245,7 @@ const PARTS: [(&str, Part); 9] = [
     ("identities", Part::Identities),
     ("sessions", Part::Sessions),
     ("stats", Part::Stats),
+    ("segments", Part::Segments),
     ("notes", Part::Notes),
 ];
 
@@ -241,6 +272,7 @@ pub fn expand(query: &str, viewer: Viewer) -> Result<Parts, Problem> {
             Part::Identities => parts.identities = true,
             Part::Sessions => parts.sessions = true,
             Part::Stats => parts.stats = true,
+            Part::Segments => parts.segments = true,
             Part::Notes => parts.notes = true,
         }
     }
@@ -313,7 +345,7 @@ mod tests {
 
     #[test]
     fn an_unknown_part_is_refused_with_those_there_are() {
-        for query in ["expand=segments", "expand=", "expand=profile,", "expand=Profile"] {
+        for query in ["expand=segment", "expand=", "expand=profile,", "expand=Profile"] {
             for viewer in [OWNER, Viewer::Staff] {
                 let problem = expand(query, viewer).unwrap_err();
                 assert_eq!(problem.status(), 422, "{query}");

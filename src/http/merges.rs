@@ -95,6 +95,8 @@ pub struct MovedView {
     pub notes: usize,
     /// Tags that `into` does not bear yet.
     pub tags: usize,
+    /// Codes of static segments that `into` was not in.
+    pub segments: Vec<String>,
 }
 
 /// What of `from` nobody has then: nobody signs in by it.
@@ -166,6 +168,7 @@ impl From<Moved> for MovedView {
             identities: moved.identities,
             notes: moved.notes,
             tags: moved.tags,
+            segments: moved.segments.iter().map(|code| code.as_str().to_owned()).collect(),
         }
     }
 }

@@ -57,6 +57,7 @@ pub mod readiness;
 pub mod reconciliations;
 pub mod rejections;
 pub mod request_id;
+pub mod segments;
 pub mod services;
 pub mod sessions;
 pub mod social;
@@ -186,6 +187,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(timeline::routes)
         .configure(groups::routes)
         .configure(attributes::routes)
+        .configure(segments::routes)
         .configure(imports::routes)
         .configure(exports::routes)
         .configure(analytics::routes)

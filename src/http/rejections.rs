@@ -93,6 +93,13 @@ impl From<Rejection> for Problem {
                 Problem::new(Code::AttributeInUse)
                     .detail(format!("Customers hold values that another {limit} may not allow."))
             }
+            Rejection::SegmentExists => Problem::new(Code::SegmentExists),
+            Rejection::SegmentLimitReached { limit } => Problem::new(Code::SegmentLimitReached)
+                .detail(format!("There are {limit} segments, which is the limit.")),
+            Rejection::SegmentInUse { by } => {
+                let by: Vec<_> = by.iter().map(|code| code.as_str()).collect();
+                Problem::new(Code::SegmentInUse).detail(format!("Named by {}.", by.join(", ")))
+            }
             Rejection::InvalidFields(faults) => {
                 let field = |(pointer, fault): (String, Fault)| FieldFault::from(fault).at(pointer);
                 Problem::invalid(faults.into_iter().map(field).collect())
@@ -177,6 +184,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Wishlist(_) => "wishlist",
         Outcome::Note(_) => "note",
         Outcome::Group(_) => "group",
+        Outcome::Segment(_) => "segment",
         Outcome::Attribute(_) => "attribute",
         Outcome::Merged(_) => "merged",
         Outcome::Order { .. } => "order",
@@ -200,6 +208,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
 mod tests {
     use super::*;
     use crate::domain::consent::TextVersion;
+    use crate::domain::segment::record::SegmentCode;
     use actix_web::http::header::{HeaderMap, RETRY_AFTER};
 
     fn told(problem: &Problem) -> (u16, &'static str) {
@@ -235,6 +244,13 @@ mod tests {
             (Rejection::AttributeLimitReached { limit: 200 }, 409, "attribute_limit_reached"),
             (Rejection::AttributeInUse { narrowed: None }, 409, "attribute_in_use"),
             (Rejection::AttributeInUse { narrowed: Some("maximum") }, 409, "attribute_in_use"),
+            (Rejection::SegmentExists, 409, "segment_exists"),
+            (Rejection::SegmentLimitReached { limit: 1_000 }, 409, "segment_limit_reached"),
+            (
+                Rejection::SegmentInUse { by: vec![SegmentCode::from_stored("vip".to_owned())] },
+                409,
+                "segment_in_use",
+            ),
             (
                 Rejection::InvalidFields(vec![("#/custom/a".to_owned(), fault())]),
                 422,

@@ -19,6 +19,7 @@ use crate::actors::phones::Phones;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
 use crate::actors::second_factors::SecondFactors;
+use crate::actors::segments::SegmentDesk;
 use crate::actors::sessions::Sessions;
 use crate::actors::sharing::Sharing;
 use crate::clock::Clock;
@@ -52,6 +53,8 @@ pub struct Services {
     pub imports: Imports,
     /// Where messages lie that could not be published.
     pub dead_letters: DeadLetterDesk,
+    /// Where definitions of segments are checked.
+    pub segments: SegmentDesk,
     /// The links of shared wishlists.
     pub sharing: Sharing,
     /// `None`: passkeys are off.

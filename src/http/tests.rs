@@ -3,6 +3,7 @@
 
 mod answers;
 mod document;
+mod shop;
 
 use super::form::Form;
 use super::problem::FieldError;
@@ -12,7 +13,8 @@ use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use super::{
     addresses, attributes, auth, consents, customers, dead_letters, email_change, groups, me,
-    merges, mfa, notes, passkeys, passwords, phone, preferences, profile, social, tags, wishlists,
+    merges, mfa, notes, passkeys, passwords, phone, preferences, profile, segments, social, tags,
+    wishlists,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
@@ -29,6 +31,7 @@ use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
+use crate::actors::segments::SegmentDesk;
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::ShardSettings;
 use crate::actors::sharing::Sharing;
@@ -120,6 +123,7 @@ fn world(more: &[(&str, &str)]) -> World {
         clock: shared.clone(),
         keep_keys: TimeDelta::hours(24),
         welcome: Default::default(),
+        standards: Default::default(),
         after: AfterCommit::default(),
     });
     let shards = ShardSettings {
@@ -251,6 +255,7 @@ fn world(more: &[(&str, &str)]) -> World {
             None,
             DeadLetterSettings::default(),
         ),
+        segments: SegmentDesk::new(&config, Default::default()),
         sharing: Sharing::new(database.clone(), shared.clone(), allowance, &root, &config),
         staff_keys: StaffKeys::new(database.clone()),
         lists: database.clone(),
@@ -412,6 +417,9 @@ fn bodies() -> BTreeMap<&'static str, Body> {
         "ConsentChange" consents::ConsentChange::read
         "NewGroup" groups::NewGroup::read
         "GroupPatch" groups::GroupPatch::read
+        "NewSegment" (|form| segments::forms::NewSegmentForm::read(form, &shop::schema()))
+        "SegmentPatch" (|form| segments::forms::SegmentPatch::read(form, Some(&shop::rule()), &shop::schema()))
+        "SegmentMembersChange" segments::members::ManyForm::read
         "NewAttribute" attributes::NewAttribute::read
         "AttributePatch" attributes::AttributePatch::read
         "NewPasskey" passkeys::read_finish
@@ -541,7 +549,7 @@ async fn every_route_that_needs_credentials_refuses_without() {
 }
 
 /// Routes without `Idempotency-Key`: their bodies or answers hold secrets, of which not even a hash
-/// is kept. They are safe to repeat by their own design.
+/// is kept, or what they do is many changes. They are safe to repeat by their own design.
 const KEYLESS: &[&str] = &[
     "/v1/me/password",
     "/v1/me/email",
@@ -552,6 +560,7 @@ const KEYLESS: &[&str] = &[
     "/v1/me/mfa/totp/confirm",
     "/v1/me/mfa/backup_codes",
     "/v1/me/passkeys/challenge",
+    "/v1/admin/segments/{id}/members",
 ];
 
 #[actix_web::test]

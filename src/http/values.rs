@@ -144,7 +144,7 @@ pub struct PageParams {
 #[expect(dead_code, reason = "describes a parameter; `customer_view::expand` reads it")]
 pub struct ExpandParam {
     /// Parts between commas: `profile`, `preferences`, `addresses`, `wishlists`, `consents`,
-    /// `identities`, `sessions`, `stats`; for staff also `notes`.
+    /// `identities`, `sessions`, `stats`, `segments`; for staff also `notes`.
     #[param(required = false, example = "profile,addresses")]
     expand: Option<String>,
 }

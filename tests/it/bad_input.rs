@@ -9,6 +9,11 @@ use serde_json::{Value, json};
 use crate::access::{Operation, operations};
 use crate::harness::api::Call;
 use crate::harness::{Answer, Api, Node, Shop, Shopper};
+use crate::segments::shelf::{by_hand, rule};
+
+/// The segments there are.
+const SEGMENT: &str = "hostile";
+const BY_HAND: &str = "by-hand";
 
 /// A service, and a caller for each kind of route.
 struct Stage {
@@ -24,15 +29,21 @@ impl Stage {
         let node = shop.node().await;
         let shopper = Shopper::new(&shop, &node).await;
         let address = shopper.add_address(&node, "Huế").await;
+        rule(&shop, &node, SEGMENT, "mfa_enabled = true").await;
+        by_hand(&shop, &node, BY_HAND).await;
         Self { shop, node, shopper, address }
     }
 
     /// A call that only its input can make fail.
     fn call(&self, operation: &Operation) -> Call {
-        let id = if operation.template.contains("/addresses/") {
+        let id: &str = if operation.template.contains("/addresses/") {
             &self.address
         } else if operation.template.contains("/sessions/") {
             &self.shopper.session
+        } else if operation.template.ends_with("/{id}/members") {
+            BY_HAND
+        } else if operation.template.contains("/segments/") {
+            SEGMENT
         } else {
             &self.shopper.id
         };

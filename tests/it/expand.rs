@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::harness::shopper::address;
 use crate::harness::{Shop, Shopper};
 use crate::orders;
+use crate::segments::shelf::{SEGMENTS, by_hand};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_part_is_what_its_own_route_shows() {
@@ -36,6 +37,13 @@ async fn every_part_is_what_its_own_route_shows() {
         let note = json!({ "text": format!("Note {number}") });
         node.post(&format!("{admin}/notes"), note).bearer(key).send().await.expect(201);
     }
+    for code in ["b", "a", "c"] {
+        by_hand(&shop, &node, code).await;
+    }
+    for code in ["b", "a"] {
+        let put = format!("{SEGMENTS}/{code}/members/{}", shopper.id);
+        node.post(&put, json!({})).bearer(key).send().await.expect(204);
+    }
     let parts = [
         "profile",
         "preferences",
@@ -46,9 +54,9 @@ async fn every_part_is_what_its_own_route_shows() {
         "sessions",
         "stats",
     ];
-    let own = format!("/v1/me?expand={}", parts.join(","));
+    let own = format!("/v1/me?expand={},segments", parts.join(","));
     let own = shopper.get(&node, &own).send().await.expect(200).json();
-    let staffs = format!("{admin}?expand={},notes", parts.join(","));
+    let staffs = format!("{admin}?expand={},segments,notes", parts.join(","));
     let staffs = node.get(&staffs).bearer(key).send().await.expect(200).json();
     for part in parts {
         let route = shopper.get(&node, &format!("/v1/me/{part}")).send().await.expect(200).json();
@@ -68,6 +76,10 @@ async fn every_part_is_what_its_own_route_shows() {
     assert!(staffs["wishlists"]["items"][0]["share_token"].is_null(), "the owner's to hand out");
     assert_eq!(own["sessions"]["items"].as_array().map(Vec::len), Some(2));
     assert!(own.get("notes").is_none());
+    let segments: Vec<_> =
+        own["segments"].as_array().unwrap().iter().map(|of| &of["segment"]).collect();
+    assert_eq!(segments, ["a", "b"], "in the order of their codes");
+    assert_eq!(staffs["segments"], own["segments"]);
     // A list that is longer goes on where it has its own route.
     assert_eq!(staffs["notes"]["items"].as_array().map(Vec::len), Some(25));
     let cursor = staffs["notes"]["next_cursor"].as_str().unwrap();
@@ -81,16 +93,16 @@ async fn every_part_is_what_its_own_route_shows() {
 
 async fn unknown_parts(shop: &Shop, node: &crate::harness::Api, shopper: &Shopper) {
     let admin = format!("/v1/admin/customers/{}", shopper.id);
-    for words in ["orders", "segments", "notes,orders", "", "profile,", "Profile"] {
+    for words in ["orders", "segment", "notes,orders", "", "profile,", "Profile"] {
         let answer =
             node.get(&format!("{admin}?expand={words}")).bearer(&shop.staff_key).send().await;
         let answer = answer.problem(422, "validation_failed");
         assert_eq!(answer.faults(), ["expand unknown_value"], "{words}");
-        assert!(answer.text().contains("sessions, stats, notes"), "{}", answer.text());
+        assert!(answer.text().contains("sessions, stats, segments, notes"), "{}", answer.text());
     }
     let notes = shopper.get(node, "/v1/me?expand=notes").send().await;
     let notes = notes.problem(422, "validation_failed");
-    assert!(notes.text().contains("identities, sessions, stats."), "{}", notes.text());
+    assert!(notes.text().contains("identities, sessions, stats, segments."), "{}", notes.text());
     let nobody = "/v1/admin/customers/01890000-0000-7000-8000-000000000000?expand=profile";
     node.get(nobody).bearer(&shop.staff_key).send().await.problem(404, "not_found");
     let (_, other) = shop.key("groups:write");

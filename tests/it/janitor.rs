@@ -85,11 +85,16 @@ async fn m5_only_what_is_published_and_old_is_dropped() {
     run(&client, &row(hour - 200, 20, 200)).await;
     let dropped = async |janitor: &mut Janitor| janitor.clean().await.unwrap().partitions_dropped;
     assert_eq!(dropped(&mut janitor).await, 0, "no cursor has passed them");
-    run(&client, &format!("UPDATE outbox_cursors SET bucket = {hour}")).await;
-    run(&client, "UPDATE outbox_cursors SET positions = array_fill(1::bigint, ARRAY[8])").await;
+    for cursors in ["outbox_cursors", "segment_cursors"] {
+        run(&client, &format!("UPDATE {cursors} SET bucket = {hour}")).await;
+        let done = format!("UPDATE {cursors} SET positions = array_fill(1::bigint, ARRAY[8])");
+        run(&client, &done).await;
+    }
     assert_eq!(dropped(&mut janitor).await, 2, "74 and 91: 72 is young, 90 is not published");
     assert_eq!(number(&client, "SELECT count(*) FROM outbox_events").await, 2);
     run(&client, "UPDATE outbox_cursors SET positions = array_fill(9::bigint, ARRAY[8])").await;
+    assert_eq!(dropped(&mut janitor).await, 0, "90 is published, not yet looked at for segments");
+    run(&client, "UPDATE segment_cursors SET positions = array_fill(9::bigint, ARRAY[8])").await;
     let report = janitor.clean().await.unwrap();
     assert_eq!((report.partitions_dropped, report.rows_deleted), (1, 1), "and the stray row");
     assert_eq!(number(&client, "SELECT count(*) FROM outbox_events").await, 0);

@@ -12,7 +12,7 @@ use crate::harness::checker;
 use crate::harness::consumer::Message;
 use crate::harness::identity::{CLIENT_ID, Person};
 use crate::harness::shopper::{PASSWORD, address, home, sign_in};
-use crate::harness::{Api, IdentityProvider, Shop, Shopper};
+use crate::harness::{Api, IdentityProvider, Shop, Shopper, eventually};
 use crate::merge;
 use crate::orders;
 use crate::second_factors::Guarded;
@@ -56,6 +56,7 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     shopper.put(&node, analytics, grant).send().await.expect(200);
     shopper.put(&node, analytics, json!({ "granted": false })).send().await.expect(200);
     wishlists(&shopper, &node).await;
+    segments(&shop, &node, &shopper).await;
     orders::heard(&shop, &shopper.id).await;
     let person = Person { given_name: Some("Hawthorne".to_owned()), ..Person::new() };
     let token = provider.id_token(&person, CLIENT_ID, "0123456789");
@@ -124,6 +125,24 @@ async fn attributes(shop: &Shop, node: &Api) {
     let title = json!({ "title": "Hat size" });
     node.patch(hat, title).bearer(&shop.staff_key).send().await.expect(200);
     node.delete(hat).bearer(&shop.staff_key).send().await.expect(204);
+}
+
+/// All that happens to a segment, and to who is in it.
+async fn segments(shop: &Shop, node: &Api, shopper: &Shopper) {
+    let all = "/v1/admin/segments";
+    let new = json!({ "code": "friends", "title": "Friends", "kind": "static" });
+    node.post(all, new).bearer(&shop.staff_key).send().await.expect(201);
+    let friends = format!("{all}/friends");
+    let member = format!("{friends}/members/{}", shopper.id);
+    node.post(&member, json!({})).bearer(&shop.staff_key).send().await.expect(204);
+    let title = json!({ "title": "Good friends" });
+    node.patch(&friends, title).bearer(&shop.staff_key).send().await.expect(200);
+    node.delete(&friends).bearer(&shop.staff_key).send().await.expect(202);
+    eventually("the segment is gone", Duration::from_secs(20), async || {
+        let found = node.get(&friends).bearer(&shop.staff_key).send().await;
+        (found.status == 404).then_some(())
+    })
+    .await;
 }
 
 /// All that happens to wishlists; their names and notes are their owner's words.

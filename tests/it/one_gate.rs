@@ -77,6 +77,15 @@ fn table() -> Vec<(&'static str, Way)> {
     ] {
         table.push((route, Free(of_a_group)));
     }
+    let of_a_segment = "the name of a segment, whether it is in force, and no secret";
+    for route in [
+        "GET /v1/admin/segments",
+        "POST /v1/admin/segments",
+        "GET /v1/admin/segments/{id}",
+        "PATCH /v1/admin/segments/{id}",
+    ] {
+        table.push((route, Free(of_a_segment)));
+    }
     let of_an_attribute = "the name of a custom attribute, and no secret";
     for route in [
         "POST /v1/admin/attributes",

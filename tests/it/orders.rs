@@ -44,6 +44,14 @@ pub async fn heard(shop: &Shop, customer: &str) {
     assert!(door.record(read(&fact(customer, "ORD-7", 1, "placed", 1))).await.unwrap());
 }
 
+/// The same, in another currency.
+pub async fn heard_in(shop: &Shop, customer: &str, currency: &str) {
+    let door = Inside::open(&shop.database, 64).await;
+    let mut fact = fact(customer, &format!("ORD-{currency}"), 1, "placed", 1);
+    fact["total"]["currency"] = json!(currency);
+    assert!(door.record(read(&fact)).await.unwrap());
+}
+
 async fn staffs(shop: &Shop, node: &Api, customer: &str, part: &str) -> Value {
     let path = merge::path(customer, part);
     node.get(&path).bearer(&shop.staff_key).send().await.expect(200).json()

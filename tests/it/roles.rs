@@ -153,8 +153,11 @@ async fn m5_an_hour_with_unpublished_messages_cannot_be_dropped() {
     let refused = service.batch_execute(drop_it).await.unwrap_err();
     assert_eq!(refused.code(), Some(&SqlState::RESTRICT_VIOLATION), "{refused:?}");
     assert_eq!(database.count(partitions).await, before + 1);
-    let published = "UPDATE outbox_cursors SET positions = array_fill(1000000::bigint, ARRAY[8])";
-    service.batch_execute(published).await.unwrap();
+    for cursors in ["outbox_cursors", "segment_cursors"] {
+        let done =
+            format!("UPDATE {cursors} SET positions = array_fill(1000000::bigint, ARRAY[8])");
+        service.batch_execute(&done).await.unwrap();
+    }
     service.batch_execute(drop_it).await.unwrap();
     assert_eq!(database.count(partitions).await, before);
 }

@@ -161,6 +161,8 @@ const SMALL: &[&str] = &[
     "imports",
     "outbox_hours",
     "outbox_cursors",
+    // one row
+    "segment_book",
     "signing_keys",
     "staff_keys",
     "__diesel_schema_migrations",

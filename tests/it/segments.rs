@@ -1,7 +1,14 @@
-//! Segments: both evaluators over real rows, and the command that checks a definition.
+//! Segments: both evaluators over real rows, the command that checks a definition, and who belongs to
+//! which segment, whatever happens.
 
+mod attributes;
+mod book;
 mod command;
+mod live;
+mod nodes;
 mod rows;
+pub mod shelf;
+mod walks;
 
 use std::collections::BTreeMap;
 

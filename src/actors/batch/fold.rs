@@ -21,6 +21,7 @@ use crate::domain::mail::Mail;
 use crate::domain::merge::MergeReport;
 use crate::domain::message::Message;
 use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::segment::record::{SegmentEvent, Segments};
 use crate::domain::session::SecretHash;
 use crate::domain::text_message::TextMessage;
 use crate::domain::throttle::{Bucket, Throttle};
@@ -45,6 +46,10 @@ pub struct Folded<'a> {
     pub groups: Vec<(Option<Standing>, Option<Standing>)>,
     /// Definitions of attributes that came to be, changed or went: likewise.
     pub attributes: Vec<(Option<Definition>, Option<Definition>)>,
+    /// Segments that came to be, changed or went: likewise, each with who did it.
+    pub segments: Vec<SegmentStep<'a>>,
+    /// All segments after the batch, where a command of it is about one.
+    pub known_segments: Segments,
     pub messages: Vec<Outgoing<'a>>,
     pub entries: Vec<Entry<'a>>,
     pub mails: Vec<(Mail, DateTime<Utc>)>,
@@ -56,6 +61,9 @@ pub struct Folded<'a> {
     pub keys: Vec<(&'a IdempotencyKey, Option<CustomerId>, Outcome, DateTime<Utc>)>,
     pub answers: Vec<Answer>,
 }
+
+/// What became of a segment, and who did it.
+pub type SegmentStep<'a> = (SegmentEvent, &'a Context);
 
 pub struct Outgoing<'a> {
     pub id: MessageId,
@@ -91,6 +99,7 @@ pub fn fold<'a>(
         throttles: loaded.throttles.into_iter().map(|(bucket, t)| (bucket, (t, None))).collect(),
         groups: loaded.groups.into_iter().map(|(c, g)| (c, (Some(g.clone()), Some(g)))).collect(),
         attributes: Definitions::found(loaded.attributes),
+        segments: loaded.segments,
         flows: loaded.flows.into_iter().map(|(hash, flow)| (hash, (flow, false))).collect(),
         remembered: loaded.remembered,
         welcome,
@@ -108,6 +117,7 @@ pub fn fold<'a>(
     let groups = fold.groups.into_values();
     fold.folded.groups = groups.filter(|(before, after)| before != after).collect();
     fold.folded.attributes = fold.attributes.changed();
+    fold.folded.known_segments = fold.segments;
     fold.folded
 }
 
@@ -120,6 +130,8 @@ struct Fold<'a, 'c> {
     /// Each group as it was found, and as it is by now.
     groups: HashMap<GroupCode, (Option<Standing>, Option<Standing>)>,
     attributes: Definitions,
+    /// All of them by now, where a command of the batch is about one.
+    segments: Segments,
     remembered: Vec<Remembered>,
     welcome: &'c Series,
     clock: &'c dyn Clock,
@@ -147,11 +159,15 @@ impl<'a> Fold<'a, '_> {
         let group = submission.command.group();
         state.group = group.and_then(|code| self.groups.get(code)?.1.clone());
         self.attributes.lend(&submission.command, &mut state.attributes);
+        if submission.command.is_about_segments() {
+            state.segments = std::mem::take(&mut self.segments);
+        }
         state.other = lent;
         let decided = match decide(state, &submission.command, &submission.context) {
             Ok(decided) => decided,
             Err(rejection) => {
                 state.attributes = Attributes::default();
+                self.segments.append(&mut state.segments);
                 state.throttles.clear();
                 state.flow = None;
                 state.group = None;
@@ -187,6 +203,9 @@ impl<'a> Fold<'a, '_> {
                     self.folded.consents.push((id, *entry, &submission.context));
                 }
                 (Event::Merged(report), _) => self.folded.merges.push((*report, now)),
+                (Event::Segment(event), _) => {
+                    self.folded.segments.push((event, &submission.context));
+                }
                 _ => {}
             }
         }
@@ -207,6 +226,7 @@ impl<'a> Fold<'a, '_> {
             self.groups.entry(code.clone()).or_default().1 = state.group.take();
         }
         self.attributes.take_back(&submission.command, std::mem::take(&mut state.attributes));
+        self.segments.append(&mut state.segments);
         let lent = state.other.take();
         self.folded.after.extend(other.zip(lent.map(|lent| *lent)));
         if let Some(key) = &submission.idempotency {
@@ -315,13 +335,12 @@ impl<'a> Records<'a, '_> {
     ) {
         let shard = self.customer_id.map_or(0, shard::of_customer);
         let customer = state.customer.as_mut().or(state.departed.as_mut());
-        let told = match (self.customer_id, customer, event) {
-            (_, _, Event::Attribute(of_definition)) => {
-                let (id, sequence) = of_definition.place();
-                let about = CustomerId(id.0);
+        let told = match (event.place(), self.customer_id, customer) {
+            (Some((id, sequence)), _, _) => {
+                let about = CustomerId(id);
                 event.message(about).map(|message| (about, sequence, message))
             }
-            (Some(id), Some(customer), _) => event.message(id).map(|message| {
+            (None, Some(id), Some(customer)) => event.message(id).map(|message| {
                 customer.sequence += 1;
                 (id, customer.sequence, message)
             }),

@@ -1,10 +1,11 @@
 //! Step one: the rows that the commands declare they need, locked.
 //!
 //! Customers are locked before buckets, those before flows, those before groups, those before
-//! definitions of attributes, each in the order of their keys: batches of other nodes that want the
-//! same rows wait, they never deadlock.
+//! definitions of attributes, those before segments, each in the order of their keys: batches of other
+//! nodes that want the same rows wait, they never deadlock.
 
 mod attributes;
+mod memberships;
 mod merges;
 mod notes;
 mod orders;
@@ -13,6 +14,7 @@ mod wishlists;
 pub use attributes::{FoundAttributes, read as read_attributes};
 
 use super::Failure;
+use crate::actors::segments::Standards;
 use crate::db::{self, idempotency::Remembered};
 use crate::domain::command::{Needs, Subject};
 use crate::domain::customer::GroupCode;
@@ -22,6 +24,7 @@ use crate::domain::identity::Identity;
 use crate::domain::order::OrderId;
 use crate::domain::passkey::Passkey;
 use crate::domain::second_factor::Totp;
+use crate::domain::segment::record::Segments;
 use crate::domain::session::SecretHash;
 use crate::domain::throttle::{Bucket, Throttle};
 use crate::domain::wishlist::ItemSought;
@@ -39,6 +42,8 @@ pub struct Loaded {
     pub flows: HashMap<SecretHash, Flow>,
     pub groups: HashMap<GroupCode, Standing>,
     pub attributes: FoundAttributes,
+    /// All of them, where a command is about one.
+    pub segments: Segments,
     pub remembered: Vec<Remembered>,
 }
 
@@ -68,6 +73,8 @@ struct Wanted {
     merged: Vec<Uuid>,
     statistics: Vec<Uuid>,
     order_counts: Vec<Uuid>,
+    memberships: Vec<Uuid>,
+    facts: Vec<Uuid>,
     recounts: Vec<Uuid>,
     orders: BTreeSet<(Uuid, OrderId)>,
     buckets: BTreeSet<Bucket>,
@@ -125,6 +132,8 @@ impl Wanted {
                 (need.merged, &mut wanted.merged),
                 (need.statistics, &mut wanted.statistics),
                 (need.order_count, &mut wanted.order_counts),
+                (need.memberships, &mut wanted.memberships),
+                (need.facts, &mut wanted.facts),
                 (need.recount, &mut wanted.recounts),
             ];
             for (needed, list) in parts {
@@ -153,6 +162,7 @@ pub async fn load(
     submissions: &[Submission],
     since: DateTime<Utc>,
     now: DateTime<Utc>,
+    standards: &Standards,
 ) -> Result<Loaded, Failure> {
     let wanted = Wanted::of(submissions);
     let customers: Vec<Uuid> = wanted.customers.iter().copied().collect();
@@ -166,6 +176,12 @@ pub async fn load(
     let flows = unless_empty(&flows, db::flows::lock_many(connection, &flows)).await?;
     let groups = unless_empty(&groups, db::groups::lock_many(connection, &groups)).await?;
     let attributes = attributes::lock(connection, &wanted).await?;
+    let about_segments = submissions.iter().any(|one| one.command.is_about_segments());
+    let segments = match about_segments {
+        true => db::segment_book::lock_all(connection).await?,
+        false => Segments::new(),
+    };
+    let in_force = memberships::hold(connection, submissions).await?;
     // Then the parts, sent without waiting in between.
     let (
         profiles,
@@ -183,6 +199,7 @@ pub async fn load(
         notes,
         merges,
         orders,
+        memberships,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -206,6 +223,7 @@ pub async fn load(
         notes::load(connection, &wanted),
         merges::load(connection, &wanted),
         orders::load(connection, &wanted, &locked),
+        memberships::load(connection, &wanted, submissions, in_force, standards),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -248,12 +266,14 @@ pub async fn load(
     notes.add_to(&mut states);
     merges.add_to(&mut states);
     orders.add_to(&mut states);
+    memberships.add_to(&mut states);
     Ok(Loaded {
         states,
         throttles: throttles.into_iter().collect(),
         flows: flows.into_iter().map(|flow| (flow.hash, flow)).collect(),
         groups: groups.into_iter().map(|one| (one.group.code.clone(), one)).collect(),
         attributes,
+        segments,
         remembered,
     })
 }

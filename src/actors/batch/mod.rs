@@ -10,23 +10,26 @@ pub mod block;
 mod fold;
 mod load;
 mod save;
+pub mod walk;
 
 use super::customers::{Answered, SubmitError};
 use super::runtime::{CallError, Reply};
+use super::segments::Standards;
 use super::shard::BatchRunner;
 use super::worker::Nudge;
 use super::workers::outbox_relay::Dirty;
 use crate::clock::Clock;
 use crate::db::{self, Database};
-use crate::domain::Submission;
 use crate::domain::outcome::Rejection;
 use crate::domain::welcome::Series;
+use crate::domain::{CustomerId, Submission};
 use crate::faults;
 use crate::security::revoked::RevokedSessions;
 use chrono::TimeDelta;
 use db::transactions::{QueryError, begin, commit, rollback};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +42,8 @@ pub type Answer = Result<Answered, SubmitError>;
 pub struct AfterCommit {
     /// The relay, and which shards it shall look into.
     pub outbox: Dirty,
+    /// Those who look for changes of membership, likewise.
+    pub segments: Dirty,
     pub mailer: Option<Nudge>,
     pub texter: Option<Nudge>,
     /// Sessions that this node refuses at once; the other nodes read them from the database.
@@ -55,6 +60,8 @@ pub struct Batches {
     pub keep_keys: TimeDelta,
     /// The mails that follow from a first verification.
     pub welcome: Series,
+    /// What customers are judged by.
+    pub standards: Standards,
     pub after: AfterCommit,
 }
 
@@ -134,13 +141,10 @@ impl Batches {
         answers.into_iter().next().unwrap_or(Err(SubmitError::Unknown))
     }
 
-    /// In order of arrival, in one transaction; a command that changes two customers, or counts all of
-    /// one's orders, has one of its own: so what comes after it reads what it moved, and it counts
-    /// what came before it.
+    /// In order of arrival, in one transaction as far as they can be together.
     async fn answers(&self, submissions: &[Submission], committing: &AtomicBool) -> Vec<Answer> {
-        let alone = |submission: &Submission| submission.command.stands_alone();
         let mut answers = Vec::with_capacity(submissions.len());
-        for part in submissions.chunk_by(|one, next| !alone(one) && !alone(next)) {
+        for part in parts(submissions) {
             answers.extend(self.together(part, committing).await);
         }
         answers
@@ -249,7 +253,8 @@ impl Batches {
     ) -> Result<(Vec<Answer>, save::Written), Failure> {
         faults::at("batch.begun");
         let since = self.clock.now() - self.keep_keys;
-        let loaded = load::load(connection, submissions, since, self.clock.now()).await?;
+        let loaded = load::load(connection, submissions, since, self.clock.now(), &self.standards);
+        let loaded = loaded.await?;
         faults::at("batch.decide");
         let folded = fold::fold(loaded, submissions, &self.welcome, &*self.clock);
         let written = save::save(connection, &folded, since).await?;
@@ -261,6 +266,7 @@ impl Batches {
             self.after.revoked.mark(session.0, *at + self.after.remember_revoked);
         }
         self.after.outbox.mark(written.shards.iter().copied());
+        self.after.segments.mark(written.shards.iter().copied());
         if written.mails
             && let Some(mailer) = &self.after.mailer
         {
@@ -272,6 +278,35 @@ impl Batches {
             texter.nudge();
         }
     }
+}
+
+/// What can be one transaction. A command that changes two customers, or counts all of one's orders, has
+/// one of its own: so what comes after it reads what it moved, and it counts what came before it.
+/// Whoever was changed is judged in the next one, which reads anew all that is judged.
+fn parts(submissions: &[Submission]) -> Vec<&[Submission]> {
+    let mut parts = Vec::new();
+    let mut changed: HashSet<CustomerId> = HashSet::new();
+    let mut rest = submissions;
+    let mut length = 0;
+    while let Some(next) = rest.get(length) {
+        let alone = |submission: &Submission| submission.command.stands_alone();
+        let whom = next.customer_id();
+        let judged_late = next.command.reads_all() && whom.is_some_and(|id| changed.contains(&id));
+        let after_alone = length > 0 && (alone(next) || alone(&rest[length - 1]));
+        if after_alone || judged_late {
+            let (part, others) = rest.split_at(length);
+            parts.push(part);
+            (rest, length) = (others, 0);
+            changed.clear();
+            continue;
+        }
+        length += 1;
+        changed.extend(whom.filter(|_| !next.command.is_about_membership()));
+    }
+    if !rest.is_empty() {
+        parts.push(rest);
+    }
+    parts
 }
 
 impl Failure {
@@ -299,5 +334,50 @@ impl Failure {
                 SubmitError::Unknown
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::command::{Actor, Command, Context, MembershipCommand, Subject, TagCommand};
+    use crate::domain::message::MembershipCause;
+    use crate::domain::segment::membership::Asked;
+    use crate::domain::text::Label;
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    fn about(customer: u128, command: Command) -> Submission {
+        let context = Context {
+            actor: Actor::Service,
+            now: DateTime::UNIX_EPOCH,
+            request_id: "request".to_owned(),
+            traceparent: None,
+        };
+        let subject = Subject::Customer(CustomerId(Uuid::from_u128(customer)));
+        Submission { subject, command, context, idempotency: None }
+    }
+
+    fn change(customer: u128) -> Submission {
+        let tag = Label::parse("a").unwrap();
+        about(customer, Command::Tag(TagCommand::Add { tag }))
+    }
+
+    fn judge(customer: u128) -> Submission {
+        let (programs, cause) = (Arc::default(), MembershipCause::Change);
+        let judge = MembershipCommand::Judge { programs, asked: Asked::All, cause };
+        about(customer, Command::Membership(judge))
+    }
+
+    #[test]
+    fn s2_whoever_was_changed_is_judged_by_what_is_read_after_it() {
+        let lengths = |submissions: &[Submission]| -> Vec<usize> {
+            parts(submissions).into_iter().map(<[Submission]>::len).collect()
+        };
+        assert!(lengths(&[]).is_empty());
+        assert_eq!(lengths(&[change(1), change(1), judge(2), change(3)]), [4]);
+        assert_eq!(lengths(&[judge(1), change(1), judge(1), judge(1), judge(2)]), [2, 3]);
+        assert_eq!(lengths(&[change(1), judge(1), change(1), judge(1)]), [1, 2, 1]);
+        assert_eq!(lengths(&[change(1), change(2), judge(3), judge(2), judge(1)]), [3, 2]);
     }
 }

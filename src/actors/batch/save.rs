@@ -2,9 +2,11 @@
 //! between; the outbox last, since it takes the locks that make commit order.
 
 mod attributes;
+mod memberships;
 mod merges;
 mod notes;
 mod orders;
+mod segments;
 mod wishlists;
 
 use super::Failure;
@@ -20,9 +22,11 @@ use attributes::AttributeRows;
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use memberships::MembershipRows;
 use merges::MergeRows;
 use notes::NoteRows;
 use orders::OrderRows;
+use segments::SegmentRows;
 use std::collections::BTreeSet;
 use wishlists::WishlistRows;
 
@@ -67,12 +71,14 @@ pub struct Plan {
     notes: NoteRows,
     orders: OrderRows,
     merges: MergeRows,
+    memberships: MembershipRows,
     tokens: SaveTokens,
     flows: SaveFlows,
     deleted_groups: DeleteGroups,
     groups: UpdateGroups,
     new_groups: InsertGroups,
     attributes: AttributeRows,
+    segments: SegmentRows,
     deleted_totp: DeleteTotp,
     totp: SaveTotp,
     deleted_backup_codes: DeleteBackupCodes,
@@ -107,7 +113,8 @@ impl Plan {
     /// count for nothing and are overwritten.
     pub fn of(folded: &Folded<'_>, since: DateTime<Utc>) -> (Self, BTreeSet<u16>) {
         let (merges, orders) = (MergeRows::of(folded), OrderRows::of(folded));
-        let mut plan = Self { merges, orders, ..Self::default() };
+        let segments = SegmentRows::of(&folded.segments, &folded.known_segments);
+        let mut plan = Self { merges, orders, segments, ..Self::default() };
         plan.keys.since = since;
         // Sorted, so that every batch writes rows in one order.
         let mut ids: Vec<_> = folded.after.keys().copied().collect();
@@ -172,6 +179,7 @@ impl Plan {
         self.wishlists.push(id, &before.wishlists, &after.wishlists);
         self.notes.push(id, &before.notes, &after.notes);
         self.orders.push(id, &before.orders, &after.orders);
+        self.memberships.push(id, &before.memberships, &after.memberships);
         self.factors(id, before, after);
     }
 
@@ -334,6 +342,7 @@ impl Plan {
             self.deleted_groups.execute(connection).boxed(),
             self.groups.execute(connection).boxed(),
             self.attributes.execute(connection).boxed(),
+            self.segments.execute(connection).boxed(),
             self.deleted_passwords.execute(connection).boxed(),
             self.profiles.execute(connection).boxed(),
             self.preferences.execute(connection).boxed(),
@@ -352,6 +361,7 @@ impl Plan {
             self.notes.execute(connection).boxed(),
             self.orders.execute(connection).boxed(),
             self.merges.execute(connection).boxed(),
+            self.memberships.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
@@ -381,6 +391,7 @@ impl Plan {
             self.deleted_groups.len(),
             self.groups.len(),
             self.attributes.len(),
+            self.segments.len(),
             self.deleted_passwords.len(),
             self.profiles.len(),
             self.preferences.len(),
@@ -399,6 +410,7 @@ impl Plan {
             self.notes.len(),
             self.orders.len(),
             self.merges.len(),
+            self.memberships.len(),
         ];
         let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);
         if !complete {

@@ -249,13 +249,22 @@ async fn drop_partitions(
 ) -> Result<(), db::Error> {
     let hour = db::outbox::hour(connection).await?;
     let cursors = db::outbox::cursors(connection).await?;
-    let left = cursors.iter().map(|cursor| cursor.bucket - 1).min().unwrap_or(0);
+    let seen = db::segment_cursors::cursors(connection).await?;
+    let all = cursors.iter().chain(&seen);
+    let left = all.map(|cursor| cursor.bucket - 1).min().unwrap_or(0);
     // An hour ends one later than it begins.
     let old = hour - retention_hours - 1;
     let existing = db::outbox_partitions::list(connection).await?;
     for bucket in existing.into_iter().filter(|bucket| *bucket < left && *bucket < old) {
         if db::outbox::has_unpublished(connection, bucket).await? {
             tracing::error!(bucket, "an old outbox partition holds unpublished messages");
+            continue;
+        }
+        if db::segment_cursors::has_unseen(connection, bucket).await? {
+            tracing::error!(
+                bucket,
+                "an old outbox partition holds changes not judged for segments"
+            );
             continue;
         }
         db::outbox_partitions::drop(connection, bucket).await?;

@@ -12,6 +12,8 @@ pub mod order_intake;
 pub mod outbox_relay;
 pub mod reconciler;
 pub mod revocation_watch;
+pub mod segment_builder;
+pub mod segment_evaluator;
 pub mod signing_watch;
 pub mod space_watch;
 pub mod texter;

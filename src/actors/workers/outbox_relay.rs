@@ -15,6 +15,7 @@ mod metrics;
 mod parking;
 mod patience;
 mod session;
+pub(super) mod survey;
 mod window;
 
 use std::sync::Arc;
@@ -40,7 +41,8 @@ pub use metrics::describe_metrics;
 pub use parking::AfterParking;
 use parking::Books;
 use patience::Probes;
-use session::{Session, Survey, bit, shards_in, shards_of};
+use session::Session;
+use survey::{Survey, bit, shards_in, shards_of};
 use window::Window;
 
 /// The server ends the session, and with it the ownership, after this long without a statement.

@@ -11,6 +11,8 @@ pub use facts::{Needs, of};
 pub use sql::Sql;
 
 use super::Connection;
+use super::schema::customers;
+use crate::domain::ids::SegmentId;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -58,4 +60,73 @@ pub async fn members(
     limit: i64,
 ) -> QueryResult<Vec<Uuid>> {
     Members { condition, after, limit }.load(&mut conn).await
+}
+
+/// Customers of a page whose membership is not what a condition says.
+struct Differing<'a> {
+    condition: &'a Sql,
+    segment: Uuid,
+    after: Uuid,
+    to: Uuid,
+}
+
+impl QueryId for Differing<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Differing<'_> {
+    type SqlType = SqlUuid;
+}
+
+impl QueryFragment<Pg> for Differing<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.unsafe_to_cache_prepared();
+        out.push_sql(
+            "SELECT c.id FROM customers AS c LEFT JOIN segment_members AS m \
+             ON m.customer_id = c.id AND m.segment_id = ",
+        );
+        out.push_bind_param::<SqlUuid, _>(&self.segment)?;
+        out.push_sql(" WHERE c.deleted_at IS NULL AND c.id > ");
+        out.push_bind_param::<SqlUuid, _>(&self.after)?;
+        out.push_sql(" AND c.id <= ");
+        out.push_bind_param::<SqlUuid, _>(&self.to)?;
+        out.push_sql(" AND (");
+        self.condition.walk_ast(out.reborrow())?;
+        out.push_sql(") IS TRUE <> (m.customer_id IS NOT NULL) ORDER BY c.id");
+        Ok(())
+    }
+}
+
+/// The living customers after one, up to another and that included, who belong to a segment and do not
+/// fulfil its condition, or the other way round.
+///
+/// # Errors
+/// Those of the query.
+pub async fn differing(
+    mut conn: &Connection,
+    condition: &Sql,
+    segment: SegmentId,
+    (after, to): (Uuid, Uuid),
+) -> QueryResult<Vec<Uuid>> {
+    Differing { condition, segment: segment.0, after, to }.load(&mut conn).await
+}
+
+/// The next living customers after one, at most `limit`.
+///
+/// # Errors
+/// Those of the query.
+pub async fn next_customers(
+    mut conn: &Connection,
+    after: Uuid,
+    limit: i64,
+) -> QueryResult<Vec<Uuid>> {
+    customers::table
+        .filter(customers::deleted_at.is_null())
+        .filter(customers::id.gt(after))
+        .order(customers::id)
+        .limit(limit)
+        .select(customers::id)
+        .load(&mut conn)
+        .await
 }

@@ -33,6 +33,10 @@ pub struct Needs {
     pub statistics: bool,
     /// How many orders there are.
     pub order_count: bool,
+    /// The segments it belongs to, and when it may flip.
+    pub memberships: bool,
+    /// All that conditions may ask about.
+    pub facts: bool,
     /// What the orders come to, counted anew.
     pub recount: bool,
 }
@@ -62,6 +66,7 @@ impl Needs {
             factors: true,
             identities: true,
             passkeys: true,
+            memberships: true,
             ..Self::default()
         }
     }
@@ -84,6 +89,7 @@ impl Needs {
     /// What another customer's things are held against.
     fn of_taking_in() -> Self {
         Self {
+            memberships: true,
             profile: true,
             preferences: true,
             addresses: true,
@@ -120,6 +126,8 @@ impl Needs {
             merged: self.merged || other.merged,
             statistics: self.statistics || other.statistics,
             order_count: self.order_count || other.order_count,
+            memberships: self.memberships || other.memberships,
+            facts: self.facts || other.facts,
             recount: self.recount || other.recount,
         }
     }
@@ -130,7 +138,7 @@ impl Command {
     pub fn needs(&self) -> Needs {
         let none = Needs::default();
         match self {
-            Self::Register(_) | Self::CreateByStaff(_) | Self::Import(_) => none,
+            Self::Register(_) | Self::CreateByStaff(_) | Self::Import(_) | Self::Segment(_) => none,
             // Its failure may lock, and the owner is told in its language.
             Self::FailAttempt { .. } => Needs { preferences: true, ..none },
             Self::ClaimAttempt { .. }
@@ -224,6 +232,7 @@ impl Command {
             | Self::SetDefaultAddress { .. } => Needs { addresses: true, ..none },
             Self::Wishlist(_) => Needs { wishlists: true, ..none },
             Self::Note(command) => Needs { note_count: command.adds(), ..none },
+            Self::Membership(of) => Needs { memberships: true, facts: of.judges(), ..none },
             Self::Order(command) => Needs { statistics: true, recount: command.recounts(), ..none },
         }
     }
@@ -323,10 +332,34 @@ impl Command {
         };
         match self {
             Self::Attribute(command) => vec![command.key().clone()],
+            Self::Segment(command) => command.attributes(),
             Self::UpdateProfile { change, .. } => named(&change.custom),
             Self::Import(import) => named(&import.profile.custom),
             Self::UpdatePreferences { change, .. } => named(&change.custom),
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether all segments must be locked.
+    pub fn is_about_segments(&self) -> bool {
+        matches!(self, Self::Segment(_))
+    }
+
+    /// Whether it reads what any other command may write: all that conditions may ask about.
+    pub fn reads_all(&self) -> bool {
+        matches!(self, Self::Membership(command) if command.judges())
+    }
+
+    /// Whether it writes memberships alone.
+    pub fn is_about_membership(&self) -> bool {
+        matches!(self, Self::Membership(_))
+    }
+
+    /// Whether what is in force of segments must be held as it is.
+    pub fn holds_segments(&self) -> bool {
+        match self {
+            Self::Membership(command) => command.judges() || command.puts_into().is_some(),
+            _ => false,
         }
     }
 

@@ -3,7 +3,9 @@
 use super::{Answer, Decision, check_version, decided, sessions, writable};
 use crate::domain::command::Context;
 use crate::domain::event::Event;
+use crate::domain::message::MembershipCause;
 use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::segment::membership::leave_all;
 use crate::domain::session::RevocationReason;
 use crate::domain::state::State;
 use crate::domain::status::{ReasonCode, Status, allows};
@@ -34,6 +36,7 @@ pub fn delete(state: &State, if_match: Option<i64>, context: &Context) -> Decisi
     check_version(if_match, customer.version)?;
     let all = state.sessions.values().collect();
     let (_, mut events) = sessions::revocations(all, RevocationReason::CustomerDeleted, context);
+    events.extend(leave_all(&state.memberships, MembershipCause::Change));
     events.push(Event::CustomerDeleted { at: context.now, merged_into: None });
     decided(events, Answer::Now(Outcome::Done))
 }

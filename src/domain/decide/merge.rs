@@ -18,8 +18,10 @@ use crate::domain::mail::{Mail, MailBody};
 use crate::domain::merge::{
     ConsentOutcome, Ended, MergeCommand, MergeReport, Moved, Strictness, allows,
 };
+use crate::domain::message::MembershipCause;
 use crate::domain::note::NoteEvent;
 use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::segment::membership::{Held, MembershipEvent, Memberships, leave_all};
 use crate::domain::session::RevocationReason;
 use crate::domain::state::State;
 use crate::domain::status::Status;
@@ -55,6 +57,7 @@ pub fn merge(state: &State, command: &MergeCommand, context: &Context) -> Decisi
     }
     let all = other.sessions.values().collect();
     let (_, mut of_other) = sessions::revocations(all, RevocationReason::CustomerDeleted, context);
+    of_other.extend(leave_all(&other.memberships, MembershipCause::Change));
     of_other.push(Event::CustomerDeleted { at: context.now, merged_into: Some(into.id) });
     Ok(Decided { events, of_other, answer: Answer::Now(Outcome::Merged(Box::new(report))) })
 }
@@ -128,6 +131,7 @@ impl Both<'_> {
         events.extend(self.identities(command.mails.identity, report));
         events.extend(self.notes(report));
         events.extend(self.orders(report)?);
+        events.extend(self.segments(report));
         events.extend(self.farewell(from, command.mails.farewell));
         events.push(Event::Merged(Box::new(report.clone())));
         Ok(events)
@@ -243,6 +247,25 @@ impl Both<'_> {
         let joined = joined.map_err(|fault| Rejection::Invalid { pointer: "#/from", fault })?;
         let counted = |one| Event::Order(OrderEvent::Counted(Box::new(one)));
         Ok(joined.into_iter().map(counted).collect())
+    }
+
+    /// Those that somebody was put into by hand; to which others the customer belongs from now on is
+    /// judged as after every change.
+    fn segments(&self, report: &mut MergeReport) -> Vec<Event> {
+        let Memberships { held, codes, .. } = &self.from.memberships;
+        let mut events = Vec::new();
+        for (segment, theirs) in held {
+            let by_hand = theirs.cause == MembershipCause::Manual;
+            let Some(code) = codes.get(segment).filter(|_| by_hand) else { continue };
+            if self.into.memberships.held.contains_key(segment) {
+                continue;
+            }
+            report.moved.segments.push(code.clone());
+            let held = Held { since: self.context.now, cause: MembershipCause::Manual };
+            let (segment, code) = (*segment, code.clone());
+            events.push(Event::Membership(MembershipEvent::Joined { segment, code, held }));
+        }
+        events
     }
 
     /// To the mailbox that ends, if it was somebody's proven own: whoever was merged by mistake, or

@@ -12,6 +12,7 @@ mod groups;
 mod identities;
 mod imports;
 mod lifecycle;
+mod memberships;
 mod merge;
 mod notes;
 mod orders;
@@ -22,6 +23,7 @@ mod proof;
 mod record;
 mod registration;
 mod second_factor;
+pub mod segments;
 mod sessions;
 mod sign_in;
 mod tags;
@@ -82,6 +84,8 @@ pub enum Answer {
     Group,
     /// The definition of this key.
     Attribute(super::attribute::AttributeKey),
+    /// The segment of this code.
+    Segment(super::segment::record::SegmentCode),
     Refreshed(super::ids::SessionId),
 }
 
@@ -130,6 +134,10 @@ impl Answer {
                 let standing = state.attributes.named.get(&key);
                 let definition = standing.map(|standing| standing.definition.clone());
                 definition.map_or(missing, |one| Outcome::Attribute(Box::new(one)))
+            }
+            Self::Segment(code) => {
+                let segment = state.segments.get(&code).cloned();
+                segment.map_or(missing, |one| Outcome::Segment(Box::new(one)))
             }
             Self::SignedIn { session, evicted } => {
                 match (state.sessions.get(&session), &state.customer) {
@@ -257,6 +265,8 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::Consent(command) => consents::declare(state, command, context),
         Command::Group(command) => groups::decide(state, command, context),
         Command::Attribute(command) => attributes::decide(state, command, context),
+        Command::Segment(command) => segments::decide(state, command, context),
+        Command::Membership(command) => memberships::decide(state, command, context),
         Command::DeleteCustomer { if_match } => lifecycle::delete(state, *if_match, context),
         Command::Merge(command) => merge::merge(state, command, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),

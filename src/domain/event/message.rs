@@ -105,6 +105,8 @@ impl Event {
             Self::Wishlist(event) => event.message(customer_id),
             Self::Order(event) => return event.message(customer_id),
             Self::Attribute(event) => event.message(),
+            Self::Segment(event) => event.message(),
+            Self::Membership(event) => return event.message(customer_id),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
             | Self::TokenVoided { .. }

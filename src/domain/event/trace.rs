@@ -172,6 +172,8 @@ impl Event {
             ),
             Self::Wishlist(event) => Some(event.trace()),
             Self::Attribute(event) => Some(event.trace()),
+            Self::Segment(event) => Some(event.trace()),
+            Self::Membership(event) => event.trace(),
             Self::Note(event) => Some(event.trace()),
             Self::Order(event) => Some(event.trace()),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),

@@ -18,7 +18,8 @@ pub struct StatisticsUpdated {
     /// The currency whose statistics they are.
     #[schemars(regex(pattern = "^[A-Z]{3}$"))]
     pub currency: String,
-    /// What changed, by the names that `/stats` has for it.
+    /// What changed, by the names that `/stats` has for it; `orders` alone: an order among them is of
+    /// another date, amount or of other products, and comes to the same.
     pub changed: FieldNames,
     /// Why.
     pub cause: Cause,

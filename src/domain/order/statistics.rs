@@ -166,6 +166,15 @@ pub struct Counted {
     pub cause: Cause,
 }
 
+/// Whether another thing was bought, or at another time or price: the window of orders that segments
+/// look at is another one then, also where all sums are the same.
+fn differs(kept: &OrderFact, fact: &OrderFact) -> bool {
+    kept.placed_at != fact.placed_at
+        || kept.items != fact.items
+        || kept.total != fact.total
+        || kept.refunded != fact.refunded
+}
+
 impl Orders {
     /// What the statistics come to when `fact` takes the place of what is kept of its order: those
     /// that change by it, at most one of each currency that the order was or is in. That of the
@@ -190,7 +199,10 @@ impl Orders {
                 // Where the statistics were wrong before, there may be none to be found.
                 _ => self.span(currency, fact).or(after.span),
             };
-            let changed = after.changed_since(&before);
+            let mut changed = after.changed_since(&before);
+            if changed.is_empty() && kept.filter(here).is_some_and(|kept| differs(kept, fact)) {
+                changed.push("orders".to_owned());
+            }
             if !changed.is_empty() {
                 changes.push(Counted {
                     currency: currency.clone(),

@@ -6,6 +6,7 @@ mod customers;
 mod operations;
 mod orders;
 mod records;
+mod segments;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -127,9 +128,15 @@ impl Value {
 
 /// Every table.
 pub fn tables() -> impl Iterator<Item = &'static Table> {
-    [customers::TABLES, sign_in::TABLES, orders::TABLES, records::TABLES, operations::TABLES]
-        .into_iter()
-        .flatten()
+    let all = [
+        customers::TABLES,
+        sign_in::TABLES,
+        orders::TABLES,
+        segments::TABLES,
+        records::TABLES,
+        operations::TABLES,
+    ];
+    all.into_iter().flatten()
 }
 
 impl Table {

@@ -60,7 +60,7 @@ pub enum Field {
 
 /// What changes of a customer, as far as conditions care: what a change marks, so that only segments
 /// which read it are evaluated again.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
     /// It came to be; every segment is evaluated.

@@ -242,6 +242,26 @@ pub(super) fn turns(leaf: &Leaf, facts: &Facts, now: &Now) -> Turns {
     Turns { at, known_until }
 }
 
+/// Whether time alone can change the answer about anybody.
+pub(super) fn is_timed(condition: &Condition) -> bool {
+    let mut timed = false;
+    condition.leaves(&mut |leaf| {
+        timed |= match &leaf.asks {
+            Ask::Attribute { operand, test } => match test {
+                Test::Moment(when) | Test::Day(when) => when.moves(),
+                _ => operand.field == Field::RfmGroup,
+            },
+            Ask::Matches(matches) => matches.filters.iter().any(|filter| match filter {
+                Filter::Date(when) => when.moves(),
+                _ => false,
+            }),
+            Ask::Remembered { .. } => true,
+            Ask::Segment(_) => false,
+        }
+    });
+    timed
+}
+
 /// When the days since the last order exceed a cut point.
 fn turns_of_score(facts: &Facts) -> Vec<DateTime<Utc>> {
     let Some(rfm) = facts.rfm else { return Vec::new() };

@@ -15,11 +15,14 @@ mod evaluate;
 mod explain;
 mod facts;
 mod lexer;
+pub mod marks;
+pub mod membership;
 mod mistake;
 pub mod nesting;
 mod number;
 mod parser;
 mod print;
+pub mod record;
 mod resolve;
 mod schema;
 pub mod syntax;
@@ -116,6 +119,11 @@ impl Checked {
     /// See [`cost`].
     pub fn cost(&self) -> u32 {
         self.cost
+    }
+
+    /// Whether time alone can change the answer about anybody.
+    pub fn is_timed(&self) -> bool {
+        evaluate::is_timed(&self.condition)
     }
 
     /// What is doubtful about it.

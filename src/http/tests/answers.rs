@@ -79,7 +79,7 @@ async fn faults_of_the_request_are_told_before_the_database_is_asked() {
     let stale = patch().insert_header((header::IF_MATCH, "\"x\"")).set_json(json!({}));
     assert_eq!(send(stale).await, is(412, "precondition_failed"));
     let get = |uri: &str| TestRequest::get().uri(uri);
-    assert_eq!(send(get("/v1/me?expand=segments")).await, is(422, "validation_failed"));
+    assert_eq!(send(get("/v1/me?expand=segment")).await, is(422, "validation_failed"));
     assert_eq!(send(get("/v1/me/addresses?limit=0")).await.0, 422);
     assert_eq!(send(get("/v1/me/addresses/7")).await, is(404, "not_found"));
     let key = TestRequest::post().uri("/v1/me/addresses").insert_header(("idempotency-key", "a b"));

@@ -107,8 +107,11 @@ fn first_deliveries_in_order(received: &[Message]) {
     }
 }
 
+/// Kinds of messages that are about a definition of an attribute or of a segment, not about a customer.
+const OF_DEFINITIONS: [&str; 3] = ["segment.created", "segment.updated", "segment.deleted"];
+
 /// Per customer: 1 to n without a gap, and n is what the customer's row says. Per definition of an
-/// attribute, 1 to n as well.
+/// attribute or of a segment, 1 to n as well.
 async fn sequences_without_gap(
     database: &TestDatabase,
     written: &HashMap<String, Message>,
@@ -116,7 +119,8 @@ async fn sequences_without_gap(
     let mut sequences: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     let mut definitions: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for message in written.values() {
-        let of_definition = message.kind.starts_with("attribute.");
+        let kind = message.kind.as_str();
+        let of_definition = kind.starts_with("attribute.") || OF_DEFINITIONS.contains(&kind);
         let about = if of_definition { &mut definitions } else { &mut sequences };
         about.entry(&message.customer_id).or_default().push(message.sequence);
     }
@@ -143,7 +147,8 @@ async fn every_message_is_an_entry(database: &TestDatabase) {
         WITH none AS (
             SELECT '00000000-0000-0000-0000-000000000000'::uuid AS nobody
         ), messages AS (
-            SELECT CASE WHEN kind LIKE 'attribute.%' THEN nobody ELSE customer_id END AS customer_id, CASE kind
+            SELECT CASE WHEN kind LIKE 'attribute.%' OR kind IN ('segment.created', 'segment.updated', 'segment.deleted')
+                THEN nobody ELSE customer_id END AS customer_id, CASE kind
                 WHEN 'customer.signed_in' THEN 'sign_in.succeeded'
                 WHEN 'customer.sign_in_locked' THEN 'sign_in.locked'
                 WHEN 'customer.session_revoked' THEN 'session.revoked'

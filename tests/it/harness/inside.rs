@@ -37,6 +37,7 @@ impl Inside {
             clock: Arc::new(SystemClock),
             keep_keys: TimeDelta::hours(24),
             welcome: Default::default(),
+            standards: Default::default(),
             after: AfterCommit::default(),
         });
         let on = tokio::runtime::Handle::current();

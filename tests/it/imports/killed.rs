@@ -250,6 +250,7 @@ async fn ready(shop: &Shop, file: &[u8]) -> (Engine, Row) {
         clock: Arc::new(SystemClock),
         keep_keys: TimeDelta::hours(24),
         welcome: Default::default(),
+        standards: Default::default(),
         after: AfterCommit::default(),
     };
     let mut settings = Settings::new(Default::default(), ',', None);

@@ -9,6 +9,7 @@ use super::{World, mine, operations, staff};
 const SMALL: &[(&str, &str)] = &[
     ("attribute_definitions", "at most 200, read whole to suggest a key"),
     ("imports", "one row for each file of the last `imports.keep_days`"),
+    ("segment_book", "one row"),
     ("signing_keys", "a few, read whole by every node's watch"),
 ];
 

@@ -22,6 +22,7 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         (Some(&"customers"), Some(_), _) => customer(world, name).await,
         (Some(&"groups"), ..) => groups(world, name).await,
         (Some(&"attributes"), ..) => attributes(world, name).await,
+        (Some(&"segments"), ..) => segments(world, name).await,
         (Some(&"imports" | &"exports"), ..) => files(world, name).await,
         (Some(&"analytics"), ..) => Some(Trial::at(path)),
         (Some(&"events"), ..) => dead_letters(world, name).await,
@@ -187,6 +188,36 @@ async fn attributes(world: &World, name: &str) -> Option<Trial> {
         "GET /v1/admin/attributes/{key}" => one().await,
         "PATCH /v1/admin/attributes/{key}" => one().await.with(json!({ "title": "Cỡ mũ" })),
         "DELETE /v1/admin/attributes/{key}" => one().await.answers(204),
+        _ => return None,
+    })
+}
+
+async fn segments(world: &World, name: &str) -> Option<Trial> {
+    let all = "/v1/admin/segments";
+    let new = || json!({ "code": unique("s"), "title": "Khách quen", "definition": "number_of_orders >= 1" });
+    let of = async |body: Value| {
+        let made = done(world, all, body, 201).await;
+        format!("{all}/{}", id(&made))
+    };
+    let friends = || json!({ "code": unique("s"), "title": "Bạn bè", "kind": "static" });
+    let somebody = async || somebody(world).await.rsplit('/').next().unwrap().to_owned();
+    let members = async || format!("{}/members", of(friends()).await);
+    Some(match name {
+        "GET /v1/admin/segments" => Trial::at(all),
+        "POST /v1/admin/segments" => Trial::at(all).with(new()).answers(201),
+        "GET /v1/admin/segments/{id}" => Trial::at(of(new()).await),
+        "PATCH /v1/admin/segments/{id}" => {
+            Trial::at(of(new()).await).with(json!({ "title": "Khách thân" }))
+        }
+        "DELETE /v1/admin/segments/{id}" => Trial::at(of(new()).await).answers(202),
+        "GET /v1/admin/segments/{id}/members" => Trial::at(members().await),
+        "POST /v1/admin/segments/{id}/members" => {
+            Trial::at(members().await).with(json!({ "add": [somebody().await] }))
+        }
+        "POST /v1/admin/segments/{id}/members/{customer_id}"
+        | "DELETE /v1/admin/segments/{id}/members/{customer_id}" => {
+            Trial::at(format!("{}/{}", members().await, somebody().await)).answers(204)
+        }
         _ => return None,
     })
 }

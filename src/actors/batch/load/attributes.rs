@@ -80,7 +80,9 @@ pub(super) async fn lock(
     for definition in locked {
         let Definition { key, part, .. } = &definition;
         let asked_for = wanted.asked_for.contains(key.as_str());
-        let in_use = asked_for && db::attributes::in_use(connection, key, *part).await?;
+        let in_use = asked_for
+            && (db::attributes::in_use(connection, key, *part).await?
+                || db::segment_book::read_attribute(connection, key).await?);
         named.insert(key.clone(), Standing { definition, in_use });
     }
     Ok(FoundAttributes { named, all: Arc::new(all) })

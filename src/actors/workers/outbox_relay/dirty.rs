@@ -39,7 +39,7 @@ impl Dirty {
     }
 
     /// Takes the announced shards as a bit set: bit n is shard n.
-    pub(super) fn take(&self) -> u64 {
+    pub(in crate::actors::workers) fn take(&self) -> u64 {
         self.shards.swap(0, Ordering::Acquire)
     }
 }

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::letter::Letter;
-use super::session::{Session, shards_of};
+use super::session::Session;
+use super::survey::shards_of;
 use super::window::Known;
 use super::{BEAT, Landing, OutboxRelay, Outcome, Trouble, hold_time};
 use crate::brokers::rabbit::{FaultClass, PublishFault};

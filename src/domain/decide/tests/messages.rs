@@ -107,6 +107,8 @@ samples! {
         Event::Group(GroupEvent::Deleted { code: group("vip") }),
     ],
     Event::Attribute(_) => super::attributes::events(),
+    Event::Segment(_) => super::segments::events(),
+    Event::Membership(_) => super::segments::memberships(),
     Event::CustomerDeleted { .. } => [None, Some(customer_id())]
         .map(|merged_into| Event::CustomerDeleted { at: at(1), merged_into }),
     Event::Merged(_) => super::merges::told(),

@@ -23,6 +23,7 @@ mod reconciliation;
 mod record;
 mod second_factor;
 mod secrets;
+mod segments;
 mod sessions;
 mod sign_in;
 mod strangers;

@@ -200,14 +200,19 @@ fn o1_no_refund_takes_spent_below_zero() {
 }
 
 #[test]
-fn what_changes_no_number_is_kept_and_told_to_nobody() {
+fn s2_what_changes_no_number_changes_what_segments_look_at() {
     let before = hears(active(), fact(1, 1, Placed)).after;
     let mut next = fact(1, 2, Placed);
     next.items = vec![Item { sku: Sku::parse("B").unwrap(), quantity: 1 }];
-    let then = hears(before, next.clone()).happens(&["Order"]).tells(&[]);
+    let then = hears(before.clone(), next.clone()).happens(&["Order"]);
+    let then = then.tells(&["statistics.updated"]);
+    assert_eq!(then.messages()[0].1["changed"], serde_json::json!(["orders"]));
     assert_eq!(then.outcome(), Outcome::Order { recorded: true });
     assert_eq!(then.after.orders.facts[&order_id(1)].fact, next);
-    assert_eq!(of(&then, "VND").version, 1);
+    assert_eq!(of(&then, "VND").version, 2);
+    // A version that says the same is kept, and told to nobody.
+    let same = hears(before, fact(1, 2, Placed)).happens(&["Order"]).tells(&[]);
+    assert_eq!(of(&same, "VND").version, 1);
 }
 
 #[test]

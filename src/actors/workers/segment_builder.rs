@@ -1,0 +1,364 @@
+//! The segment builder: carries what a segment's new revision means to all customers, page by page (rule
+//! S3). One walk at a time in the whole deployment, on whichever node holds the lock. The lock only saves
+//! work; that nothing is done twice follows from the walk's progress, which a page moves from where it
+//! took it to be, or not at all.
+//!
+//! Customers are looked at without a lock, and whoever may have to join or leave is judged under one, as
+//! after every change. Nobody is missed: a change that was not seen here is judged by the evaluator, by
+//! the same rules, for these are in force from the commit that began the walk.
+
+use crate::actors::batch::Batches;
+use crate::actors::batch::walk::{Page, Walked};
+use crate::actors::customers::{Customers, SubmitError};
+use crate::actors::segments::{Known, SegmentDesk};
+use crate::actors::worker::{Done, Worker};
+use crate::clock::Clock;
+use crate::db::segment_builds::{self, Build};
+use crate::db::segments::{Needs, Surroundings};
+use crate::db::{self, Database};
+use crate::domain::CustomerId;
+use crate::domain::command::{
+    Actor, Command, Context, MembershipCommand, SegmentCommand, Subject, Submission,
+};
+use crate::domain::message::MembershipCause;
+use crate::domain::segment::evaluate;
+use crate::domain::segment::membership::{Asked, Program};
+use crate::domain::segment::record::{Force, SUBJECT, Segment, SegmentName};
+use crate::faults;
+use anyhow::bail;
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+/// How often a node looks whether there is a walk to go on with, when nobody wakes it.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// A run hands back after this long, so that a stop or a pause is heard.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// A frozen owner loses its lock after this long; longer than a page may take.
+const IDLE_SECONDS: u64 = 30;
+
+/// Customers that one page changes: their rows are locked until it is done, which is felt by others.
+const CHANGED_MAX: usize = 500;
+
+/// Flips that are forgotten in one transaction.
+const FORGOTTEN_MAX: i64 = 5_000;
+
+/// The worker; see the module.
+pub struct SegmentBuilder {
+    database: Database,
+    batches: Arc<Batches>,
+    customers: Customers,
+    desk: SegmentDesk,
+    clock: Arc<dyn Clock>,
+    /// Customers that are looked at for one page.
+    page: i64,
+    /// The session that holds the lock.
+    turn: Option<db::Connection>,
+}
+
+/// Describes the builder's metrics; once per process.
+pub fn describe_metrics() {
+    describe_gauge!(
+        "segment_walks_open",
+        Unit::Count,
+        "Segments whose latest revision is not yet carried to all customers; alarm when it stays"
+    );
+    describe_counter!(
+        "segment_walk_customers_total",
+        Unit::Count,
+        "Customers looked at for a segment's new revision"
+    );
+}
+
+impl SegmentBuilder {
+    /// `page`: how many customers are looked at for one page.
+    pub fn new(
+        database: Database,
+        batches: Arc<Batches>,
+        customers: Customers,
+        desk: SegmentDesk,
+        clock: Arc<dyn Clock>,
+        page: i64,
+    ) -> Self {
+        Self { database, batches, customers, desk, clock, page, turn: None }
+    }
+
+    async fn work(&mut self) -> anyhow::Result<Done> {
+        if !self.has_turn().await? {
+            return Ok(Done::default());
+        }
+        let until = Instant::now() + SLICE;
+        let mut handled = 0;
+        loop {
+            let mut connection = self.database.get().await?;
+            let known = self.desk.refresh(&mut connection, self.clock.now()).await?;
+            let open = segment_builds::open(&connection, 100).await.map_err(db::Error::from)?;
+            gauge!("segment_walks_open").set(open.len() as f64);
+            let Some(build) = open.into_iter().next() else {
+                // Nothing is left: whoever is next may have the lock.
+                self.turn = None;
+                return Ok(Done { handled, more: false });
+            };
+            let looked_at = self.step(&mut connection, build, &known).await?;
+            handled += usize::try_from(looked_at).unwrap_or(0);
+            if Instant::now() >= until {
+                return Ok(Done { handled, more: true });
+            }
+        }
+    }
+
+    /// Whether there is a walk and this node is to carry it out.
+    async fn has_turn(&mut self) -> anyhow::Result<bool> {
+        if let Some(session) = &self.turn {
+            if db::outbox::touch(session).await.is_err() {
+                self.turn = None;
+                bail!("the lock of walks was lost");
+            }
+            return Ok(true);
+        }
+        let connection = self.database.get().await?;
+        let open = segment_builds::open(&connection, 1).await.map_err(db::Error::from)?;
+        drop(connection);
+        gauge!("segment_walks_open").set(open.len() as f64);
+        if open.is_empty() {
+            return Ok(false);
+        }
+        let mut session = self.database.dedicated("customer-service-segment-builder").await?;
+        db::outbox::guard_session(&mut session, IDLE_SECONDS).await.map_err(db::Error::from)?;
+        let had = segment_builds::try_lock(&session).await.map_err(db::Error::from)?;
+        self.turn = had.then_some(session);
+        Ok(had)
+    }
+
+    /// One page of a walk. Answers with the number of customers looked at.
+    async fn step(
+        &mut self,
+        connection: &mut db::Connection,
+        build: Build,
+        known: &Known,
+    ) -> anyhow::Result<i64> {
+        let name = SegmentName::Id(build.segment());
+        let found = db::segment_book::find(connection, &name).await.map_err(db::Error::from)?;
+        let Some(segment) = found.filter(|segment| segment.revision == build.revision) else {
+            // It began again, or is gone, since it was read.
+            return Ok(0);
+        };
+        if segment.force != Force::Active {
+            return self.empty(connection, build, &segment, known).await;
+        }
+        let Some(program) = known.programs.rule(segment.id) else {
+            // A definition that cannot be read (which is told): its members stay as they are.
+            let page =
+                Page { from: build, submissions: vec![], to: None, looked_at: 0, last: true };
+            self.carry_out(page).await?;
+            return Ok(0);
+        };
+        // Nothing flips by time any more. Of a rule that time turns, each verdict sets its own.
+        let begins = build.after_id.is_none();
+        if begins && !program.checked.is_timed() && !self.sweep(connection, &build, known).await? {
+            return Ok(0);
+        }
+        let page = self.page(connection, build, program, known).await?;
+        let looked_at = page.looked_at;
+        self.carry_out(page).await?;
+        counter!("segment_walk_customers_total").increment(looked_at.unsigned_abs());
+        Ok(looked_at)
+    }
+
+    /// The members of a segment that is not in force leave; when the last one has left a segment that is
+    /// to go, it goes.
+    async fn empty(
+        &mut self,
+        connection: &mut db::Connection,
+        build: Build,
+        segment: &Segment,
+        known: &Known,
+    ) -> anyhow::Result<i64> {
+        if !self.sweep(connection, &build, known).await? {
+            return Ok(0);
+        }
+        let members = db::segment_members::page(connection, segment.id, None, CHANGED_MAX as i64);
+        let members = members.await.map_err(db::Error::from)?;
+        faults::at("segments.page_read");
+        if members.is_empty() && segment.force == Force::Deleting {
+            let command = Command::Segment(SegmentCommand::Finish { id: segment.id });
+            let submission = self.submission(SUBJECT, command);
+            self.customers.submit(submission).await?;
+            return Ok(0);
+        }
+        let looked_at = members.len() as i64;
+        let submissions = members.iter().map(|member| {
+            let command = MembershipCommand::Take {
+                segment: segment.id,
+                code: segment.code.clone(),
+                cause: MembershipCause::Definition,
+            };
+            self.submission(Subject::Customer(member.customer_id), Command::Membership(command))
+        });
+        let page = Page {
+            submissions: submissions.collect(),
+            to: members.last().map(|member| member.customer_id.0),
+            looked_at,
+            last: members.is_empty(),
+            from: build,
+        };
+        self.carry_out(page).await?;
+        Ok(looked_at)
+    }
+
+    /// Forgets when time would turn answers that no rule in force gives. False: another one may be.
+    async fn sweep(
+        &self,
+        connection: &mut db::Connection,
+        build: &Build,
+        known: &Known,
+    ) -> anyhow::Result<bool> {
+        let (version, segment) = (known.programs.version, build.segment());
+        loop {
+            let forgotten =
+                self.desk.forget_all_flips(connection, version, segment, FORGOTTEN_MAX).await?;
+            match forgotten {
+                None => return Ok(false),
+                Some(0) => break,
+                Some(_) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next customers, and which of them are to be judged.
+    async fn page(
+        &self,
+        connection: &db::Connection,
+        build: Build,
+        program: &Program,
+        known: &Known,
+    ) -> anyhow::Result<Page> {
+        let after = build.after_id.unwrap_or(Uuid::nil());
+        let ids = db::segments::next_customers(connection, after, self.page).await;
+        let mut ids = ids.map_err(db::Error::from)?;
+        let mut last = (ids.len() as i64) < self.page;
+        let mut differ = match ids.last() {
+            Some(to) => self.differing(connection, program, known, &ids, (after, *to)).await?,
+            None => Vec::new(),
+        };
+        faults::at("segments.page_read");
+        if let Some(next) = differ.get(CHANGED_MAX).copied() {
+            // What is beyond waits for the next page.
+            differ.truncate(CHANGED_MAX);
+            ids.retain(|id| *id < next);
+            last = false;
+        }
+        let asked = Asked::These(BTreeSet::from([program.id]));
+        let submissions = differ.into_iter().map(|id| {
+            let command = MembershipCommand::Judge {
+                programs: Arc::clone(&known.programs),
+                asked: asked.clone(),
+                cause: MembershipCause::Definition,
+            };
+            self.submission(Subject::Customer(CustomerId(id)), Command::Membership(command))
+        });
+        Ok(Page {
+            submissions: submissions.collect(),
+            to: ids.last().copied(),
+            looked_at: ids.len() as i64,
+            last,
+            from: build,
+        })
+    }
+
+    /// Those of whom something is kept that is not what the rule says of them now.
+    async fn differing(
+        &self,
+        connection: &db::Connection,
+        program: &Program,
+        known: &Known,
+        ids: &[Uuid],
+        span: (Uuid, Uuid),
+    ) -> Result<Vec<Uuid>, db::Error> {
+        let now = self.clock.now();
+        let Program { id, checked, .. } = program;
+        let none = BTreeMap::new();
+        let around = Surroundings { now, rfm: known.rfm.as_ref(), segments: &none };
+        // What time turns must be known by its instant, and what is computed is in no row.
+        if !checked.is_timed()
+            && let Ok(condition) = db::segments::compile(checked, around)
+        {
+            return Ok(db::segments::differing(connection, &condition, *id, span).await?);
+        }
+        let mut needs = Needs::default();
+        needs.add(checked.condition());
+        let (facts, members, flips) = tokio::try_join!(
+            known.facts(connection, ids, needs),
+            db::segment_members::of_customers(connection, ids),
+            db::segment_members::flips(connection, ids),
+        )?;
+        let mut segments: BTreeMap<Uuid, BTreeSet<String>> = BTreeMap::new();
+        for member in members {
+            let code = member.code.as_str().to_owned();
+            segments.entry(member.customer_id.0).or_default().insert(code);
+        }
+        let flips: BTreeMap<Uuid, _> = flips
+            .into_iter()
+            .filter(|flip| flip.segment_id == *id)
+            .map(|flip| (flip.customer_id.0, flip.due_at))
+            .collect();
+        let mut differ = Vec::new();
+        for (customer, mut facts) in facts {
+            facts.segments = segments.remove(&customer).unwrap_or_default();
+            let answer = evaluate(checked, &facts, now);
+            let held = facts.segments.contains(program.code.as_str());
+            if answer.member != held || answer.next_flip.as_ref() != flips.get(&customer) {
+                differ.push(customer);
+            }
+        }
+        Ok(differ)
+    }
+
+    async fn carry_out(&mut self, page: Page) -> anyhow::Result<()> {
+        match self.batches.walk(&page).await {
+            Ok(Walked::Done) => Ok(()),
+            // What the next look at it finds is what counts.
+            Ok(Walked::Elsewhere | Walked::Outdated) => Ok(()),
+            Err(SubmitError::Unavailable) => {
+                // Perhaps only somebody who had one of the customers locked for long.
+                sleep(Duration::from_millis(50)).await;
+                Err(SubmitError::Unavailable.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn submission(&self, subject: Subject, command: Command) -> Submission {
+        let context = Context {
+            actor: Actor::Service,
+            now: self.clock.now(),
+            request_id: "segment-builder".to_owned(),
+            traceparent: None,
+        };
+        Submission { subject, command, context, idempotency: None }
+    }
+}
+
+impl Worker for SegmentBuilder {
+    fn name(&self) -> &'static str {
+        "segment_builder"
+    }
+
+    fn period(&self) -> Duration {
+        PERIOD
+    }
+
+    async fn run_once(&mut self) -> anyhow::Result<Done> {
+        let worked = self.work().await;
+        if worked.is_err() {
+            self.turn = None;
+        }
+        worked
+    }
+}
