@@ -288,9 +288,20 @@ impl Rabbit {
 
     /// Says good-bye to the broker; used once, at shutdown.
     pub async fn close(&self) {
+        self.part("closed".to_owned()).await;
+    }
+
+    /// Leaves a broker that goes on to refuse; the next message opens another connection.
+    pub async fn renew(&self) {
+        let fault = PublishFault::Refused;
+        counter!("rabbit_connections_lost_total", "fault" => fault.code()).increment(1);
+        self.part(fault.to_string()).await;
+    }
+
+    async fn part(&self, down: String) {
         let link = {
             let mut current = self.shared.current();
-            current.down = "closed".to_owned();
+            current.down = down;
             current.link.take()
         };
         if let Some(link) = link {

@@ -62,6 +62,7 @@ const SCENARIOS: &[Scenario] = &[
     ),
     scenario!(pooler::a_pooler_that_is_taken_for_postgresql_is_not_read_and_costs_no_read, short: false),
     scenario!(rabbit::a_broker_node_that_dies_costs_no_message_whichever_it_is, short: false),
+    scenario!(rabbit::a_queue_that_found_another_leader_is_published_to, short: false),
     scenario!(redis::limits_hold_on_a_cluster_whose_masters_die, short: false),
     scenario!(redis::without_the_cluster_each_node_gives_half_when_it_is_told_to, short: false),
 ];

@@ -10,7 +10,7 @@ use crate::harness::db::TestDatabase;
 use crate::harness::servers::PrivateServer;
 use crate::harness::{Consumer, Node, Shop, Shopper, eventually};
 use crate::load::{Load, changed};
-use crate::rabbitmqctl::rabbitmqctl;
+use crate::rabbitmqctl::{node_name, rabbitmqctl};
 use crate::{state, together};
 
 /// From the death of a broker node to the delivery of a change that was made after it.
@@ -119,5 +119,44 @@ pub async fn a_broker_node_that_dies_costs_no_message_whichever_it_is() {
     assert_eq!(told.refused, 0, "changes do not wait for the broker");
     let limit = Duration::from_secs(120);
     println!("{:?}", checker::check(&shop.database, &consumer, &changes, limit).await);
+    consumer.close().await;
+}
+
+/// Of a queue whose leader is gone each message is refused. A broker node goes on to refuse them on a
+/// channel that was opened meanwhile, for as long as the former leader stays away.
+pub async fn a_queue_that_found_another_leader_is_published_to() {
+    let first = PrivateServer::start("rabbitmq");
+    let member = || PrivateServer::start_as("rabbitmq", &[("MEMBER_OF", state(&first))]);
+    let (second, third) = (member(), member());
+    let brokers = [first, second, third];
+    let urls = together(&[&brokers[0].url, &brokers[1].url, &brokers[2].url]);
+    let settings = [("RABBIT__URL", urls.as_str()), ("OUTBOX__POLL_MS", "50")];
+    let shop = Shop::with(TestDatabase::new().await, &settings).await;
+    let consumer = shop.consumer().await;
+    whole(&brokers, &consumer).await;
+    let leader = members(&brokers[0], &consumer)["leader"].as_str().unwrap().to_owned();
+    let (leaders, others): (Vec<_>, Vec<_>) =
+        brokers.iter().partition(|broker| node_name(broker) == leader);
+    // Without a majority there is no leader.
+    leaders[0].stop("KILL").await;
+    others[0].stop("KILL").await;
+    let node = shop.node().await;
+    let shopper = Shopper::new(&shop, &node).await;
+    let change = changed(&node, &shopper, Duration::from_secs(10)).await;
+    eventually("the broker refuses", Duration::from_secs(30), async || {
+        (node.metric("outbox_refused_total").await > 0.0).then_some(())
+    })
+    .await;
+    tokio::task::block_in_place(|| others[0].start_again());
+    let there = Instant::now();
+    let nodes = [node];
+    told(&consumer, &change, async || known(others[1], &consumer, &nodes).await).await;
+    println!(
+        "a queue without its leader: messages flow again {:?} after it found another; {}",
+        there.elapsed(),
+        known(others[1], &consumer, &nodes).await
+    );
+    let limit = Duration::from_secs(60);
+    println!("{:?}", checker::check(&shop.database, &consumer, &[change], limit).await);
     consumer.close().await;
 }

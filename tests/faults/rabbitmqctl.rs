@@ -4,6 +4,15 @@ use std::process::Command;
 
 use crate::harness::servers::PrivateServer;
 
+/// What RabbitMQ calls this node.
+pub fn node_name(server: &PrivateServer) -> String {
+    let settings = std::fs::read_to_string(server.state.join("servers/rabbitmq/rabbitmq.conf"));
+    let settings = settings.unwrap();
+    // One that joined another is the second of those it asked.
+    let member = settings.lines().find_map(|line| line.split_once("classic_config.nodes.2 = "));
+    member.map_or("customer_service@localhost", |(_, node)| node.trim()).to_owned()
+}
+
 /// What it says. Takes 2 s.
 ///
 /// # Panics
@@ -12,12 +21,8 @@ pub fn rabbitmqctl(server: &PrivateServer, arguments: &[&str]) -> String {
     let servers = server.state.join("servers").canonicalize().unwrap();
     let home = servers.join("rabbitmq");
     let read = |path| std::fs::read_to_string(path).unwrap();
-    // A node that joined another is the second of those it asked.
-    let settings = read(home.join("rabbitmq.conf"));
-    let member = settings.lines().find_map(|line| line.split_once("classic_config.nodes.2 = "));
-    let node = member.map_or("customer_service@localhost", |(_, node)| node.trim());
     let output = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
-        .args(["--node", node, "--quiet"])
+        .args(["--node", &node_name(server), "--quiet"])
         .args(arguments)
         .env("HOME", &home)
         .env("ERL_EPMD_PORT", read(servers.join("ports/epmd")).trim())

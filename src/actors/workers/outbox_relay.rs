@@ -40,7 +40,7 @@ pub use letter::outgoing;
 pub use metrics::describe_metrics;
 pub use parking::AfterParking;
 use parking::Books;
-use patience::Probes;
+use patience::{Probes, Refusals};
 use session::Session;
 use survey::{Survey, bit, shards_in, shards_of};
 use window::Window;
@@ -112,6 +112,7 @@ pub struct OutboxRelay {
     on_trial: bool,
     books: Books,
     probes: Probes,
+    refusals: Refusals,
     /// Shards that may have rows after what was read, as a bit set.
     unread: u64,
     /// Time between reads of everything, now.
@@ -166,6 +167,7 @@ impl OutboxRelay {
             on_trial: false,
             books: Books::new(),
             probes: Probes::new(),
+            refusals: Refusals::none(),
             unread: 0,
             poll: POLL_MIN,
             survey_at: Instant::now(),
@@ -359,6 +361,9 @@ impl OutboxRelay {
     /// Publishes what may go. A fault of the broker's ends it; one of a message's own is charged to
     /// that.
     async fn launch(&mut self) -> Result<Option<PublishFault>, Trouble> {
+        if self.refusals.are_old(Instant::now()) && !self.connect_anew().await? {
+            return Ok(None);
+        }
         while let Some(letter) = self.next_letter() {
             let sending = self.rabbit.clone();
             let message = letter.outgoing(self.rabbit.exchange(), &self.settings.schemas);
@@ -427,7 +432,9 @@ impl OutboxRelay {
                 faults::at("relay.confirmed");
                 counter!("outbox_published_total").increment(1);
                 self.books.delivered(&letter, self.window.tries(&letter));
-                self.window.confirmed(&letter);
+                if self.window.confirmed(&letter) {
+                    self.refusals = Refusals::none();
+                }
                 return None;
             }
             Outcome::Tried(Verdict::Unproven(fault)) => {

@@ -2,6 +2,10 @@
 //! told by the broker, so it is awaited. That a full queue has room again nobody tells: of the
 //! messages that were refused a few are tried again and again, while all others go their way.
 //!
+//! A broker of a cluster may also refuse because of what it remembers of a queue: on a channel that was
+//! opened while the queue had no leader, RabbitMQ 3.10 refuses for as long as the former leader is
+//! away, although there is another. So refusals that last are met by another connection.
+//!
 //! A message that one queue refuses is in the others that are bound for it, and comes there again
 //! with each try: hence a few, not all.
 
@@ -20,6 +24,11 @@ const PROBES: usize = 8;
 
 /// Time between two such tries.
 const PROBE_PERIOD: Duration = Duration::from_millis(500);
+
+/// Refusals that last so long are met by another connection; the next ones by another after twice as
+/// long, and so on up to the longest time.
+const RENEW_FIRST: Duration = Duration::from_secs(5);
+const RENEW_MAX: Duration = Duration::from_secs(60);
 
 /// When how many refused messages may be tried again.
 pub struct Probes {
@@ -43,7 +52,54 @@ impl Probes {
     }
 }
 
+/// How long the broker has refused without taking anything that it had refused before.
+pub struct Refusals {
+    /// When they are met by another connection; `None` while there are none.
+    due: Option<Instant>,
+    rest: Duration,
+}
+
+impl Refusals {
+    pub fn none() -> Self {
+        Self { due: None, rest: RENEW_FIRST }
+    }
+
+    fn go_on(&mut self, now: Instant) {
+        self.due.get_or_insert(now + self.rest);
+    }
+
+    /// Whether it is time for another connection.
+    pub fn are_old(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| now >= due)
+    }
+
+    fn met(&mut self, now: Instant) {
+        self.rest = (self.rest * 2).min(RENEW_MAX);
+        self.due = Some(now + self.rest);
+    }
+}
+
 impl OutboxRelay {
+    /// Meets refusals that last by another connection, once nothing is under way on this one: that
+    /// would come twice. Whether messages may go.
+    pub(super) async fn connect_anew(&mut self) -> Result<bool, Trouble> {
+        if !self.flights.is_empty() {
+            return Ok(false);
+        }
+        if self.window.refused_count() == 0 {
+            self.refusals = Refusals::none();
+            return Ok(true);
+        }
+        tracing::warn!(
+            customers = self.window.refused_count(),
+            "RabbitMQ goes on to refuse messages: connecting anew"
+        );
+        let rabbit = self.rabbit.clone();
+        self.while_beating(async move { rabbit.renew().await }).await?;
+        self.refusals.met(Instant::now());
+        Ok(true)
+    }
+
     /// While an alarm of the broker's lasts nothing is tried. Whether it is over, after the time of
     /// one run at most.
     pub(super) async fn sit_out_alarm(&mut self) -> Result<bool, Trouble> {
@@ -67,6 +123,7 @@ impl OutboxRelay {
     /// The broker does not take a message for now.
     pub(super) fn refused(&mut self, letter: &Letter) {
         counter!("outbox_refused_total").increment(1);
+        self.refusals.go_on(Instant::now());
         if self.window.refused_count() == 0 {
             self.probes = Probes::new();
             tracing::warn!(
@@ -81,6 +138,21 @@ impl OutboxRelay {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_that_last_are_met_ever_more_seldom() {
+        let mut refusals = Refusals::none();
+        let mut now = Instant::now();
+        assert!(!refusals.are_old(now + RENEW_MAX), "there are none");
+        for seconds in [5, 10, 20, 40, 60, 60] {
+            refusals.go_on(now);
+            refusals.go_on(now + Duration::from_secs(1));
+            let due = now + Duration::from_secs(seconds);
+            assert!(!refusals.are_old(due - Duration::from_millis(1)) && refusals.are_old(due));
+            refusals.met(due);
+            now = due;
+        }
+    }
 
     #[test]
     fn a_few_may_go_each_period() {

@@ -307,9 +307,9 @@ impl<M: Entry> Window<M> {
     }
 
     /// The broker has the message. Where it had refused that before, there is room again, and all
-    /// others that it refused may go as well.
-    pub fn confirmed(&mut self, message: &M) {
-        let Some(lane) = self.landed(message) else { return };
+    /// others that it refused may go as well; that is answered.
+    pub fn confirmed(&mut self, message: &M) -> bool {
+        let Some(lane) = self.landed(message) else { return false };
         let room_again = lane.waiting.front().is_some_and(|first| first.refused);
         self.finish_first(message);
         if room_again {
@@ -322,6 +322,7 @@ impl<M: Entry> Window<M> {
                 self.set_off(customer);
             }
         }
+        room_again
     }
 
     /// The broker refuses the message for now, by no fault of its own: it goes again as a probe,
