@@ -85,6 +85,9 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What is wrong with a key that must be given and was not.
+const NOT_SET: &str = "is not set";
+
 /// A service may start like this, but the operator should know what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -104,7 +107,7 @@ impl Config {
         file: Option<&str>,
         environment: &BTreeMap<String, String>,
     ) -> Result<Config, Vec<Fault>> {
-        build(file.map(|text| ("the configuration file", text)), environment)
+        build(file.map(|text| ("the configuration file", text)), environment, &[])
             .map(|(config, _)| config)
     }
 
@@ -116,7 +119,20 @@ impl Config {
         path: Option<&Path>,
         environment: &BTreeMap<String, String>,
     ) -> Result<Config, Vec<Fault>> {
-        read_and_build(path, environment).map(|(config, _)| config)
+        Self::load_without(&[], path, environment)
+    }
+
+    /// As [`Config::load`], for a command that does without some required keys: that they are not set
+    /// is no fault of theirs. Where one is set, its value must be in order.
+    ///
+    /// # Errors
+    /// All other faults at once.
+    pub fn load_without(
+        spared: &[&str],
+        path: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Config, Vec<Fault>> {
+        read_and_build(path, environment, spared).map(|(config, _)| config)
     }
 
     /// Every rule that this configuration breaks: ranges of numbers and relations between keys.
@@ -155,7 +171,7 @@ pub fn overview(
     path: Option<&Path>,
     environment: &BTreeMap<String, String>,
 ) -> Result<String, Vec<Fault>> {
-    let (config, layers) = read_and_build(path, environment)?;
+    let (config, layers) = read_and_build(path, environment, &[])?;
     let mut text = String::from("configuration is valid\n");
     let mut section = String::new();
     config.visit("", &mut |leaf| {
@@ -183,11 +199,12 @@ pub fn overview(
 fn read_and_build(
     path: Option<&Path>,
     environment: &BTreeMap<String, String>,
+    spared: &[&str],
 ) -> Result<(Config, Layers), Vec<Fault>> {
-    let Some(path) = path else { return build(None, environment) };
+    let Some(path) = path else { return build(None, environment, spared) };
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
-        Ok(text) => build(Some((&name, &text)), environment),
+        Ok(text) => build(Some((&name, &text)), environment, spared),
         Err(error) => {
             let unreadable = Fault::new(
                 "(file)",
@@ -206,14 +223,16 @@ fn read_and_build(
 fn build(
     file: Option<(&str, &str)>,
     environment: &BTreeMap<String, String>,
+    spared: &[&str],
 ) -> Result<(Config, Layers), Vec<Fault>> {
     let mut layers = Layers::gather(file, environment);
     let config = Config::read(&mut layers, "");
     let not_understood: BTreeSet<String> =
         layers.faults.iter().map(|fault| fault.key.clone()).collect();
     for fault in config.validate() {
+        let is_spared = fault.wrong == NOT_SET && spared.contains(&fault.key.as_str());
         // a value that was not understood has been named already; its default is not to blame
-        if !not_understood.contains(&fault.key) {
+        if !is_spared && !not_understood.contains(&fault.key) {
             let origin = layers.origin(&fault.key);
             layers.faults.push(fault.from(origin));
         }

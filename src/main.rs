@@ -21,6 +21,8 @@ use uuid::Uuid;
 mod progress;
 mod segments;
 
+use segments::SegmentCommand;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -111,22 +113,6 @@ enum AuditCommand {
     },
     /// Print the public key that checkpoints are signed by
     Key,
-}
-
-#[derive(Subcommand)]
-enum SegmentCommand {
-    /// Read a definition: show its canonical form and what it costs, or every mistake where it is
-    #[command(
-        after_help = "Exit codes: 0 in order, 1 mistakes, 2 configuration or command line at fault.\n\
-        The database is asked only for custom attributes. The language is in docs/segments.md."
-    )]
-    Check {
-        /// The definition, in UTF-8; - reads standard input
-        file: PathBuf,
-        /// Whose days are meant, as an IANA time zone; otherwise analytics.time_zone
-        #[arg(long, value_name = "ZONE")]
-        time_zone: Option<chrono_tz::Tz>,
-    },
 }
 
 #[derive(Subcommand)]
@@ -391,6 +377,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         io::stdout().write_all(overview.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Segment(command) = cli.command {
+        return segments::run(path, &environment, command);
+    }
     let config = Config::load(path, &environment).map_err(Failure::NotConfigured)?;
     match cli.command {
         // the service logs to standard output and starts that itself
@@ -427,11 +416,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             return progress::audit::run(&config, command);
         }
-        Command::Segment(SegmentCommand::Check { file, time_zone }) => {
-            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
-            return segments::check(&config, &file, time_zone);
-        }
-        Command::CheckConfig => {}
+        // done above: they may ask for less of the configuration
+        Command::CheckConfig | Command::Segment(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use uuid::Uuid;
 
-const SCOPES: &str = "customers:read,customers:write";
+const SCOPES: &str = "customers:read,customers:write,segments:read,segments:write";
 
 const FIRST_NAMES: &str = "Ánh,Minh,Zoë,Max,Anna,José,Søren,Łukasz,Emily,Olivia,Noah,Liam,Mehmet,\
     Fatma,Yuki,Haruto,Wei,Fang,Priya,Arjun,Ivan,Olga,Иван,Мария,محمد,فاطمة,Chloé,Léa,Björn,Åsa,\
@@ -45,6 +45,10 @@ impl Crowd {
         let made: Value = serde_json::from_str(&made)?;
         let staff_key = made["key"].as_str().context("no key was made")?.to_owned();
         Ok(Self { customers, server, program, staff_key })
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Starts a service on it.

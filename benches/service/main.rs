@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! make bench            every row, and target/bench/service.json
-//! make bench ROW=a      one row (a to l; several as ROW=a,c)
-//! make bench ROW=g,h    with a million customers (CUSTOMERS=… for another number): minutes to fill
+//! make bench ROW=a      one row (a to p; several as ROW=a,c)
+//! make bench ROW=g,h    with a million customers (CUSTOMERS=… for another number): minutes to fill;
+//!                       likewise ROW=m,n
 //! make bench ROW=k      HELD_SECONDS=600 to hold the snapshot for ten minutes instead of 90 s
 //! make bench QUICK=1    two short rounds instead of five: to see that it runs, not to judge by
 //! ```
@@ -106,6 +107,12 @@ async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     }
     if bench.wants("l") {
         rows.extend(rows::nodes::measure(bench).await?);
+    }
+    if bench.wants("p") || bench.wants("o") {
+        rows.extend(rows::segments::measure(bench).await?);
+    }
+    if bench.wants("m") || bench.wants("n") {
+        rows.extend(rows::segment_crowd::measure(bench).await?);
     }
     Ok(())
 }

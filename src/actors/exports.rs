@@ -1,4 +1,5 @@
-//! Customers as a stream of NDJSON or CSV: a page at a time, with the names that an import reads.
+//! Customers as a stream of NDJSON or CSV: a page at a time, with the names that an import reads; and the
+//! members of a segment likewise.
 //!
 //! Not one snapshot: a transaction that lasts as long as a slow reader would keep the database
 //! from tidying up. Every customer that is there all the time is in it exactly once.
@@ -6,7 +7,9 @@
 use super::imports::settings::Format;
 use crate::db::whole::Whole;
 use crate::db::{self, Database};
+use crate::domain::ids::SegmentId;
 use bytes::Bytes;
+use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -44,6 +47,81 @@ const COLUMNS: [&str; 27] = [
     "version",
 ];
 
+/// What is told a page at a time.
+pub trait Pages {
+    /// The next page as text; `None`: that was all.
+    ///
+    /// # Errors
+    /// Those of the database; the page can be asked for again.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, db::Error>>;
+}
+
+impl Pages for Export {
+    async fn next(&mut self) -> Result<Option<Bytes>, db::Error> {
+        self.page().await
+    }
+}
+
+/// Members of one page.
+const MEMBERS_PAGE: i64 = 5_000;
+
+/// The export of a segment's members under way.
+pub struct MemberExport {
+    database: Database,
+    segment: SegmentId,
+    format: Format,
+    after: Option<Uuid>,
+    begun: bool,
+    over: bool,
+}
+
+impl MemberExport {
+    pub fn new(database: Database, segment: SegmentId, format: Format) -> Self {
+        Self { database, segment, format, after: None, begun: false, over: false }
+    }
+}
+
+impl Pages for MemberExport {
+    async fn next(&mut self) -> Result<Option<Bytes>, db::Error> {
+        if self.over {
+            return Ok(None);
+        }
+        let (segment, after) = (self.segment, self.after);
+        let read = self.database.read(move |connection| {
+            Box::pin(async move {
+                db::segment_members::page(connection, segment, after, MEMBERS_PAGE).await
+            })
+        });
+        let page = read.await?;
+        self.after = page.last().map(|member| member.customer_id.0);
+        self.over = (page.len() as i64) < MEMBERS_PAGE;
+        let mut text = Vec::with_capacity(page.len() * 96);
+        let columns = ["customer_id", "since", "cause"].map(str::to_owned).to_vec();
+        if !self.begun && self.format == Format::Csv {
+            write_csv(&mut text, std::iter::once(columns));
+        }
+        self.begun = true;
+        match self.format {
+            Format::Ndjson => page.iter().for_each(|member| {
+                let (since, cause) = (member.held.since, member.held.cause.as_str());
+                let line =
+                    json!({ "customer_id": member.customer_id, "since": since, "cause": cause });
+                text.extend_from_slice(line.to_string().as_bytes());
+                text.push(b'\n');
+            }),
+            Format::Csv => write_csv(
+                &mut text,
+                page.iter().map(|member| {
+                    let since = member.held.since.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+                    let cause = member.held.cause.as_str().to_owned();
+                    vec![member.customer_id.to_string(), since, cause]
+                }),
+            ),
+        }
+        Ok(Some(text.into()))
+    }
+}
+
 /// An export under way.
 pub struct Export {
     database: Database,
@@ -58,11 +136,7 @@ impl Export {
         Self { database, format, after: None, begun: false, over: false }
     }
 
-    /// The next page as text; `None`: that was all.
-    ///
-    /// # Errors
-    /// Those of the database; the page can be asked for again.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, db::Error> {
+    async fn page(&mut self) -> Result<Option<Bytes>, db::Error> {
         if self.over {
             return Ok(None);
         }

@@ -4,7 +4,7 @@
 use super::{database_runtime, settings};
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::welcome_series;
-use crate::actors::exports::Export;
+use crate::actors::exports::{Export, Pages};
 use crate::actors::imports::engine::{Engine, Step};
 use crate::actors::imports::settings::{Format, HEADER_MAX, HashParameters, Settings, begin};
 use crate::actors::imports::source::Source;

@@ -20,8 +20,8 @@ use super::social;
 use super::values::ServerUrl;
 use super::{
     AuditConfig, Config, CustomersConfig, DatabaseConfig, Fault, HashingConfig, HttpConfig,
-    LimitsConfig, MailConfig, Note, RabbitConfig, RedisConfig, SessionsConfig, ShardsConfig,
-    SignInConfig, SmsConfig, StuffingConfig, TelemetryConfig, TokensConfig,
+    LimitsConfig, MailConfig, NOT_SET, Note, RabbitConfig, RedisConfig, SessionsConfig,
+    ShardsConfig, SignInConfig, SmsConfig, StuffingConfig, TelemetryConfig, TokensConfig,
 };
 
 /// Connections that are kept free beside the shards: reads, sign-ins, and two workers.
@@ -57,7 +57,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
         let name = variable("secrets.root_key");
         faults.push(Fault::new(
             "secrets.root_key",
-            "is not set",
+            NOT_SET,
             format!(
                 "make one with `openssl rand -base64 32`, keep it safe, and set {name}, or \
                  {name}_FILE to a file that holds it"
@@ -123,7 +123,7 @@ fn database(database: &DatabaseConfig, shards: &ShardsConfig, faults: &mut Vec<F
     if database.url.is_empty() {
         faults.push(Fault::new(
             "database.url",
-            "is not set",
+            NOT_SET,
             format!(
                 "set {} or DATABASE_URL, like postgres://user:password@host:5432/customers",
                 variable("database.url")

@@ -465,6 +465,7 @@ section! {
         definition_bytes_max: usize [256..=65_536],
         /// Customers that are looked at for one page of a new revision.
         page_customers: u32 [10..=20_000],
+        preview_ms: Millis [100..=60_000],
     }
 }
 

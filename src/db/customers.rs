@@ -346,6 +346,20 @@ pub async fn find(mut conn: &Connection, id: CustomerId) -> QueryResult<Option<C
     row.map(Customer::try_from).transpose()
 }
 
+/// Those of these customers that live.
+///
+/// # Errors
+/// Those of the query.
+pub async fn find_all(mut conn: &Connection, ids: &[Uuid]) -> QueryResult<Vec<Customer>> {
+    let rows: Vec<CustomerRow> = customers::table
+        .filter(customers::id.eq_any(ids))
+        .filter(customers::deleted_at.is_null())
+        .select(CustomerRow::as_select())
+        .load(&mut conn)
+        .await?;
+    rows.into_iter().map(Customer::try_from).collect()
+}
+
 /// Whether there is such a living customer: for reads of its parts, whose rows outlive it.
 ///
 /// # Errors

@@ -53,6 +53,7 @@ pub mod schema;
 pub mod second_factors;
 pub mod segment_book;
 pub mod segment_builds;
+pub mod segment_counts;
 pub mod segment_cursors;
 pub mod segment_members;
 pub mod segments;

@@ -52,10 +52,12 @@ pub enum Perishable {
     /// Parked messages that were published or discarded, by that moment, once their cursor has
     /// passed them.
     SettledMessages,
+    /// Counts of members, by their hour.
+    SegmentCounts,
 }
 
 impl Perishable {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::IdempotencyKeys,
         Self::OneTimeTokens,
         Self::Throttles,
@@ -74,6 +76,7 @@ impl Perishable {
         Self::ReconciliationDifferences,
         Self::ReconciliationRuns,
         Self::SettledMessages,
+        Self::SegmentCounts,
     ];
 
     /// The table's name, for logs and metrics.
@@ -97,6 +100,7 @@ impl Perishable {
             Self::ReconciliationDifferences => "reconciliation_differences",
             Self::ReconciliationRuns => "reconciliation_runs",
             Self::SettledMessages => "outbox_parked",
+            Self::SegmentCounts => "segment_counts",
         }
     }
 
@@ -128,6 +132,7 @@ impl Perishable {
                 "touched_at < $1 AND NOT EXISTS (SELECT FROM reconciliation_differences AS d \
                  WHERE d.run_id = reconciliation_runs.id)"
             }
+            Self::SegmentCounts => "counted_at < $1",
             // A successor must find it until the position is written down.
             Self::SettledMessages => {
                 "settled_at < $1 AND seq <= (SELECT c.positions[shard % 8 + 1] \

@@ -128,6 +128,18 @@ impl<S: Scope> Staff<S> {
         &self.presented.id
     }
 
+    /// Whether the key carries another scope, too: for parts of an answer that ask for more.
+    ///
+    /// # Errors
+    /// As the extractor, but for the scope.
+    pub async fn carries<O: Scope>(&self, services: &Services) -> Result<bool, Problem> {
+        match prove(services, &self.presented, O::NAME).await {
+            Ok(()) => Ok(true),
+            Err(problem) if problem.code() == Code::InsufficientScope => Ok(false),
+            Err(problem) => Err(problem),
+        }
+    }
+
     /// Proves the key anew, for answers that go on for long.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! `/v1/admin/segments`: which sets of customers the shop keeps, and who is in them.
 
+mod explain;
 pub(super) mod forms;
 pub(super) mod members;
+pub(super) mod preview;
 
 use super::body::JsonBody;
 use super::conditional::{IfMatch, etag};
@@ -34,6 +36,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 pub fn routes(cfg: &mut ServiceConfig) {
     cfg.service(list).service(create).service(show).service(change).service(remove);
     cfg.configure(members::routes);
+    cfg.configure(preview::routes).configure(explain::routes);
 }
 
 /// A segment.

@@ -2,20 +2,14 @@
 //! gone, and that the description tells the truth about the routes and the bodies.
 
 mod answers;
+mod bodies;
 mod document;
 mod shop;
 
-use super::form::Form;
-use super::problem::FieldError;
 use super::readiness::{Found, Probe, Readiness};
 use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
-use super::{
-    addresses, attributes, auth, consents, customers, dead_letters, email_change, groups, me,
-    merges, mfa, notes, passkeys, passwords, phone, preferences, profile, segments, social, tags,
-    wishlists,
-};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::Purposes;
@@ -58,6 +52,7 @@ use actix_web::body::to_bytes;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::{Method, header};
 use actix_web::test::{TestRequest, init_service, try_call_service};
+use bodies::bodies;
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Map, Value, json};
@@ -359,80 +354,6 @@ fn is(status: u16, code: &str) -> (u16, String) {
 
 // ---- the description
 
-/// A body as it is read: its faults, and the names that its reader knows.
-type Body = (fn(&Value) -> Vec<FieldError>, fn() -> Vec<&'static str>);
-
-macro_rules! bodies {
-    ($($name:literal $read:expr)*) => {
-        BTreeMap::from([$((
-            $name,
-            (
-                (|value| {
-                    let read = Form::read(value, |form| $read(form).map(drop));
-                    read.err().map_or(Vec::new(), |problem| problem.errors().to_vec())
-                }) as fn(&Value) -> Vec<FieldError>,
-                (|| Form::fields_of(|form| $read(form).map(drop))) as fn() -> Vec<&'static str>,
-            ),
-        )),*])
-    };
-}
-
-/// Every documented request body, by the name of its schema.
-fn bodies() -> BTreeMap<&'static str, Body> {
-    bodies! {
-        "RegisterBody" (|form| auth::read_applicant(form, &PasswordPolicy::default()))
-        "VerifyEmailBody" auth::read_token
-        "ResendBody" auth::read_email
-        "LoginBody" auth::Login::read
-        "RefreshBody" auth::read_refresh_token
-        "ProofBody" mfa::read_evidence
-        "TotpCodeBody" mfa::read_totp_code
-        "SecondStepBody" mfa::Answer::read
-        "SocialSignIn" social::Bringing::read
-        "LinkBody" social::LinkWish::read
-        "SocialLink" social::read_link
-        "PhoneBody" phone::read_phone
-        "PhoneCodeBody" phone::read_code
-        "ForgotBody" auth::read_email
-        "ResetBody" passwords::Reset::read
-        "CheckBody" passwords::Check::read
-        "ChangePasswordBody" passwords::Change::read
-        "NewEmailBody" email_change::Wish::read
-        "EmailTokenBody" auth::read_token
-        "MePatch" me::MePatch::read
-        "ProfilePatch" profile::ProfilePatch::read
-        "PreferencesPatch" preferences::PreferencesPatch::read
-        "NewAddress" addresses::NewAddress::read
-        "AddressPatch" addresses::AddressPatch::read
-        "DefaultKind" addresses::DefaultKind::read
-        "NewCustomer" customers::NewCustomer::read
-        "CustomerPatch" customers::CustomerPatch::read
-        "StatusMove" customers::StatusMove::read
-        "MergeOrder" merges::MergeOrder::read
-        "DiscardOrder" dead_letters::DiscardOrder::read
-        "DeadLetterFilter" dead_letters::DeadLetterFilter::read
-        "MessageReplay" dead_letters::MessageReplay::read
-        "NewTag" tags::NewTag::read
-        "NewNote" notes::NewNote::read
-        "ConsentChange" consents::ConsentChange::read
-        "NewGroup" groups::NewGroup::read
-        "GroupPatch" groups::GroupPatch::read
-        "NewSegment" (|form| segments::forms::NewSegmentForm::read(form, &shop::schema()))
-        "SegmentPatch" (|form| segments::forms::SegmentPatch::read(form, Some(&shop::rule()), &shop::schema()))
-        "SegmentMembersChange" segments::members::ManyForm::read
-        "NewAttribute" attributes::NewAttribute::read
-        "AttributePatch" attributes::AttributePatch::read
-        "NewPasskey" passkeys::read_finish
-        "PasskeyPatch" passkeys::Change::read
-        "PasskeySignIn" passkeys::Answer::read
-        "NewWishlist" wishlists::NewWishlist::read
-        "WishlistPatch" wishlists::WishlistPatch::read
-        "NewWishlistItem" wishlists::items::Wish::read
-        "WishlistItemPatch" wishlists::items::read_patch
-        "WishlistItemMove" wishlists::items::WishlistItemMove::read
-    }
-}
-
 fn schema_name(schema: &Value) -> Option<&str> {
     // an optional object is `oneOf` null and a reference
     let direct = schema["$ref"].as_str();
@@ -561,6 +482,7 @@ const KEYLESS: &[&str] = &[
     "/v1/me/mfa/backup_codes",
     "/v1/me/passkeys/challenge",
     "/v1/admin/segments/{id}/members",
+    "/v1/admin/segments/preview",
 ];
 
 #[actix_web::test]

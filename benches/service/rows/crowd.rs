@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 const CUSTOMERS: u32 = 1_000_000;
 const QUICK_CUSTOMERS: u32 = 100_000;
 const FEW: u32 = 10_000;
-const WRITES_PER_SECOND: f64 = 200.0;
-const WRITERS: usize = 16;
+pub const WRITES_PER_SECOND: f64 = 200.0;
+pub const WRITERS: usize = 16;
 const SEARCHES_PER_SECOND: f64 = 25.0;
 const SEARCHERS: usize = 8;
 const SEARCH_SECONDS: u64 = 8;
@@ -259,7 +259,7 @@ fn reads(crowd: &Crowd, round: usize) -> Vec<Cycle> {
 }
 
 /// Staff changes customers all over the table.
-fn changes(crowd: &Crowd, clients: usize, round: usize) -> Vec<Cycle> {
+pub fn changes(crowd: &Crowd, clients: usize, round: usize) -> Vec<Cycle> {
     each_client(clients, round, |turn| {
         let id = anyone_id(turn, crowd.customers);
         let body = json!({ "bio": format!("A few lines about oneself, {round} {turn}") });

@@ -24,7 +24,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct SegmentDesk {
     /// What definitions are checked against, without what the database knows.
-    shop: Arc<Schema>,
+    pub(super) shop: Arc<Schema>,
     standards: Standards,
 }
 

@@ -3,8 +3,11 @@
 //! with what is in force under a lock, so that knowing late costs a repetition and never a wrong verdict.
 
 mod desk;
+pub mod preview;
+mod why;
 
 pub use desk::SegmentDesk;
+pub use why::Why;
 
 use crate::db::predictions::KeptModel;
 use crate::db::segments::{Needs, Rfm};

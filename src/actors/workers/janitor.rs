@@ -1,11 +1,11 @@
-//! The janitor: makes the outbox's partitions ahead of time, drops those that nobody needs, and
-//! deletes rows that have had their day. Every step may fail and is tried again a minute later;
+//! The janitor: makes the outbox's partitions ahead of time, drops those that nobody needs, counts the
+//! members of segments once an hour, and deletes rows that have had their day. Every step may fail and is tried again a minute later;
 //! on several nodes at once it does no harm.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use uuid::Uuid;
 
@@ -42,6 +42,11 @@ const ORDER_FACT_ATTEMPTS_KEPT: TimeDelta = TimeDelta::days(7);
 const POISONED_ORDER_FACTS_KEPT: TimeDelta = TimeDelta::days(30);
 const RECONCILIATIONS_KEPT: TimeDelta = TimeDelta::days(90);
 const SETTLED_MESSAGES_KEPT: TimeDelta = TimeDelta::days(30);
+/// As far back as ranges of figures reach by default.
+const SEGMENT_COUNTS_KEPT: TimeDelta = TimeDelta::days(1_100);
+
+/// Segments whose members are counted in one run; the others follow a minute later.
+const SEGMENTS_COUNTED: i64 = 100;
 
 /// What is kept for how long.
 #[derive(Clone, Debug)]
@@ -124,6 +129,7 @@ impl Janitor {
         faults::at("janitor.partitions_dropped");
         let outbox_before = now - TimeDelta::hours(self.settings.outbox_hours.into());
         note(clear_default(&connection, outbox_before, &mut report).await);
+        note(count_segments(&connection, now).await);
         for what in Perishable::ALL {
             let before = now - self.kept(what);
             note(expire(&connection, what, before, &mut report).await);
@@ -156,6 +162,7 @@ impl Janitor {
                 RECONCILIATIONS_KEPT
             }
             Perishable::SettledMessages => SETTLED_MESSAGES_KEPT,
+            Perishable::SegmentCounts => SEGMENT_COUNTS_KEPT,
         }
     }
 
@@ -200,6 +207,19 @@ impl Worker for Janitor {
         }
         Ok(Done { handled, more: report.more })
     }
+}
+
+/// Counts the members of segments that were not counted at this full hour yet. One whose members cannot
+/// be counted in time does not keep the others from it.
+async fn count_segments(connection: &db::Connection, now: DateTime<Utc>) -> Result<(), db::Error> {
+    let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
+    let mut failure = None;
+    for segment in db::segment_counts::uncounted(connection, hour, SEGMENTS_COUNTED).await? {
+        if let Err(error) = db::segment_counts::count(connection, segment, hour).await {
+            failure.get_or_insert(db::Error::from(error));
+        }
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Makes the partitions of this hour and of `ahead` more, as far as they are missing. Also fit

@@ -284,7 +284,8 @@ impl SegmentBuilder {
         let now = self.clock.now();
         let Program { id, checked, .. } = program;
         let none = BTreeMap::new();
-        let around = Surroundings { now, rfm: known.rfm.as_ref(), segments: &none };
+        let rfm = known.rfm.as_ref();
+        let around = Surroundings { now, rfm, segments: &none, tiers: None };
         // What time turns must be known by its instant, and what is computed is in no row.
         if !checked.is_timed()
             && let Ok(condition) = db::segments::compile(checked, around)

@@ -6,6 +6,7 @@
 
 use super::functions;
 use super::sql::{Sql, Value};
+use super::tiers::Tiers;
 use crate::domain::analytics::calendar::start_of;
 use crate::domain::analytics::rfm::{CutPoints, Score};
 use crate::domain::attribute::Part;
@@ -16,10 +17,11 @@ use crate::domain::segment::condition::{
 };
 use crate::domain::segment::syntax::Comparison;
 use crate::domain::segment::when::{Now, Point, Remembered, When};
-use crate::domain::segment::{Checked, Number, decimals};
+use crate::domain::segment::{Checked, Number, decimals, replacements};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// What a condition is evaluated against besides rows.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +29,19 @@ pub struct Surroundings<'a> {
     pub now: DateTime<Utc>,
     /// `None`: nobody has an RFM group.
     pub rfm: Option<&'a Rfm>,
-    /// Definitions of the segments that are asked about, by name.
-    pub segments: &'a BTreeMap<String, Checked>,
+    /// How the members of the segments that are asked about are found, by name.
+    pub segments: &'a BTreeMap<String, Named>,
+    /// Predicted tiers of all customers that are looked at; `None`: they were not computed.
+    pub tiers: Option<&'a Tiers>,
+}
+
+/// How the members of a segment are found that a condition asks about.
+#[derive(Debug, Clone)]
+pub enum Named {
+    /// By its condition.
+    Rule(Box<Checked>),
+    /// They are kept, under this id of the segment.
+    Kept(Uuid),
 }
 
 /// What RFM groups are judged by.
@@ -44,8 +57,8 @@ pub struct Rfm {
 /// Why a condition cannot be asked of the database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotInSql {
-    /// Its values are in no row: they are computed one customer at a time.
-    #[error("{0} is computed and cannot be asked of all customers at once")]
+    /// Its values are in no row, and who has which was not told.
+    #[error("{0} is computed, and was not")]
     Computed(String),
     /// Unknown, or on a cycle.
     #[error("the segment {0:?} is not known, or asks about itself")]
@@ -59,6 +72,18 @@ pub enum NotInSql {
 pub fn compile(checked: &Checked, around: Surroundings<'_>) -> Result<Sql, NotInSql> {
     Compiler { around, now: Now::new(around.now, checked.time_zone()), above: Vec::new() }
         .condition(checked.condition(), false)
+}
+
+/// The clauses of a definition, from left to right, as boolean expressions that are never NULL.
+///
+/// # Errors
+/// See [`NotInSql`].
+pub fn clauses(checked: &Checked, around: Surroundings<'_>) -> Result<Vec<Sql>, NotInSql> {
+    let now = Now::new(around.now, checked.time_zone());
+    let compiler = Compiler { around, now, above: Vec::new() };
+    let mut leaves = Vec::new();
+    checked.condition().leaves(&mut |leaf| leaves.push(leaf));
+    leaves.into_iter().map(|leaf| compiler.leaf(leaf, true)).collect()
 }
 
 /// Where a value is found.
@@ -108,11 +133,19 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The condition of another segment, in that one's time zone.
+    /// Who is kept as a member of another segment, or its condition in its own time zone.
     fn segment(&self, name: &'a str, sure: bool) -> Compiled<Sql> {
         let known = self.around.segments.get(name).filter(|_| !self.above.contains(&name));
-        let Some(checked) = known else {
-            return Err(NotInSql::Segment(name.to_owned()));
+        let checked = match known {
+            Some(Named::Rule(checked)) => checked,
+            Some(Named::Kept(id)) => {
+                let mut sql = Sql::fixed(
+                    "EXISTS (SELECT FROM segment_members AS m WHERE m.customer_id = c.id AND m.segment_id = ",
+                );
+                sql.bind(Value::Id(*id)).push(")");
+                return Ok(sql);
+            }
+            None => return Err(NotInSql::Segment(name.to_owned())),
         };
         let mut above = self.above.clone();
         above.push(name);
@@ -123,6 +156,9 @@ impl<'a> Compiler<'a> {
     fn attribute(&self, operand: &Operand, test: &Test, sure: bool) -> Compiled<Sql> {
         if let ValueKind::List(_) = operand.kind {
             return Ok(list(&operand.field, test));
+        }
+        if operand.field == Field::SpendTier {
+            return self.tier(operand, test);
         }
         if let (Field::RfmGroup, Test::Text(words)) = (&operand.field, test) {
             let codes = codes_of(words);
@@ -150,6 +186,18 @@ impl<'a> Compiler<'a> {
                 sql
             }),
         })
+    }
+
+    /// By who has which tier: never NULL.
+    fn tier(&self, operand: &Operand, test: &Test) -> Compiled<Sql> {
+        let computed = || NotInSql::Computed(operand.name.clone());
+        let tiers = self.around.tiers.ok_or_else(computed)?;
+        let (ids, negated) = match test {
+            Test::Text(words) => (tiers.of_those(|tier| words.holds(tier.as_str())), false),
+            Test::Null { negated } => (tiers.of_those(|_| true), !negated),
+            _ => return Err(computed()),
+        };
+        Ok(one_of("c.id", Value::Ids(ids), negated))
     }
 
     fn remembered(&self, operand: &Operand, days: &Remembered, v: &'static str) -> Sql {
@@ -270,6 +318,7 @@ impl<'a> Compiler<'a> {
             ),
             Field::RfmGroup => Ok(self.score()),
             Field::Custom { part, key } => Ok(Select(custom(*part, key, &operand.kind))),
+            // see `tier`
             Field::SpendTier => Err(NotInSql::Computed(operand.name.clone())),
             // lists; see `list`
             Field::Tags
@@ -471,10 +520,11 @@ fn list(field: &Field, test: &Test) -> Sql {
     let mut sql = Sql::fixed(if negated { "NOT " } else { "" });
     sql.push("EXISTS (SELECT FROM (").append(members_of(field)).push(") AS x WHERE ");
     match any_of {
-        // ICU's root rules are Unicode's own, as in memory; the database's locale has no say
+        // the database's locale has no say: it is told what to replace
         Some(any_of) => {
-            sql.push("lower(x.v COLLATE \"und-x-icu\") = ANY (").bind(Value::Texts(any_of.clone()));
-            sql.push("))");
+            let (from, to) = replacements(any_of);
+            sql.push("translate(x.v, ").bind(Value::Text(from)).push(", ").bind(Value::Text(to));
+            sql.push(") = ANY (").bind(Value::Texts(any_of.clone())).push("))");
         }
         None => {
             sql.push("x.v IS NOT NULL)");

@@ -2,9 +2,10 @@
 //! them, and no table that nobody asks about.
 
 use super::Rfm;
+use super::tiers::tier;
 use crate::db::Connection;
 use crate::db::predictions::KeptModel;
-use crate::domain::analytics::history::{History, Order};
+use crate::domain::analytics::history::Order;
 use crate::domain::analytics::rfm::Bought;
 use crate::domain::consent::Channel;
 use crate::domain::order::OrderStatus;
@@ -233,18 +234,12 @@ fn judged(facts: &Facts, rfm: &Rfm) -> Option<RfmFact> {
     Some(RfmFact { bought, cuts: rfm.cuts, zone: rfm.zone })
 }
 
-/// The tier as of the model's own date: it changes with models and orders, and not every day.
 fn predict(facts: &mut Facts, model: &KeptModel, currency: &str) {
     let counts =
         |order: &&OrderFact| order.currency == currency && order.status != OrderStatus::Cancelled;
     let orders = facts.orders.iter().filter(counts);
     let orders = orders.map(|order| Order { placed_at: order.placed_at, value: order.amount });
-    let cuts = model.value.as_ref().ok().map(|fit| fit.cuts);
-    let history = History::of(orders, model.as_of, model.time_zone);
-    facts.spend_tier = cuts.zip(history).and_then(|(cuts, history)| {
-        let value = model.models.predict(&history, model.outlook).lifetime_value?;
-        Some(cuts.tier(value))
-    });
+    facts.spend_tier = tier(orders, model);
 }
 
 #[derive(QueryableByName)]

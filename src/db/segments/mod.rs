@@ -4,11 +4,14 @@
 mod compile;
 mod facts;
 mod functions;
+pub mod preview;
 mod sql;
+mod tiers;
 
-pub use compile::{NotInSql, Rfm, Surroundings, compile};
+pub use compile::{Named, NotInSql, Rfm, Surroundings, clauses, compile};
 pub use facts::{Needs, of};
 pub use sql::Sql;
+pub use tiers::{Tiers, tiers, tiers_between};
 
 use super::Connection;
 use super::schema::customers;
@@ -16,15 +19,21 @@ use crate::domain::ids::SegmentId;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 /// Living customers that fulfil a condition, by their ids.
 struct Members<'a> {
     condition: &'a Sql,
-    after: Uuid,
-    limit: i64,
+    of: Of<'a>,
+}
+
+/// Which customers are asked.
+enum Of<'a> {
+    /// Those after one, until so many were found.
+    After(Uuid, i64),
+    These(&'a [Uuid]),
 }
 
 // Conditions are of endless variety, and plans depend on their values: none is kept.
@@ -40,12 +49,22 @@ impl Query for Members<'_> {
 impl QueryFragment<Pg> for Members<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.unsafe_to_cache_prepared();
-        out.push_sql("SELECT c.id FROM customers AS c WHERE c.deleted_at IS NULL AND c.id > ");
-        out.push_bind_param::<SqlUuid, _>(&self.after)?;
-        out.push_sql(" AND ");
+        out.push_sql("SELECT c.id FROM customers AS c WHERE c.deleted_at IS NULL AND ");
         self.condition.walk_ast(out.reborrow())?;
-        out.push_sql(" ORDER BY c.id LIMIT ");
-        out.push_bind_param::<BigInt, _>(&self.limit)
+        match &self.of {
+            Of::After(after, limit) => {
+                out.push_sql(" AND c.id > ");
+                out.push_bind_param::<SqlUuid, _>(after)?;
+                out.push_sql(" ORDER BY c.id LIMIT ");
+                out.push_bind_param::<BigInt, _>(limit)
+            }
+            Of::These(ids) => {
+                out.push_sql(" AND c.id = ANY (");
+                out.push_bind_param::<Array<SqlUuid>, _>(*ids)?;
+                out.push_sql(") ORDER BY c.id");
+                Ok(())
+            }
+        }
     }
 }
 
@@ -59,7 +78,19 @@ pub async fn members(
     after: Uuid,
     limit: i64,
 ) -> QueryResult<Vec<Uuid>> {
-    Members { condition, after, limit }.load(&mut conn).await
+    Members { condition, of: Of::After(after, limit) }.load(&mut conn).await
+}
+
+/// Those of these customers that live and fulfil a condition, in the order of their ids.
+///
+/// # Errors
+/// Those of the query.
+pub async fn members_among(
+    mut conn: &Connection,
+    condition: &Sql,
+    customers: &[Uuid],
+) -> QueryResult<Vec<Uuid>> {
+    Members { condition, of: Of::These(customers) }.load(&mut conn).await
 }
 
 /// Customers of a page whose membership is not what a condition says.

@@ -4,7 +4,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment};
-use diesel::sql_types::{Array, Bool, Date, Integer, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Text, Timestamptz, Uuid as SqlUuid};
+use uuid::Uuid;
 
 /// An expression or a statement.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +29,8 @@ pub(super) enum Value {
     Integers(Vec<i32>),
     BigInts(Vec<i64>),
     Flag(bool),
+    Id(Uuid),
+    Ids(Vec<Uuid>),
 }
 
 impl Sql {
@@ -90,10 +93,10 @@ impl QueryFragment<Pg> for Sql {
                     Value::Day(day) => out.push_bind_param::<Date, _>(day)?,
                     Value::Days(days) => out.push_bind_param::<Array<Date>, _>(days)?,
                     Value::Integers(all) => out.push_bind_param::<Array<Integer>, _>(all)?,
-                    Value::BigInts(all) => {
-                        out.push_bind_param::<Array<diesel::sql_types::BigInt>, _>(all)?;
-                    }
+                    Value::BigInts(all) => out.push_bind_param::<Array<BigInt>, _>(all)?,
                     Value::Flag(flag) => out.push_bind_param::<Bool, _>(flag)?,
+                    Value::Id(id) => out.push_bind_param::<SqlUuid, _>(id)?,
+                    Value::Ids(ids) => out.push_bind_param::<Array<SqlUuid>, _>(ids)?,
                 },
             }
         }

@@ -8,7 +8,7 @@ use super::attributes::{Function, Mark, Param};
 use super::condition::{
     Aggregate, Ask, Condition, Filter, Leaf, Matches, Numbers, Operand, Test, ValueKind, Words,
 };
-use super::facts::folded;
+use super::fold::folded;
 use super::mistake::{Mistake, Span, nearest};
 use super::number::Number;
 use super::resolve;

@@ -8,7 +8,8 @@ use super::attributes::{Field, Function};
 use super::condition::{
     Aggregate, Ask, Condition, Filter, Leaf, Matches, Operand, Test, ValueKind,
 };
-use super::facts::{Facts, OrderFact, folded};
+use super::facts::{Facts, OrderFact};
+use super::fold::folded;
 use super::number::{Number, decimals};
 use super::when::Now;
 use crate::domain::analytics::calendar::{day_of, start_of};

@@ -6,6 +6,7 @@ use super::attributes::Field;
 use super::condition::{Aggregate, Ask, Condition, Leaf, Matches, Operand, ValueKind};
 use super::evaluate::{self, Answer, holds, is_absent};
 use super::facts::Facts;
+use super::missing::missing;
 use super::number::{Number, decimals};
 use super::when::Now;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -18,6 +19,8 @@ pub struct Explanation {
     /// Since when that is so at the latest, as far as the facts tell.
     pub since: Option<DateTime<Utc>>,
     pub next_flip: Option<DateTime<Utc>>,
+    /// Of who is no member: what would have to become so, as a condition.
+    pub missing: Option<String>,
     pub tree: Explained,
 }
 
@@ -60,7 +63,8 @@ pub fn explain(checked: &Checked, facts: &Facts, now: DateTime<Utc>) -> Explanat
     let Answer { member, next_flip } = evaluate::evaluate(checked, facts, now);
     let now = Now::new(now, checked.time_zone());
     let tree = explained(checked.condition(), facts, &now, true);
-    Explanation { member, since: tree.since, next_flip, tree }
+    let missing = missing(checked.condition(), facts, &now);
+    Explanation { member, since: tree.since, next_flip, missing, tree }
 }
 
 fn explained(condition: &Condition, facts: &Facts, now: &Now, decides: bool) -> Explained {

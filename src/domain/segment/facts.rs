@@ -261,8 +261,3 @@ impl Facts {
         }
     }
 }
-
-/// The form in which members of lists are compared: in lower case, by the rules of Unicode alone.
-pub fn folded(member: &str) -> String {
-    member.to_lowercase()
-}

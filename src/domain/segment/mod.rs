@@ -11,12 +11,15 @@ pub mod attributes;
 mod check;
 pub mod condition;
 pub mod cost;
+mod deciding;
 mod evaluate;
 mod explain;
 mod facts;
+mod fold;
 mod lexer;
 pub mod marks;
 pub mod membership;
+mod missing;
 mod mistake;
 pub mod nesting;
 mod number;
@@ -33,9 +36,11 @@ pub mod when;
 #[cfg(test)]
 mod tests;
 
+pub use deciding::deciding;
 pub use evaluate::{Answer, evaluate};
 pub use explain::{Explained, Explanation, explain};
-pub use facts::{AddressFact, Facts, OrderFact, OrderSums, RfmFact, folded};
+pub use facts::{AddressFact, Facts, OrderFact, OrderSums, RfmFact};
+pub use fold::{folded, replacements};
 pub use mistake::{Mistake, Mistakes, Place, Span, Warning, shown};
 pub use number::{Number, decimals};
 pub use parser::Bounds;

@@ -8,6 +8,7 @@ mod figures;
 mod lives;
 mod one;
 mod plots;
+mod segments;
 mod view;
 
 use super::field::FieldFault;
@@ -20,6 +21,7 @@ use crate::db::reports::Slice;
 use crate::domain::analytics::calendar::{Span, Unit, bounds, day_of};
 use crate::domain::customer::GroupCode;
 use crate::domain::place::Currency;
+use crate::domain::segment::record::SegmentName;
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc};
@@ -30,6 +32,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 pub fn routes(cfg: &mut ServiceConfig) {
     cfg.configure(figures::routes).configure(lives::routes).configure(one::routes);
+    cfg.configure(segments::routes);
 }
 
 /// A picture brings its own style and nothing else.
@@ -97,9 +100,12 @@ struct Takes {
     group: bool,
     currency: bool,
     format: bool,
+    /// `segment`.
+    segments: bool,
 }
 
-const ALL: Takes = Takes { range: true, by: true, group: true, currency: true, format: true };
+const ALL: Takes =
+    Takes { range: true, by: true, group: true, currency: true, format: true, segments: false };
 
 /// What is asked for.
 struct Asked {
@@ -110,6 +116,8 @@ struct Asked {
     group: Option<String>,
     currency: String,
     picture: bool,
+    /// Of which segments; empty: nobody said.
+    segments: Vec<SegmentName>,
 }
 
 /// How a query is judged.
@@ -177,6 +185,10 @@ impl Asked {
             true => query.optional("format", |raw| raw.one_of(&formats)),
             false => None,
         };
+        let segments = match takes.segments {
+            true => query.optional("segment", segments::names),
+            false => None,
+        };
         let to = to.unwrap_or_else(|| day_of(terms.now, terms.zone));
         let span = Span { from: from.unwrap_or_else(|| usual_start(to, unit)), to };
         if span.from > span.to {
@@ -194,6 +206,7 @@ impl Asked {
             group,
             currency: currency.unwrap_or(terms.currency),
             picture: format.unwrap_or(false),
+            segments: segments.unwrap_or_default(),
         })
     }
 

@@ -179,7 +179,7 @@ fn rule(form: &mut Form<'_>, text: &str, time_zone: TimeZone, schema: &Schema) -
 }
 
 /// A mistake with its place: that of the byte, too, for programs that mark it.
-fn fault(text: &str, mistake: &Mistake) -> FieldFault {
+pub fn fault(text: &str, mistake: &Mistake) -> FieldFault {
     let Place { byte, line, column } = Place::of(text, mistake.span.start);
     let detail = format!("Line {line}, column {column} (byte {byte}): {mistake}.");
     FieldFault::new(mistake.code, detail.replace("?.", "?"))

@@ -22,7 +22,9 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         (Some(&"customers"), Some(_), _) => customer(world, name).await,
         (Some(&"groups"), ..) => groups(world, name).await,
         (Some(&"attributes"), ..) => attributes(world, name).await,
-        (Some(&"segments"), ..) => segments(world, name).await,
+        (Some(&"segments"), ..) | (Some(&"exports"), Some(&"segments"), _) => {
+            segments(world, name).await
+        }
         (Some(&"imports" | &"exports"), ..) => files(world, name).await,
         (Some(&"analytics"), ..) => Some(Trial::at(path)),
         (Some(&"events"), ..) => dead_letters(world, name).await,
@@ -217,6 +219,15 @@ async fn segments(world: &World, name: &str) -> Option<Trial> {
         "POST /v1/admin/segments/{id}/members/{customer_id}"
         | "DELETE /v1/admin/segments/{id}/members/{customer_id}" => {
             Trial::at(format!("{}/{}", members().await, somebody().await)).answers(204)
+        }
+        "POST /v1/admin/segments/preview" => {
+            Trial::at(format!("{all}/preview")).with(json!({ "definition": "mfa_enabled = true" }))
+        }
+        "GET /v1/admin/segments/{id}/explain/{customer_id}" => {
+            Trial::at(format!("{}/explain/{}", of(new()).await, somebody().await))
+        }
+        "GET /v1/admin/exports/segments/{id}" => {
+            Trial::at(of(friends()).await.replace("/segments/", "/exports/segments/"))
         }
         _ => return None,
     })

@@ -70,3 +70,35 @@ async fn s1_a_definition_is_checked_on_the_command_line() {
     let binary = check(&shop, b"group = '\xff\xfe'", &[]);
     assert_eq!(binary.status.code(), Some(1));
 }
+
+/// Who writes definitions need not know where the customers are kept.
+#[test]
+fn s1_a_definition_is_checked_without_a_database() {
+    let check = |definition: &str, environment: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_customer-service"));
+        command.args(["segment", "check", "-"]).env_clear().envs(environment.iter().copied());
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(definition.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let good = check("number_of_orders >= 2", &[]);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good.stderr));
+    assert!(text(&good.stdout).starts_with("number_of_orders >= 2\n"));
+    let wrong = check("number_of_order >= 2", &[]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong.stderr).contains("did you mean number_of_orders?"));
+    // Only the database knows custom attributes; what is given must be in order all the same.
+    let custom = check("custom.shoe_size > 42", &[]);
+    assert_eq!(custom.status.code(), Some(2));
+    let told = text(&custom.stderr);
+    assert!(told.contains("database.url is not set") && !told.contains("root_key"), "{told}");
+    let odd = check("number_of_orders >= 2", &[("DATABASE_URL", "shop"), ("HOME", "/")]);
+    assert_eq!(odd.status.code(), Some(2), "{}", text(&odd.stdout));
+    let odd = check("number_of_orders >= 2", &[("CUSTOMER_SERVICE__SEGMENTS__COST_MAX", "1")]);
+    assert_eq!(odd.status.code(), Some(2), "{}", text(&odd.stdout));
+}

@@ -274,6 +274,7 @@ fn attribute(dice: &mut Dice) -> String {
         "customer_account_status" => of_text(dice, &["active", "PENDING", "suspended"]),
         "customer_type" => of_text(dice, &["individual", "business"]),
         "custom.colour" => of_text(dice, &["red", "gre'en", "BLUE"]),
+        "predicted_spend_tier" => of_text(dice, &["top", "HIGH", "middle", "low"]),
         "rfm_group" => of_text(dice, &["champions", "LOYAL", "new", "lost", "promising"]),
         _ if name.ends_with("subscription_status") => {
             of_text(dice, &["subscribed", "unsubscribed", "not_subscribed"])
@@ -295,7 +296,7 @@ fn attribute(dice: &mut Dice) -> String {
     format!("{name} {test}")
 }
 
-const ATTRIBUTES: [&str; 50] = [
+const ATTRIBUTES: [&str; 51] = [
     "customer_added_date",
     "customer_account_status",
     "customer_type",
@@ -338,6 +339,7 @@ const ATTRIBUTES: [&str; 50] = [
     "first_order_date",
     "last_order_date",
     "rfm_group",
+    "predicted_spend_tier",
     "custom.nick",
     "custom.points",
     "custom.shoe_size",

@@ -130,6 +130,27 @@ proptest! {
         prop_assert_eq!(&told.tree.text, definition.canonical());
         prop_assert!(!told.deciding().is_empty());
         prop_assert!(told.since.is_none_or(|since| since <= now));
+        // where only is known which clauses hold, the same ones decide
+        let mut clauses = Vec::new();
+        let then = when::Now::new(now, zone);
+        definition.condition().leaves(&mut |leaf| {
+            let leaf = condition::Condition::Leaf(leaf.clone());
+            clauses.push((leaf.clone(), evaluate::holds(&leaf, &facts, &then)));
+        });
+        let hold: Vec<bool> = clauses.iter().map(|(_, holds)| *holds).collect();
+        let (holds, places) = deciding(definition.condition(), &hold);
+        prop_assert_eq!(holds, answer.member);
+        let texts = places.iter().map(|place| match &clauses[*place].0 {
+            condition::Condition::Leaf(leaf) => leaf.text.as_str(),
+            _ => "",
+        });
+        let explained = told.deciding();
+        prop_assert!(texts.eq(explained.iter().map(|part| part.text.as_str())));
+        // what is missing is missing, and nothing is of a member
+        prop_assert_eq!(told.missing.is_none(), answer.member);
+        if let Some(missing) = &told.missing {
+            prop_assert!(!evaluate(&checked(missing, zone), &facts, now).member, "{}", missing);
+        }
     }
 
     /// What is warned of as never or always true is so of any customer.

@@ -115,6 +115,7 @@ fn s4_an_explanation_says_why_and_since_when() {
     assert_eq!((inner[1].value.as_deref(), inner[1].absent), (None, true));
     assert_eq!(inner[0].since, Some(at("2026-06-12T00:00:00Z")));
     assert_eq!(told.tree.members[0].value.as_deref(), Some("VIP, ĐÀ NẴNG"));
+    assert_eq!(told.missing.as_deref(), Some("last_order_date > -7d OR custom.nick = 'a'"));
 
     let text =
         "orders_placed MATCHES (date >= -30d, sum_amount > 90) AND customer_added_date > -1y";
@@ -124,4 +125,30 @@ fn s4_an_explanation_says_why_and_since_when() {
     assert_eq!(told.next_flip, Some(at("2026-07-02T00:00:00Z")));
     assert_eq!(told.deciding().len(), 2);
     assert!(told.since.is_some());
+    assert_eq!(told.missing, None);
+}
+
+/// What is missing is the rest of the condition, without what is so already.
+#[test]
+fn s4_an_explanation_says_what_is_missing() {
+    let cases = [
+        ("mfa_enabled = true", "mfa_enabled = true"),
+        ("mfa_enabled = true AND customer_tags CONTAINS 'vip'", "mfa_enabled = true"),
+        (
+            "NOT (customer_tags CONTAINS 'vip' AND customer_type = 'individual') AND mfa_enabled = true",
+            "(NOT customer_tags CONTAINS 'vip' OR NOT customer_type = 'individual') AND mfa_enabled = true",
+        ),
+        (
+            "NOT (customer_tags CONTAINS 'vip' OR customer_type = 'business')",
+            "NOT customer_tags CONTAINS 'vip'",
+        ),
+        (
+            "mfa_enabled = true AND (number_of_orders > 10 OR custom.nick = 'a' AND group = 'retail')",
+            "mfa_enabled = true AND (number_of_orders > 10 OR custom.nick = 'a')",
+        ),
+    ];
+    for (text, missing) in cases {
+        let told = explain(&checked(text, Tz::UTC), &customer(), at(NOW));
+        assert_eq!(told.missing.as_deref(), Some(missing), "{text}");
+    }
 }
