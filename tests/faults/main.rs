@@ -142,6 +142,8 @@ async fn run(chosen: Vec<Scenario>, full: bool) -> ExitCode {
          |---|---|---|---|---|---|\n",
         if full { "whole" } else { "short" }
     );
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.local/faults");
+    std::fs::create_dir_all(folder).expect("a folder for the table");
     let mut failed = Vec::new();
     for scenario in &chosen {
         let (report, took) = play(scenario, &ground).await;
@@ -151,13 +153,12 @@ async fn run(chosen: Vec<Scenario>, full: bool) -> ExitCode {
         let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
         let (criterion, text) = (cell(criterion), cell(&text));
         writeln!(table, "| {id} | {fault} | {criterion} | {text} | {met} | {took} s |").unwrap();
+        // After each: a run that is broken off has told what it reached.
+        std::fs::write(format!("{folder}/table.md"), &table).expect("the table is written");
         if !report.is_met() {
             failed.push(*id);
         }
     }
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/.local/faults");
-    std::fs::create_dir_all(folder).expect("a folder for the table");
-    std::fs::write(format!("{folder}/table.md"), &table).expect("the table is written");
     println!("\n{table}");
     let passed = chosen.len() - failed.len();
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
