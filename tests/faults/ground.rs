@@ -37,8 +37,13 @@ impl Ground {
 
     /// A shop on these servers, with settings that differ.
     pub async fn shop(&self, settings: &[(&str, &str)]) -> Shop {
-        let servers = [("REDIS__URL", &*self.redis.url), ("RABBIT__URL", &*self.rabbit.url)];
-        let settings: Vec<_> = servers.into_iter().chain(settings.iter().copied()).collect();
+        let usual = [
+            ("REDIS__URL", &*self.redis.url),
+            ("RABBIT__URL", &*self.rabbit.url),
+            // Some scenarios last longer than a token does by default, and no caller refreshes.
+            ("SESSIONS__ACCESS_TOKEN_MINUTES", "60"),
+        ];
+        let settings: Vec<_> = usual.into_iter().chain(settings.iter().copied()).collect();
         Shop::with(TestDatabase::on(&self.postgres.url).await, &settings).await
     }
 

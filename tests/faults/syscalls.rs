@@ -34,6 +34,9 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// Within this it lets go, a thread after the other.
+const LETS_GO: Duration = Duration::from_secs(3);
+
 /// `strace` with hands on some processes; lets go with the value.
 struct Tracer(Child);
 
@@ -60,10 +63,21 @@ impl Tracer {
 }
 
 impl Drop for Tracer {
+    #[expect(clippy::disallowed_methods, reason = "nothing can be awaited while it is dropped")]
     fn drop(&mut self) {
         // By a signal it detaches from whoever still lives; killed, it would leave them stopped.
         Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().ok();
-        self.0.wait().ok();
+        let began = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) {
+            if began.elapsed() > LETS_GO {
+                // It waits for ever where a process died while it let go of it: its main thread is
+                // not gone before the others, and for these it does not look.
+                self.0.kill().ok();
+                self.0.wait().ok();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
