@@ -152,8 +152,15 @@ impl BgNbd {
         let c = a + b + x - 1.0;
         let c = if c.abs() < 1e-9 { 1e-9 } else { c };
         let end = alpha + age + horizon;
-        let silence = ((alpha + age) / end).powf(r + x);
-        c / (a - 1.0) * (1.0 - silence * gauss(r + x, b + x, c, horizon / end))
+        let (before, ahead) = ((alpha + age) / end, horizon / end);
+        let silence = if c < r + b + 2.0 * x {
+            // Of many purchases in no time the power is nought and the series is endless. Euler's
+            // transformation (DLMF 15.8.1) says the same by small numbers: before = 1 − ahead.
+            before.powf(c - b - x) * gauss(c - r - x, c - b - x, c, ahead)
+        } else {
+            before.powf(r + x) * gauss(r + x, b + x, c, ahead)
+        };
+        c / (a - 1.0) * (1.0 - silence)
     }
 }
 
