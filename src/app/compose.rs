@@ -335,6 +335,7 @@ fn start_workers(
     let after = AfterCommit {
         outbox,
         segments,
+        walks: Arc::default(),
         mailer: Some(mailer.nudge()),
         texter: Some(texter.nudge()),
         revoked: parts.revoked.clone(),

@@ -40,8 +40,12 @@ pub fn start(
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let (batches, door, rules) = (batches.clone(), customers.clone(), desk.clone());
     let page = config.segments.page_customers.into();
-    workers.add(runtime.spawn_worker(move || {
+    let walks = Arc::clone(&batches.after.walks);
+    let builder = runtime.spawn_worker(move || {
         let (database, clock) = (database.clone(), clock.clone());
         SegmentBuilder::new(database, batches.clone(), door.clone(), rules.clone(), clock, page)
-    }));
+    });
+    // Set once: there is one builder in a process.
+    drop(walks.set(builder.nudge()));
+    workers.add(builder);
 }

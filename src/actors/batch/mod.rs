@@ -31,8 +31,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What a caller of the shard reads.
 pub type Answer = Result<Answered, SubmitError>;
@@ -44,6 +44,8 @@ pub struct AfterCommit {
     pub outbox: Dirty,
     /// Those who look for changes of membership, likewise.
     pub segments: Dirty,
+    /// Those who carry a segment's new revision to all customers; there when they are started.
+    pub walks: Arc<OnceLock<Nudge>>,
     pub mailer: Option<Nudge>,
     pub texter: Option<Nudge>,
     /// Sessions that this node refuses at once; the other nodes read them from the database.
@@ -267,6 +269,11 @@ impl Batches {
         }
         self.after.outbox.mark(written.shards.iter().copied());
         self.after.segments.mark(written.shards.iter().copied());
+        if written.walks
+            && let Some(builder) = self.after.walks.get()
+        {
+            builder.nudge();
+        }
         if written.mails
             && let Some(mailer) = &self.after.mailer
         {

@@ -36,6 +36,8 @@ pub struct Written {
     pub shards: BTreeSet<u16>,
     pub mails: bool,
     pub texts: bool,
+    /// Whether a segment's new revision is to be carried to all customers.
+    pub walks: bool,
     /// Sessions that ended before their time, and when.
     pub revoked: Vec<(SessionId, DateTime<Utc>)>,
 }
@@ -136,7 +138,8 @@ impl Plan {
     /// Whom to wake once it is committed.
     pub fn written(self, shards: BTreeSet<u16>) -> Written {
         let (mails, texts) = (!self.mails.is_empty(), !self.texts.is_empty());
-        Written { shards, mails, texts, revoked: self.revoked }
+        let walks = self.segments.begin_walks();
+        Written { shards, mails, texts, walks, revoked: self.revoked }
     }
 
     /// The rows of one customer that differ.

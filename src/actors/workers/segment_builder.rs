@@ -14,7 +14,7 @@ use crate::actors::segments::{Known, SegmentDesk};
 use crate::actors::worker::{Done, Worker};
 use crate::clock::Clock;
 use crate::db::segment_builds::{self, Build};
-use crate::db::segments::{Needs, Surroundings};
+use crate::db::segments::{Needs, Sql, Surroundings};
 use crate::db::{self, Database};
 use crate::domain::CustomerId;
 use crate::domain::command::{
@@ -43,10 +43,29 @@ const SLICE: Duration = Duration::from_secs(1);
 const IDLE_SECONDS: u64 = 30;
 
 /// Customers that one page changes: their rows are locked until it is done, which is felt by others.
-const CHANGED_MAX: usize = 500;
+const CHANGED_MAX: usize = 100;
+
+/// The longest stretch of customers of whom the database says in one statement who differs: what is told of
+/// the progress moves by no more.
+const STRETCH_MAX: i64 = 50_000;
+
+/// After a page that changed somebody, rest for this part of the time that it took: its messages and the
+/// changes of others are to be written meanwhile, too.
+const REST: f64 = 0.5;
 
 /// Flips that are forgotten in one transaction.
 const FORGOTTEN_MAX: i64 = 5_000;
+
+/// What a look at the next customers found.
+struct Found {
+    /// Who is to be judged, in the order of their ids.
+    differ: Vec<Uuid>,
+    /// The last one that was looked at. `None`: nobody was.
+    to: Option<Uuid>,
+    looked_at: i64,
+    /// Whether nobody comes after.
+    last: bool,
+}
 
 /// The worker; see the module.
 pub struct SegmentBuilder {
@@ -57,6 +76,8 @@ pub struct SegmentBuilder {
     clock: Arc<dyn Clock>,
     /// Customers that are looked at for one page.
     page: i64,
+    /// Of whom the database is asked next. It grows while few differ.
+    stretch: i64,
     /// The session that holds the lock.
     turn: Option<db::Connection>,
 }
@@ -85,7 +106,7 @@ impl SegmentBuilder {
         clock: Arc<dyn Clock>,
         page: i64,
     ) -> Self {
-        Self { database, batches, customers, desk, clock, page, turn: None }
+        Self { database, batches, customers, desk, clock, page, stretch: page, turn: None }
     }
 
     async fn work(&mut self) -> anyhow::Result<Done> {
@@ -233,29 +254,26 @@ impl SegmentBuilder {
 
     /// The next customers, and which of them are to be judged.
     async fn page(
-        &self,
+        &mut self,
         connection: &db::Connection,
         build: Build,
         program: &Program,
         known: &Known,
     ) -> anyhow::Result<Page> {
         let after = build.after_id.unwrap_or(Uuid::nil());
-        let ids = db::segments::next_customers(connection, after, self.page).await;
-        let mut ids = ids.map_err(db::Error::from)?;
-        let mut last = (ids.len() as i64) < self.page;
-        let mut differ = match ids.last() {
-            Some(to) => self.differing(connection, program, known, &ids, (after, *to)).await?,
-            None => Vec::new(),
+        let none = BTreeMap::new();
+        let (now, rfm) = (self.clock.now(), known.rfm.as_ref());
+        let around = Surroundings { now, rfm, segments: &none, tiers: None };
+        // What time turns must be known by its instant, and what is computed is in no row.
+        let found = match db::segments::compile(&program.checked, around) {
+            Ok(condition) if !program.checked.is_timed() => {
+                self.by_rows(connection, program, &condition, after).await?
+            }
+            _ => self.by_facts(connection, program, known, after).await?,
         };
         faults::at("segments.page_read");
-        if let Some(next) = differ.get(CHANGED_MAX).copied() {
-            // What is beyond waits for the next page.
-            differ.truncate(CHANGED_MAX);
-            ids.retain(|id| *id < next);
-            last = false;
-        }
         let asked = Asked::These(BTreeSet::from([program.id]));
-        let submissions = differ.into_iter().map(|id| {
+        let submissions = found.differ.into_iter().map(|id| {
             let command = MembershipCommand::Judge {
                 programs: Arc::clone(&known.programs),
                 asked: asked.clone(),
@@ -265,11 +283,59 @@ impl SegmentBuilder {
         });
         Ok(Page {
             submissions: submissions.collect(),
-            to: ids.last().copied(),
-            looked_at: ids.len() as i64,
-            last,
+            to: found.to,
+            looked_at: found.looked_at,
+            last: found.last,
             from: build,
         })
+    }
+
+    /// The database is asked who differs, in a stretch as long as suits their number.
+    async fn by_rows(
+        &mut self,
+        connection: &db::Connection,
+        program: &Program,
+        condition: &Sql,
+        after: Uuid,
+    ) -> Result<Found, db::Error> {
+        let stretch = db::segments::next_stretch(connection, after, self.stretch).await?;
+        let Some((to, living)) = stretch else {
+            return Ok(Found { differ: vec![], to: None, looked_at: 0, last: true });
+        };
+        let (span, most) = ((after, to), CHANGED_MAX as i64);
+        let differ = db::segments::differing(connection, condition, program.id, span, most).await?;
+        // More may differ behind the last one that was told: that is where the next page begins.
+        if let Some(to) = differ.last().copied().filter(|_| differ.len() == CHANGED_MAX) {
+            let looked_at = db::segments::living_between(connection, after, to).await?;
+            self.stretch = (looked_at * 2).clamp(self.page, STRETCH_MAX);
+            return Ok(Found { differ, to: Some(to), looked_at, last: false });
+        }
+        let last = living < self.stretch;
+        self.stretch = (self.stretch * 2).min(STRETCH_MAX);
+        Ok(Found { differ, to: Some(to), looked_at: living, last })
+    }
+
+    /// The facts of a page of customers are read, and judged here.
+    async fn by_facts(
+        &self,
+        connection: &db::Connection,
+        program: &Program,
+        known: &Known,
+        after: Uuid,
+    ) -> Result<Found, db::Error> {
+        let mut ids = db::segments::next_customers(connection, after, self.page).await?;
+        let mut last = (ids.len() as i64) < self.page;
+        let mut differ = match ids.is_empty() {
+            true => Vec::new(),
+            false => self.differing(connection, program, known, &ids).await?,
+        };
+        if let Some(next) = differ.get(CHANGED_MAX).copied() {
+            // What is beyond waits for the next page.
+            differ.truncate(CHANGED_MAX);
+            ids.retain(|id| *id < next);
+            last = false;
+        }
+        Ok(Found { differ, to: ids.last().copied(), looked_at: ids.len() as i64, last })
     }
 
     /// Those of whom something is kept that is not what the rule says of them now.
@@ -279,19 +345,9 @@ impl SegmentBuilder {
         program: &Program,
         known: &Known,
         ids: &[Uuid],
-        span: (Uuid, Uuid),
     ) -> Result<Vec<Uuid>, db::Error> {
         let now = self.clock.now();
         let Program { id, checked, .. } = program;
-        let none = BTreeMap::new();
-        let rfm = known.rfm.as_ref();
-        let around = Surroundings { now, rfm, segments: &none, tiers: None };
-        // What time turns must be known by its instant, and what is computed is in no row.
-        if !checked.is_timed()
-            && let Ok(condition) = db::segments::compile(checked, around)
-        {
-            return Ok(db::segments::differing(connection, &condition, *id, span).await?);
-        }
         let mut needs = Needs::default();
         needs.add(checked.condition());
         let (facts, members, flips) = tokio::try_join!(
@@ -322,8 +378,14 @@ impl SegmentBuilder {
     }
 
     async fn carry_out(&mut self, page: Page) -> anyhow::Result<()> {
+        let since = Instant::now();
         match self.batches.walk(&page).await {
-            Ok(Walked::Done) => Ok(()),
+            Ok(Walked::Done) => {
+                if !page.submissions.is_empty() {
+                    sleep(since.elapsed().mul_f64(REST)).await;
+                }
+                Ok(())
+            }
             // What the next look at it finds is what counts.
             Ok(Walked::Elsewhere | Walked::Outdated) => Ok(()),
             Err(SubmitError::Unavailable) => {

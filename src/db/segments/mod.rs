@@ -99,6 +99,7 @@ struct Differing<'a> {
     segment: Uuid,
     after: Uuid,
     to: Uuid,
+    limit: i64,
 }
 
 impl QueryId for Differing<'_> {
@@ -124,13 +125,13 @@ impl QueryFragment<Pg> for Differing<'_> {
         out.push_bind_param::<SqlUuid, _>(&self.to)?;
         out.push_sql(" AND (");
         self.condition.walk_ast(out.reborrow())?;
-        out.push_sql(") IS TRUE <> (m.customer_id IS NOT NULL) ORDER BY c.id");
-        Ok(())
+        out.push_sql(") IS TRUE <> (m.customer_id IS NOT NULL) ORDER BY c.id LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.limit)
     }
 }
 
 /// The living customers after one, up to another and that included, who belong to a segment and do not
-/// fulfil its condition, or the other way round.
+/// fulfil its condition, or the other way round: the first `limit` of them.
 ///
 /// # Errors
 /// Those of the query.
@@ -139,8 +140,9 @@ pub async fn differing(
     condition: &Sql,
     segment: SegmentId,
     (after, to): (Uuid, Uuid),
+    limit: i64,
 ) -> QueryResult<Vec<Uuid>> {
-    Differing { condition, segment: segment.0, after, to }.load(&mut conn).await
+    Differing { condition, segment: segment.0, after, to, limit }.load(&mut conn).await
 }
 
 /// The next living customers after one, at most `limit`.
@@ -159,5 +161,50 @@ pub async fn next_customers(
         .limit(limit)
         .select(customers::id)
         .load(&mut conn)
+        .await
+}
+
+/// The next living customers after one, at most `limit` of them, as a stretch: the last one, and how many
+/// they are. `None`: there is nobody.
+///
+/// # Errors
+/// Those of the query.
+pub async fn next_stretch(
+    mut conn: &Connection,
+    after: Uuid,
+    limit: i64,
+) -> QueryResult<Option<(Uuid, i64)>> {
+    #[derive(QueryableByName)]
+    struct Stretch {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = BigInt)]
+        number: i64,
+    }
+    let last: Option<Stretch> = diesel::sql_query(
+        "SELECT id, number FROM (
+             SELECT id, row_number() OVER (ORDER BY id) AS number FROM customers
+             WHERE deleted_at IS NULL AND id > $1 ORDER BY id LIMIT $2
+         ) AS stretch ORDER BY id DESC LIMIT 1",
+    )
+    .bind::<SqlUuid, _>(after)
+    .bind::<BigInt, _>(limit)
+    .get_result(&mut conn)
+    .await
+    .optional()?;
+    Ok(last.map(|last| (last.id, last.number)))
+}
+
+/// How many living customers there are after one, up to another and that included.
+///
+/// # Errors
+/// Those of the query.
+pub async fn living_between(mut conn: &Connection, after: Uuid, to: Uuid) -> QueryResult<i64> {
+    customers::table
+        .filter(customers::deleted_at.is_null())
+        .filter(customers::id.gt(after))
+        .filter(customers::id.le(to))
+        .count()
+        .get_result(&mut conn)
         .await
 }

@@ -39,6 +39,11 @@ struct Left<'a> {
 }
 
 impl SegmentRows {
+    /// Whether a new revision is to be carried to all customers.
+    pub(super) fn begin_walks(&self) -> bool {
+        !self.builds.segment_id.is_empty()
+    }
+
     /// `known`: all segments before the batch and after it, by which names become ids.
     pub(super) fn of(steps: &[SegmentStep<'_>], known: &Segments) -> Self {
         let mut rows = Self::default();
