@@ -181,7 +181,9 @@ async fn preview(
     })?;
     schema.time_zone = zone.and_then(|zone| zone.zone()).unwrap_or(schema.time_zone);
     let checked = checked(&definition, &schema)?;
-    let limit = services.config.segments.preview_ms.duration();
+    let (own, statement) =
+        (services.config.segments.preview_ms, services.config.analytics.statement_timeout_ms);
+    let limit = own.duration().min(statement.duration());
     let order = Order { checked: checked.clone(), redefines, sample, limit };
     let now = services.clock.now();
     let found = services.segments.preview(&services.reports, order, now).await?;
