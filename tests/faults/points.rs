@@ -36,6 +36,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("import", &["importer.", "block."]),
     ("analyst", &["analyst."]),
     ("reconciler", &["reconciliation."]),
+    ("walk", &["segments.page_"]),
     ("first key", &["signing.first_key"]),
     ("old key", &["signing.rotated"]),
     ("end", &["stop.", "relay.handing_back", "relay.handed_back"]),
@@ -185,6 +186,7 @@ async fn one(shop: &Arc<Shop>, orders: &OrderService, point: &str, book: &mut Bo
             )
             .await;
         }
+        "walk" => walk(shop, &rescued).await,
         "end" => rescued.sigterm(),
         _ => {}
     }
@@ -192,6 +194,22 @@ async fn one(shop: &Arc<Shop>, orders: &OrderService, point: &str, book: &mut Bo
     book.slowest = book.slowest.max(rescued.slowest_return());
     // Ended by abort(), and not otherwise.
     hit && rescued.deaths()[0] == 6
+}
+
+/// A new segment is carried to everybody.
+async fn walk(shop: &Shop, rescued: &Rescued) {
+    let code = unique("s");
+    let body = json!({ "code": code, "title": "Verified", "definition": "email_verified = true" });
+    // 409: it was made, and the answer was lost.
+    let made = |api: &crate::harness::Api| {
+        api.post("/v1/admin/segments", body.clone()).bearer(&shop.staff_key)
+    };
+    rescued.insist(&[201, 409], made).await;
+    let open = "SELECT count(*) FROM segment_builds WHERE finished_at IS NULL";
+    eventually("the walk is over", Duration::from_secs(60), async || {
+        (shop.database.count(open).await == 0).then_some(())
+    })
+    .await;
 }
 
 /// Who died with a mail, a text or a parked fact in its hands had it for two minutes more: they pass.
