@@ -3,12 +3,15 @@
 
 use super::origin::Trouble;
 use crate::clock::Clock;
+use crate::db::audit::Deed;
 use crate::db::customer_keys::KeptKey;
 use crate::db::{self, Database};
-use crate::domain::CustomerId;
+use crate::domain::{Context, CustomerId};
 use crate::security::customer_keys::{DataKey, WrappedKey, WrappingKeys};
+use crate::security::key_ring::KeyRing;
 use anyhow::ensure;
 use futures_util::FutureExt;
+use serde_json::json;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -19,19 +22,20 @@ pub struct CustomerKeys(Arc<Parts>);
 struct Parts {
     database: Database,
     clock: Arc<dyn Clock>,
-    wrapping: WrappingKeys,
+    keys: Arc<KeyRing>,
 }
 
 impl CustomerKeys {
-    pub fn new(database: Database, clock: Arc<dyn Clock>, wrapping: WrappingKeys) -> Self {
-        Self(Arc::new(Parts { database, clock, wrapping }))
+    pub fn new(database: &Database, clock: &Arc<dyn Clock>, keys: &Arc<KeyRing>) -> Self {
+        let (database, clock, keys) = (database.clone(), clock.clone(), keys.clone());
+        Self(Arc::new(Parts { database, clock, keys }))
     }
 
     /// The key of a living customer, made if there was none. `None`: there is no such customer.
     ///
     /// # Errors
     /// The database does not answer, or the kept key does not open.
-    pub async fn of(&self, customer: CustomerId) -> Result<Option<DataKey>, Trouble> {
+    pub async fn of(&self, customer: CustomerId) -> Result<Option<Arc<DataKey>>, Trouble> {
         let read = self.0.database.read(move |connection| {
             async move { db::customer_keys::of(connection, customer.0).await }.boxed()
         });
@@ -42,12 +46,41 @@ impl CustomerKeys {
         kept.map(|kept| self.open(customer, kept)).transpose()
     }
 
+    /// The key that was kept for a customer, for somebody who may read by it: that is written down as
+    /// `action`. `None`: there is none, or none any more.
+    ///
+    /// # Errors
+    /// The database does not answer, or the kept key does not open.
+    pub async fn tell(
+        &self,
+        customer: CustomerId,
+        action: &'static str,
+        context: &Context,
+    ) -> Result<Option<Arc<DataKey>>, Trouble> {
+        let (parts, id, context) = (self.0.clone(), self.0.clock.new_id(), context.clone());
+        let telling = self.0.database.spawn(async move {
+            let mut connection = parts.database.get().await?;
+            let deed = Deed {
+                id,
+                actor: &context.actor,
+                action,
+                data: json!({}),
+                request_id: &context.request_id,
+                occurred_at: context.now,
+            };
+            Ok(db::customer_keys::tell(&mut connection, customer.0, &deed).await?)
+        });
+        let kept: Result<_, db::Error> =
+            telling.await.unwrap_or_else(|error| Err(db::Error::Internal(error.to_string())));
+        kept?.map(|kept| self.open(customer, kept)).transpose()
+    }
+
     /// The key that was kept for a customer.
     ///
     /// # Errors
     /// It was wrapped for somebody else, by a key that is not configured, or is damaged.
-    pub fn open(&self, customer: CustomerId, kept: KeptKey) -> Result<DataKey, Trouble> {
-        self.0.wrapping.open(customer.0, &wrapped(kept)).map_err(|error| {
+    pub fn open(&self, customer: CustomerId, kept: KeptKey) -> Result<Arc<DataKey>, Trouble> {
+        self.0.keys.open(customer.0, &wrapped(kept)).map_err(|error| {
             tracing::error!(%error, customer_id = %customer, "a customer's key does not open");
             Trouble::Internal
         })
@@ -57,7 +90,7 @@ impl CustomerKeys {
     async fn make(&self, customer: CustomerId) -> Result<Option<KeptKey>, Trouble> {
         let mut random = Zeroizing::new([0; 32]);
         self.0.clock.random(random.as_mut_slice());
-        let (_, made) = self.0.wrapping.make(customer.0, *random).map_err(|error| {
+        let (_, made) = self.0.keys.make(customer.0, *random).map_err(|error| {
             tracing::error!(%error, "a key was not wrapped");
             Trouble::Internal
         })?;

@@ -3,7 +3,7 @@
 use super::{audit, probes, segment_workers, settings};
 use crate::actors::allowance::Allowance;
 use crate::actors::analytics::{self, Analyst};
-use crate::actors::batch::{AfterCommit, Batches};
+use crate::actors::batch::{AfterCommit, Batches, Seals};
 use crate::actors::consents::{self, Purposes};
 use crate::actors::customer_keys::{self, CustomerKeys};
 use crate::actors::customers::Customers;
@@ -91,6 +91,7 @@ pub struct Parts {
     pub transport: Arc<Transport>,
     pub gateway: Arc<dyn Gateway>,
     pub root: RootSecret,
+    pub seals: Seals,
     pub access: Arc<AccessTokens>,
     pub revoked: Arc<RevokedSessions>,
     pub hashing: Arc<HashingPool>,
@@ -138,8 +139,8 @@ pub async fn parts(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow:
     let root = RootSecret::new(*config.secrets.root_key.expose());
     let overlap = settings::signing(&config).overlap;
     let keys = signing::first(&database, &*clock, &Sealer::new(&root), overlap).await?;
-    let wrapping = settings::wrapping_keys(&config);
-    customer_keys::all_open(&database, &wrapping).await?;
+    let seals = settings::seals(&config);
+    customer_keys::all_open(&database, seals.keys.wrapping()).await?;
     let rabbit = settings::rabbit(&config)?;
     let redis = settings::redis(&config)?;
     Ok(Parts {
@@ -162,6 +163,7 @@ pub async fn parts(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow:
         redis,
         rabbit,
         root,
+        seals,
         prometheus,
     })
 }
@@ -221,6 +223,7 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
         keep_keys: config.idempotency.keep_hours.delta(),
         welcome: consents::welcome_series(config),
         standards: desk.standards().clone(),
+        seals: parts.seals.clone(),
         after,
     });
     let shards = runtime.spawn_shards("customers", settings::shards(config), &batches);
@@ -467,11 +470,7 @@ impl Shared {
             allowance,
             sessions: Arc::new(sessions),
             sealer: Arc::new(Sealer::new(&parts.root)),
-            customer_keys: CustomerKeys::new(
-                parts.database.clone(),
-                parts.clock.clone(),
-                settings::wrapping_keys(config),
-            ),
+            customer_keys: CustomerKeys::new(&parts.database, &parts.clock, &parts.seals.keys),
             backup_codes: Arc::new(BackupCodes::new(&parts.root)),
             relying_party: RelyingParty::new(&config.passkeys).map(Arc::new),
         }
@@ -517,7 +516,7 @@ fn services(
     let second_factors = SecondFactorParts {
         database: parts.database.clone(),
         gate: gate.clone(),
-        customer_keys,
+        customer_keys: customer_keys.clone(),
         backup_codes,
         clock: parts.clock.clone(),
         issuer: config.sign_in.totp_issuer.clone(),
@@ -575,6 +574,7 @@ fn services(
         passwords: Passwords::new(passwords, PasswordSettings::from(&**config)),
         email_change: EmailChange::new(email_change, EmailChangeSettings::from(&**config)),
         password_policy: policy,
+        customer_keys,
         second_factors: SecondFactors::new(second_factors),
         passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),

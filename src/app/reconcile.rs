@@ -193,6 +193,7 @@ async fn engine(config: &Config) -> anyhow::Result<Engine> {
         keep_keys: config.idempotency.keep_hours.delta(),
         welcome: welcome_series(config),
         standards: Default::default(),
+        seals: settings::seals(config),
         // The relays of the nodes find new messages when they next look.
         after: AfterCommit::default(),
     };

@@ -1,6 +1,7 @@
 //! From configuration to the settings of each part: the parts do not know each other's keys.
 
 use crate::actors::allowance::brake_policy;
+use crate::actors::batch::Seals;
 use crate::actors::dead_letters;
 use crate::actors::reconciliation;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
@@ -22,6 +23,7 @@ use crate::order_service::{self, OrderService};
 use crate::security::access::AccessSettings;
 use crate::security::customer_keys::WrappingKeys;
 use crate::security::hashing::HashingSettings;
+use crate::security::key_ring::{KEYS_MAX, KeyRing};
 use crate::security::keys::RootSecret;
 use crate::security::password_policy::PasswordPolicy;
 use crate::security::tokens::ThrottleKeys;
@@ -29,6 +31,7 @@ use crate::sms::{self, Gateway, HttpSettings};
 use anyhow::Context;
 use chrono::TimeDelta;
 use secrecy::SecretString;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -428,6 +431,12 @@ pub fn sms(config: &Config) -> anyhow::Result<Box<dyn Gateway>> {
         SmsTransport::None => sms::Settings::None,
     };
     Ok(sms::gateway(settings)?)
+}
+
+/// What is sealed of customers, and by what.
+pub fn seals(config: &Config) -> Seals {
+    let keys = Arc::new(KeyRing::new(wrapping_keys(config), KEYS_MAX));
+    Seals { keys, values: config.privacy.seal_values == Switch::On }
 }
 
 /// What wraps keys of customers.

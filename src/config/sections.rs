@@ -147,6 +147,7 @@ section! {
         orders: OrdersConfig,
         idempotency: IdempotencyConfig,
         audit: AuditConfig,
+        privacy: PrivacyConfig,
         secrets: SecretsConfig,
         telemetry: TelemetryConfig,
     }
@@ -482,6 +483,13 @@ section! {
         seal_seconds: Seconds [1..=3_600],
         /// 0 = for good.
         keep_days: Days [0..=36_500],
+    }
+}
+
+section! {
+    /// What is told of persons.
+    PrivacyConfig {
+        seal_values: Switch,
     }
 }
 

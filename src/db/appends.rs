@@ -3,7 +3,7 @@
 
 use super::statements::{AppendToOutbox, InsertMails};
 use crate::domain::mail::Mail;
-use crate::domain::message::Message;
+use crate::domain::message::{Message, Sealed};
 use crate::domain::{Context, CustomerId, MessageId, shard};
 use chrono::{DateTime, Utc};
 
@@ -30,6 +30,7 @@ impl AppendToOutbox {
         customer: CustomerId,
         customer_sequence: i64,
         message: &Message,
+        sealed: Option<&Sealed>,
         context: &Context,
     ) {
         self.shard.push(shard::of_customer(customer) as i16);
@@ -39,6 +40,6 @@ impl AppendToOutbox {
         self.kind.push(message.kind().to_owned());
         self.occurred_at.push(context.now);
         self.traceparent.push(context.traceparent.clone());
-        self.data.push(message.data());
+        self.data.push(message.body(sealed));
     }
 }

@@ -1,14 +1,15 @@
-//! Table `customer_keys.data_keys`: a key for each customer of whom something is sealed, wrapped by one
+//! Table `customer_keys.data_keys`: a key for each customer, made with it, wrapped by one
 //! that the database does not hold. In a schema of its own, so that its backups can be kept apart and
 //! for a shorter time: with the last copy of a row, what it sealed is gone from every backup.
 
 use super::Connection;
+use super::audit::{self, Deed};
 use super::schema::data_keys;
-use super::statements::RewrapDataKeys;
+use super::statements::{InsertDataKeys, RewrapDataKeys};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Bytea, Text, Timestamptz, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
 /// A data key as it is kept.
@@ -19,6 +20,22 @@ pub struct KeptKey {
     pub wrapped: Vec<u8>,
     /// The name of the key that wraps it.
     pub wrapped_by: String,
+}
+
+diesel::define_sql_function! {
+    /// The bytes that a text writes.
+    fn decode(text: Text, format: Text) -> Bytea;
+}
+
+impl KeptKey {
+    /// From one column: the eight bytes that the name writes in hexadecimal digits, then the key.
+    pub(super) fn from_packed(packed: Vec<u8>) -> Option<Self> {
+        let (name, wrapped) = packed.split_at_checked(8)?;
+        let digit = |number: u8| char::from_digit(number.into(), 16).unwrap_or_default();
+        let wrapped_by =
+            name.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+        Some(Self { wrapped: wrapped.to_vec(), wrapped_by })
+    }
 }
 
 /// The key of a customer, if it has one.
@@ -54,6 +71,26 @@ pub async fn keep(
     .execute(&mut conn)
     .await?;
     of(conn, customer).await
+}
+
+/// The key of a customer, if it has one; then this deed stands in the audit trail.
+///
+/// # Errors
+/// Those of the queries.
+#[expect(clippy::disallowed_methods, reason = "asking again is answered alike")]
+pub async fn tell(
+    conn: &mut Connection,
+    customer: Uuid,
+    deed: &Deed<'_>,
+) -> QueryResult<Option<KeptKey>> {
+    conn.transaction(async |conn| {
+        let key = of(conn, customer).await?;
+        if key.is_some() {
+            audit::append_deed(conn, deed, Some(customer)).await?;
+        }
+        Ok(key)
+    })
+    .await
 }
 
 /// The names of the keys that wrap any, each once: from one to the next over the index, however many
@@ -106,6 +143,15 @@ pub async fn page(
         .select((data_keys::customer_id, KeptKey::as_select()))
         .load(&mut conn)
         .await
+}
+
+impl InsertDataKeys {
+    pub fn push(&mut self, customer: Uuid, key: &KeptKey, now: DateTime<Utc>) {
+        self.customer_id.push(customer);
+        self.wrapped.push(key.wrapped.clone());
+        self.wrapped_by.push(key.wrapped_by.clone());
+        self.created_at.push(now);
+    }
 }
 
 impl RewrapDataKeys {

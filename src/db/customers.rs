@@ -1,7 +1,10 @@
 //! Tables `customers`, `customer_profiles`, `customer_preferences` and `customer_identifiers`.
 
 use super::Connection;
-use super::schema::{customer_identifiers, customer_preferences, customer_profiles, customers};
+use super::customer_keys::{KeptKey, decode};
+use super::schema::{
+    customer_identifiers, customer_preferences, customer_profiles, customers, data_keys,
+};
 use super::statements::{
     DeleteCustomers, InsertCustomers, InsertPreferences, InsertProfiles, TouchCustomers,
     UpdateCustomers, UpdatePreferences, UpdateProfiles,
@@ -160,21 +163,34 @@ fn object(value: Value) -> serde_json::Map<String, Value> {
 // --- the write path -------------------------------------------------------------------------
 
 /// Loads and locks living customers, in the order of their ids, so that no two batches wait for
-/// each other.
+/// each other; each with its key, as it was when the lock was asked for: of one that came meanwhile
+/// nothing is seen, and whoever makes another then is told when it is kept.
 ///
 /// # Errors
 /// Those of the query.
-pub async fn lock_many(mut conn: &Connection, ids: &[Uuid]) -> QueryResult<Vec<Customer>> {
+pub async fn lock_many(
+    mut conn: &Connection,
+    ids: &[Uuid],
+) -> QueryResult<Vec<(Customer, Option<KeptKey>)>> {
+    // A step into the index for each, and no join: one that was planned while there were few keys would
+    // read all of them. In one column, for that is one step.
+    let key = data_keys::table
+        .filter(data_keys::customer_id.eq(customers::id))
+        .select(decode(data_keys::wrapped_by, "hex").concat(data_keys::wrapped))
+        .single_value();
     let living = customers::table
         .filter(customers::id.eq_any(ids))
         .filter(customers::deleted_at.is_null())
         .order(customers::id)
-        .select(CustomerRow::as_select());
-    let rows: Vec<CustomerRow> = match faults::no_row_locks() {
+        .select((CustomerRow::as_select(), key));
+    let rows: Vec<(CustomerRow, Option<Vec<u8>>)> = match faults::no_row_locks() {
         true => living.load(&mut conn).await?,
         false => living.for_update().load(&mut conn).await?,
     };
-    rows.into_iter().map(Customer::try_from).collect()
+    let customer = |(row, key): (CustomerRow, Option<Vec<u8>>)| {
+        Ok((row.try_into()?, key.and_then(KeptKey::from_packed)))
+    };
+    rows.into_iter().map(customer).collect()
 }
 
 /// # Errors

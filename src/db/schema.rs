@@ -162,7 +162,7 @@ diesel::table! {
         actor_id -> Nullable<Text>,
         /// What, e.g. address.created.
         action -> Text,
-        /// Ids, names of fields, non-personal values.
+        /// Ids, names of fields, non-personal values; personal ones sealed by the customer's own key.
         data -> Jsonb,
         /// The request that asked for it.
         request_id -> Text,
@@ -416,7 +416,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// The key of each customer of whom something is sealed.
+    /// The key of each customer, under which what is told of it is sealed.
     customer_keys.data_keys (customer_id) {
         /// Whose.
         customer_id -> Uuid,
@@ -746,7 +746,7 @@ diesel::table! {
         occurred_at -> Timestamptz,
         /// W3C trace context of the request.
         traceparent -> Nullable<Text>,
-        /// The message body; no personal data in the clear.
+        /// The message body; personal values sealed by the customer's own key alone.
         data -> Jsonb,
     }
 }
@@ -770,7 +770,7 @@ diesel::table! {
         occurred_at -> Timestamptz,
         /// W3C trace context of the request.
         traceparent -> Nullable<Text>,
-        /// The message body; no personal data in the clear.
+        /// The message body; personal values sealed by the customer's own key alone.
         data -> Jsonb,
         /// trying: it failed and is tried again, its row in the outbox is not passed; parked: given up until staff decides; behind: waits for one before it; released: to be published; published, discarded: over.
         state -> Text,

@@ -88,7 +88,7 @@ mod wishlists;
 pub use addresses::{DeleteAddresses, SaveAddresses};
 pub use attributes::{DeleteAttributes, InsertAttributes, UpdateAttributes};
 pub use consents::{InsertConsentEntries, SaveConsents};
-pub use customer_keys::RewrapDataKeys;
+pub use customer_keys::{InsertDataKeys, RewrapDataKeys};
 pub use deletions::DeleteCustomers;
 pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
 pub use imports::InsertImportErrors;

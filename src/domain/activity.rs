@@ -77,6 +77,12 @@ pub fn words(action: &str, data: &Value) -> Option<&'static str> {
         | "message.discarded" => {
             "A message to other services of the shop was sent anew or given up."
         }
+        "customer_key.told" => {
+            "Another service of the shop was let read what it is told of the account."
+        }
+        "personal_values.opened" => {
+            "Somebody of the shop looked at what was changed in the account."
+        }
         "personal_data.read" => "Somebody of the shop looked at the account.",
         _ => return None,
     })

@@ -1,14 +1,17 @@
 //! What was decided. Each event changes the state in one way (`evolve`), is one entry of the audit
 //! trail, and, where the contract names one, one message to the outside.
 //!
-//! Messages and entries hold ids, names of fields and non-personal values only (rule M6).
+//! Messages and entries hold ids, names of fields and non-personal values in the clear; personal ones
+//! are told apart, to be sealed (rule M6).
 
 mod message;
 mod order;
+mod personal;
 mod trace;
 mod wishlist;
 
 pub use order::OrderEvent;
+pub use personal::PersonalValues;
 pub use wishlist::WishlistEvent;
 
 use super::address::{Address, AddressKind};
@@ -56,7 +59,10 @@ pub enum Event {
         from: GroupCode,
         to: GroupCode,
     },
-    PhoneChanged,
+    PhoneChanged {
+        from: Option<PhoneNumber>,
+        to: Option<PhoneNumber>,
+    },
     /// A number waits for its code; whatever waited before waits no more.
     PhoneRequested(Box<PhoneConfirmation>),
     /// A wrong code for it.

@@ -59,7 +59,7 @@ pub fn evolve(state: &mut State, event: &Event) {
             }
             touch(state, *at);
         }
-        Event::PhoneChanged => {
+        Event::PhoneChanged { .. } => {
             // Whoever has the old number signs in by it no more.
             state.handles.retain(|handle, _| handle.kind != HandleKind::Phone);
         }

@@ -4,19 +4,22 @@
 //! A type is one line of the list below. Without schema or example it does not compile, and no
 //! message is written that is not in the list.
 //!
-//! Data holds ids, codes, numbers, times and names of fields, never a personal value (rule M6).
+//! Data holds ids, codes, numbers, times and names of fields, never a personal value in the clear (rule
+//! M6); where a type says what it seals, the data of its messages may have them under `sealed`.
 
 mod attributes;
 mod examples;
 mod merges;
 mod orders;
 mod schemas;
+mod sealed;
 mod segments;
 mod wishlists;
 
 pub use attributes::*;
 pub use merges::CustomerMerged;
 pub use orders::StatisticsUpdated;
+pub use sealed::Sealed;
 pub use segments::*;
 pub use wishlists::*;
 
@@ -35,6 +38,9 @@ use serde_json::Value;
 
 /// The data of one type of message.
 trait Data: Serialize + JsonSchema {
+    /// What the envelope opens to that its messages may carry: a sentence.
+    const SEALS: Option<&'static str> = None;
+
     fn example() -> Self;
 }
 
@@ -51,6 +57,8 @@ pub struct MessageType {
     pub exact: fn() -> Value,
     /// Data as it could be.
     pub example: fn() -> Value,
+    /// What it may carry sealed: a sentence.
+    pub seals: Option<&'static str>,
 }
 
 macro_rules! contract {
@@ -68,10 +76,17 @@ macro_rules! contract {
                 }
             }
 
-            /// The body.
+            /// The body, but for what is sealed.
             pub fn data(&self) -> Value {
                 match self {
                     $(Self::$name(data) => json(data),)+
+                }
+            }
+
+            /// Whether its type has room for sealed values.
+            pub fn seals(&self) -> bool {
+                match self {
+                    $(Self::$name(_) => $name::SEALS.is_some(),)+
                 }
             }
         }
@@ -88,7 +103,8 @@ macro_rules! contract {
             when: concat!($($when),+).trim_ascii(),
             schema: schemas::served::<$name>,
             exact: schemas::exact::<$name>,
-            example: || json(&$name::example()),
+            example: || with($name::SEALS.map(|_| Sealed::example()).as_ref(), json(&$name::example())),
+            seals: $name::SEALS,
         },)+];
     };
 }
@@ -178,6 +194,23 @@ contract! {
 
 fn json(data: &impl Serialize) -> Value {
     serde_json::to_value(data).expect("ids, codes, numbers and times are always JSON")
+}
+
+impl Message {
+    /// The body, with what is sealed.
+    pub fn body(&self, sealed: Option<&Sealed>) -> Value {
+        with(sealed, self.data())
+    }
+}
+
+/// Where sealed values stand in the data of a message and of an entry.
+pub const SEALED: &str = "sealed";
+
+fn with(sealed: Option<&Sealed>, mut data: Value) -> Value {
+    if let Some(sealed) = sealed {
+        data[SEALED] = json(sealed);
+    }
+    data
 }
 
 /// Names of fields, such as `first_name` or `profile.custom.pet`.

@@ -19,7 +19,7 @@ const ABOUT: &str = "What a shop's customer service tells. Bind a queue to the e
      that you want. Messages are CloudEvents 1.0 in AMQP binary mode: the body is the data, the \
      attributes are headers. Each arrives at least once with a stable id; `cloudEvents:sequence` \
      counts the messages about one subject (a customer, the definition of an attribute, a segment) from 1 \
-     without a gap, and first deliveries arrive in that order. No message to all holds personal data: read the customer by its id. The command `mail.send`, to the \
+     without a gap, and first deliveries arrive in that order. No message to all holds personal data in the clear: read the customer by its id, or open what is `sealed`, by its key. The command `mail.send`, to the \
      one service that sends mails, does. \
      Later versions may add types, fields, and words where a schema leaves room for them (`anyOf` with any \
      text); nothing that a schema promises is taken back. What the service receives is told as well: facts of orders.";

@@ -22,6 +22,7 @@ pub mod customer_parts;
 pub mod customer_search;
 pub mod customer_view;
 pub mod customers;
+pub mod data_keys;
 pub mod dead_letters;
 pub mod docs;
 pub mod document;
@@ -185,6 +186,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(notes::routes)
         .configure(orders::routes)
         .configure(timeline::routes)
+        .configure(data_keys::routes)
         .configure(groups::routes)
         .configure(attributes::routes)
         .configure(segments::routes)

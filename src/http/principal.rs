@@ -103,6 +103,7 @@ scopes! {
     CustomersRead "customers:read"
     CustomersWrite "customers:write"
     CustomersStatus "customers:status"
+    CustomersUnseal "customers:unseal"
     GroupsWrite "groups:write"
     SegmentsRead "segments:read"
     SegmentsWrite "segments:write"
@@ -138,6 +139,14 @@ impl<S: Scope> Staff<S> {
             Err(problem) if problem.code() == Code::InsufficientScope => Ok(false),
             Err(problem) => Err(problem),
         }
+    }
+
+    /// That the key carries another scope, too: for requests that ask for more.
+    ///
+    /// # Errors
+    /// As the extractor.
+    pub async fn with<O: Scope>(&self, services: &Services) -> Result<(), Problem> {
+        prove(services, &self.presented, O::NAME).await
     }
 
     /// Proves the key anew, for answers that go on for long.
@@ -274,8 +283,8 @@ mod tests {
 
     #[test]
     fn every_scope_of_the_contract_exists() {
-        let contract = "customers:read customers:write customers:status groups:write \
-            segments:read segments:write privacy:write audit:read analytics:read ops:read \
+        let contract = "customers:read customers:write customers:status customers:unseal \
+            groups:write segments:read segments:write privacy:write audit:read analytics:read ops:read \
             ops:write keys:write";
         assert_eq!(SCOPES, contract.split_whitespace().collect::<Vec<_>>());
     }

@@ -8,6 +8,7 @@ use super::readiness::Readiness;
 use super::request_id::RequestIdentity;
 use super::staff_keys::StaffKeys;
 use crate::actors::consents::Purposes;
+use crate::actors::customer_keys::CustomerKeys;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::dead_letters::DeadLetterDesk;
 use crate::actors::email_change::EmailChange;
@@ -48,6 +49,8 @@ pub struct Services {
     pub email_change: EmailChange,
     pub password_policy: Arc<PasswordPolicy>,
     pub second_factors: SecondFactors,
+    /// What opens what is sealed of customers.
+    pub customer_keys: CustomerKeys,
     pub sessions: Arc<Sessions>,
     /// Where imports are asked for.
     pub imports: Imports,

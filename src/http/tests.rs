@@ -11,7 +11,7 @@ use super::services::Services;
 use super::staff_keys::StaffKeys;
 use super::{Surface, app};
 use crate::actors::allowance::Allowance;
-use crate::actors::batch::{AfterCommit, Batches};
+use crate::actors::batch::{AfterCommit, Batches, Seals};
 use crate::actors::consents::Purposes;
 use crate::actors::customer_keys::CustomerKeys;
 use crate::actors::customers::Customers;
@@ -39,6 +39,7 @@ use crate::security::access::{Access, AccessSettings, AccessTokens};
 use crate::security::backup_codes::BackupCodes;
 use crate::security::customer_keys::WrappingKeys;
 use crate::security::hashing::{HashingPool, HashingSettings};
+use crate::security::key_ring::{KEYS_MAX, KeyRing};
 use crate::security::keys::RootSecret;
 use crate::security::passkeys::RelyingParty;
 use crate::security::password_policy::PasswordPolicy;
@@ -113,12 +114,15 @@ fn world(more: &[(&str, &str)]) -> World {
         Escalation::new().0,
     )
     .unwrap();
+    let root = RootSecret::new([7; 32]);
+    let ring = Arc::new(KeyRing::new(WrappingKeys::new(&root, &[]), KEYS_MAX));
     let batches = Arc::new(Batches {
         database: database.clone(),
         clock: shared.clone(),
         keep_keys: TimeDelta::hours(24),
         welcome: Default::default(),
         standards: Default::default(),
+        seals: Seals { keys: ring.clone(), values: true },
         after: AfterCommit::default(),
     });
     let shards = ShardSettings {
@@ -128,7 +132,6 @@ fn world(more: &[(&str, &str)]) -> World {
         batch_time_max: Duration::from_secs(5),
     };
     let shards = runtime.spawn_shards("customers", shards, &batches);
-    let root = RootSecret::new([7; 32]);
     let signs = Period { signs_from: now(), ends: None };
     let access = AccessSettings {
         issuer: "customer-service".to_owned(),
@@ -159,8 +162,7 @@ fn world(more: &[(&str, &str)]) -> World {
         SessionSettings::from(&*config),
     ));
     let sealer = Arc::new(Sealer::new(&root));
-    let wrapping = WrappingKeys::new(&root, &[]);
-    let customer_keys = CustomerKeys::new(database.clone(), shared.clone(), wrapping);
+    let customer_keys = CustomerKeys::new(&database, &shared, &ring);
     let backup_codes = Arc::new(BackupCodes::new(&root));
     let codes = Arc::new(PhoneCodes::new(&root));
     let social =
@@ -187,7 +189,7 @@ fn world(more: &[(&str, &str)]) -> World {
     let second_factors = SecondFactorParts {
         database: database.clone(),
         gate: gate.clone(),
-        customer_keys,
+        customer_keys: customer_keys.clone(),
         backup_codes,
         clock: shared.clone(),
         issuer: config.sign_in.totp_issuer.clone(),
@@ -239,6 +241,7 @@ fn world(more: &[(&str, &str)]) -> World {
         passwords: Passwords::new(passwords, PasswordSettings::from(&*config)),
         email_change: EmailChange::new(email_change, EmailChangeSettings::from(&*config)),
         password_policy,
+        customer_keys,
         second_factors: SecondFactors::new(second_factors),
         passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&*config)),

@@ -4,9 +4,8 @@
 //! not exactly what [`AccessTokens::issue`] writes is refused. Written out here rather than left
 //! to a general library because that strictness *is* the feature, and because time is a parameter.
 
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::remembered::Remembered;
 use super::signing::KeySet;
 
 const ALGORITHM: &str = "EdDSA";
@@ -145,7 +145,8 @@ pub struct AccessTokens {
     settings: AccessSettings,
     leeway: i64,
     keys: RwLock<Arc<KeySet>>,
-    cache: Cache,
+    /// Verified tokens by their SHA-256. Only genuine tokens enter, so a stranger cannot fill it.
+    cache: Remembered<[u8; 32], Entry>,
 }
 
 impl AccessTokens {
@@ -153,7 +154,7 @@ impl AccessTokens {
     #[must_use]
     pub fn new(settings: AccessSettings, keys: KeySet) -> Self {
         let leeway = seconds(settings.leeway.min(MAX_LEEWAY));
-        let cache = Cache::new(settings.cache_max);
+        let cache = Remembered::new(settings.cache_max);
         Self { settings, leeway, keys: RwLock::new(Arc::new(keys)), cache }
     }
 
@@ -299,73 +300,6 @@ impl Entry {
             return Err(AccessError::NotYetValid);
         }
         Ok(())
-    }
-}
-
-/// Shards of the cache, so that threads seldom wait for one another.
-const SHARDS: usize = 16;
-
-/// Remembers verified tokens by their SHA-256. Only genuine tokens enter, so a stranger cannot
-/// fill it.
-///
-/// Each shard has two generations: what is used moves into the young one; when that is full the
-/// old one is forgotten whole and the young grows old. So what is in use stays, what is not goes,
-/// nothing is ever scanned, and the size never exceeds the limit.
-#[derive(Debug)]
-struct Cache {
-    shards: [Mutex<Generations>; SHARDS],
-    generation_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<[u8; 32], Entry>,
-    old: HashMap<[u8; 32], Entry>,
-}
-
-impl Cache {
-    fn new(max: usize) -> Self {
-        Self { shards: Default::default(), generation_max: max / SHARDS / 2 }
-    }
-
-    fn get(&self, digest: &[u8; 32]) -> Option<Entry> {
-        let mut shard = self.shard(digest);
-        if let Some(entry) = shard.young.get(digest) {
-            return Some(entry.clone());
-        }
-        let entry = shard.old.remove(digest)?;
-        shard.insert(*digest, entry.clone(), self.generation_max);
-        Some(entry)
-    }
-
-    fn insert(&self, digest: [u8; 32], entry: Entry) {
-        self.shard(&digest).insert(digest, entry, self.generation_max);
-    }
-
-    fn shard(&self, digest: &[u8; 32]) -> std::sync::MutexGuard<'_, Generations> {
-        let shard = &self.shards[usize::from(digest[0]) % SHARDS];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        let size = |shard: &Mutex<Generations>| {
-            let shard = shard.lock().unwrap();
-            shard.young.len() + shard.old.len()
-        };
-        self.shards.iter().map(size).sum()
-    }
-}
-
-impl Generations {
-    fn insert(&mut self, digest: [u8; 32], entry: Entry, max: usize) {
-        if max == 0 {
-            return;
-        }
-        if self.young.len() >= max {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(digest, entry);
     }
 }
 

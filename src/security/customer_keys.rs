@@ -1,11 +1,16 @@
 //! Keys of customers: each has a data key of its own, which seals what is sealed of it. At rest a data
 //! key is wrapped by a key from the configuration, so neither the database nor a backup of it opens
 //! anything; with the row of its data key all that was sealed of a customer is gone, in every copy.
+//!
+//! Secrets of the account are sealed by the data key itself; what others may open is not. Envelopes in
+//! messages and in audit entries have a key each that follows from it (HKDF-SHA256): who is given the
+//! former opens neither the latter nor a secret.
 
-use ring::digest;
+use ring::{digest, hkdf};
 use uuid::Uuid;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::envelopes::EnvelopeKey;
 use super::keys::{KeyPurpose, RootSecret};
 use super::sealing::{Format, SealError, Sealer};
 
@@ -21,12 +26,48 @@ pub struct WrappedKey {
     pub by: String,
 }
 
-/// What seals the values of one customer. Shown by no `Debug`.
-pub struct DataKey(Sealer);
+/// Separates the keys that follow from a data key from any other use of its bytes.
+const SALT: &[u8] = b"customer-service/data-key/v1";
+
+/// What seals the values of one customer. Shown by no `Debug`, and wiped when it is dropped.
+pub struct DataKey {
+    bytes: Zeroizing<[u8; 32]>,
+    messages: EnvelopeKey,
+    entries: EnvelopeKey,
+}
 
 impl DataKey {
     fn new(bytes: &[u8; 32]) -> Self {
-        Self(Sealer::under(bytes, Format::Customer))
+        let source = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(bytes);
+        let derived = |label: &str| {
+            let mut derived = Zeroizing::new([0; 32]);
+            source
+                .expand(&[label.as_bytes()], hkdf::HKDF_SHA256)
+                .and_then(|key| key.fill(derived.as_mut_slice()))
+                .expect("HKDF-SHA256 always yields 32 bytes");
+            derived
+        };
+        let kid: String =
+            derived("name").iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let key = |label| EnvelopeKey { kid: kid.clone(), bytes: derived(label) };
+        let (messages, entries) = (key("messages"), key("audit_entries"));
+        Self { bytes: Zeroizing::new(*bytes), messages, entries }
+    }
+
+    /// What opens the customer's envelopes in messages: the one key that others are given.
+    #[must_use]
+    pub fn messages(&self) -> &EnvelopeKey {
+        &self.messages
+    }
+
+    /// What opens those in the audit trail.
+    #[must_use]
+    pub fn entries(&self) -> &EnvelopeKey {
+        &self.entries
+    }
+
+    fn sealer(&self) -> Sealer {
+        Sealer::under(&self.bytes, Format::Customer)
     }
 
     /// Seals a value of its customer for the place named by `place` (say `customer_totp/<id>`).
@@ -34,7 +75,7 @@ impl DataKey {
     /// # Errors
     /// [`SealError::Seal`] when the operating system gives no randomness.
     pub fn seal(&self, place: &str, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.0.seal(place, plaintext)
+        self.sealer().seal(place, plaintext)
     }
 
     /// Opens what [`seal`](Self::seal) made for the same place.
@@ -42,7 +83,7 @@ impl DataKey {
     /// # Errors
     /// [`SealError::Open`] for everything that is not exactly that.
     pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        self.0.open(place, sealed)
+        self.sealer().open(place, sealed)
     }
 }
 
@@ -212,6 +253,29 @@ mod tests {
         assert!(Sealer::new(&root()).open(&place(CUSTOMER), &sealed).is_err());
         let (other, _) = keys.make(OTHER, [10; 32]).unwrap();
         assert!(other.open(&place(CUSTOMER), &sealed).is_err());
+    }
+
+    /// Whoever is given the key of messages opens those and nothing else of the customer.
+    #[test]
+    fn m6_the_key_of_messages_opens_neither_entries_nor_secrets() {
+        use super::super::envelopes::Place;
+        let keys = WrappingKeys::new(&root(), &[]);
+        let (key, _) = keys.make(CUSTOMER, [9; 32]).unwrap();
+        let place = Place::Entry { customer: CUSTOMER, id: OTHER };
+        let entry = key.entries().seal(place, b"{}".to_vec(), [1; 12]).unwrap();
+        assert!(key.entries().open(place, &entry).is_ok());
+        assert_eq!(key.messages().open(place, &entry).unwrap_err(), SealError::Open);
+        let secret = key.seal("place", b"secret").unwrap();
+        for derived in [&key.messages, &key.entries] {
+            let sealer = Sealer::under(&derived.bytes, Format::Customer);
+            assert!(sealer.open("place", &secret).is_err());
+            assert_ne!(*derived.bytes, *key.bytes);
+        }
+        // Of one name, which is that of no other customer's key, and no part of any key.
+        let (other, _) = keys.make(OTHER, [10; 32]).unwrap();
+        assert_eq!(key.messages().kid(), key.entries().kid());
+        assert_ne!(key.messages().kid(), other.messages().kid());
+        assert_eq!(key.messages().kid().len(), 16);
     }
 
     #[test]

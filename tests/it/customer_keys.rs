@@ -67,8 +67,10 @@ async fn seed(shop: &Shop, keys: &WrappingKeys, count: usize) {
 async fn p2_what_was_sealed_of_a_customer_opens_by_its_own_key_alone() {
     let shop = Shop::new().await;
     let node = shop.node().await;
+    // Everybody has one from the start; whoever lost it gets another when something is sealed.
     Shopper::new(&shop, &node).await;
-    assert_eq!(shop.database.count("SELECT count(*) FROM customer_keys.data_keys").await, 0);
+    assert_eq!(shop.database.count("SELECT count(*) FROM customer_keys.data_keys").await, 1);
+    shop.database.execute("DELETE FROM customer_keys.data_keys").await;
     let guarded = Guarded::new(&shop, &node).await;
     let other = Guarded::of(Shopper::new(&shop, &node).await, &node).await;
     let by_customer = "SELECT count(*) FROM customer_totp AS t \
@@ -134,7 +136,7 @@ async fn p2_wrapping_keys_are_changed_under_load_without_a_failed_request() {
         shoppers.push(Shopper::new(&shop, &before).await);
     }
     start(&before, &shoppers[0]).await.expect(200);
-    assert_eq!(listed(&shop, &both), [("current", 4_001), ("opens", 0), ("opens", 50)].map(named));
+    assert_eq!(listed(&shop, &both), [("current", 4_004), ("opens", 0), ("opens", 50)].map(named));
     let (end, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let streams: Vec<_> = shoppers
         .iter()
@@ -143,13 +145,19 @@ async fn p2_wrapping_keys_are_changed_under_load_without_a_failed_request() {
             let (end, calls) = (end.clone(), calls.clone());
             let (access, id) = (shopper.access.clone(), shopper.id.clone());
             tokio::spawn(async move {
-                let mut failed = Vec::new();
+                let (mut failed, mut number) = (Vec::new(), 0);
                 while !end.load(Ordering::Relaxed) {
                     for node in &nodes {
                         let body = json!({ "password": PASSWORD });
                         let answer =
                             node.post("/v1/me/mfa/totp", body).bearer(&access).send().await;
                         calls.fetch_add(1, Ordering::Relaxed);
+                        if answer.status != 200 {
+                            failed.push(format!("{id}: {}", answer.text()));
+                        }
+                        number += 1;
+                        let body = json!({ "first_name": format!("Zfirst {number}") });
+                        let answer = node.patch("/v1/me", body).bearer(&access).send().await;
                         if answer.status != 200 {
                             failed.push(format!("{id}: {}", answer.text()));
                         }
@@ -181,6 +189,19 @@ async fn p2_wrapping_keys_are_changed_under_load_without_a_failed_request() {
     for stream in streams {
         let failed = stream.await.unwrap();
         assert!(failed.is_empty(), "{failed:#?}");
+    }
+    // Each change was sealed, before and after, by the one key that each has.
+    for shopper in &shoppers {
+        let page = after
+            .get(&format!("/v1/admin/customers/{}/timeline?limit=100&values=true", shopper.id));
+        let page = page.bearer(&shop.staff_key).send().await.expect(200).json();
+        let moments = page["items"].as_array().unwrap().iter();
+        let changes: Vec<_> =
+            moments.filter(|moment| !moment["data"]["sealed"].is_null()).collect();
+        assert!(changes.len() >= 4, "{page}");
+        for change in changes {
+            assert!(change["values"].is_object(), "{change}");
+        }
     }
     drop(before);
     // The node of the former order may have made some behind the command; run again, it gets them.

@@ -51,6 +51,7 @@ mod revocations;
 mod roles;
 mod routes;
 mod schema;
+mod sealed_values;
 mod search;
 mod second_factors;
 mod segments;

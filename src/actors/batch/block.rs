@@ -250,8 +250,9 @@ impl Batches {
             let planned = {
                 let submissions = rows.iter().filter_map(|row| row.submission.as_ref());
                 let loaded = Loaded { attributes: defined, ..Loaded::default() };
+                let (welcome, seals) = (&batches.welcome, &batches.seals);
                 let folded: Folded<'_> =
-                    fold::fold(loaded, submissions, &batches.welcome, &*batches.clock);
+                    fold::fold(loaded, submissions, welcome, seals, &*batches.clock);
                 let asked = rows.iter().enumerate().filter(|(_, row)| row.submission.is_some());
                 for ((at, _), answer) in asked.zip(&folded.answers) {
                     if let Err(SubmitError::Rejected(rejection)) = answer {

@@ -1,8 +1,10 @@
 //! Step two: the commands in arrival order through `decide` and `evolve`; later ones see what
-//! earlier ones did. Pure but for the ids of messages and entries.
+//! earlier ones did. Pure but for the ids of messages and entries, and the keys and nonces that they are
+//! sealed by.
 
 use super::Answer;
 use super::load::{FoundAttributes, Loaded};
+use super::sealing::{NewKey, Sealing, Seals};
 use crate::actors::customers::{Answered, SubmitError};
 use crate::clock::Clock;
 use crate::db::idempotency::Remembered;
@@ -19,10 +21,11 @@ use crate::domain::flow::Flow;
 use crate::domain::group::Standing;
 use crate::domain::mail::Mail;
 use crate::domain::merge::MergeReport;
-use crate::domain::message::Message;
+use crate::domain::message::{Message, Sealed};
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::segment::record::{SegmentEvent, Segments};
 use crate::domain::session::SecretHash;
+use crate::domain::status::Status;
 use crate::domain::text_message::TextMessage;
 use crate::domain::throttle::{Bucket, Throttle};
 use crate::domain::welcome::Series;
@@ -50,6 +53,8 @@ pub struct Folded<'a> {
     pub segments: Vec<SegmentStep<'a>>,
     /// All segments after the batch, where a command of it is about one.
     pub known_segments: Segments,
+    /// Keys of customers who had none.
+    pub new_keys: Vec<NewKey>,
     pub messages: Vec<Outgoing<'a>>,
     pub entries: Vec<Entry<'a>>,
     pub mails: Vec<(Mail, DateTime<Utc>)>,
@@ -73,6 +78,7 @@ pub struct Outgoing<'a> {
     /// Its number among those about it.
     pub customer_sequence: i64,
     pub message: Message,
+    pub sealed: Option<Sealed>,
     pub context: &'a Context,
 }
 
@@ -88,6 +94,7 @@ pub fn fold<'a>(
     loaded: Loaded,
     submissions: impl IntoIterator<Item = &'a Submission>,
     welcome: &Series,
+    seals: &Seals,
     clock: &dyn Clock,
 ) -> Folded<'a> {
     let mut fold = Fold {
@@ -102,6 +109,7 @@ pub fn fold<'a>(
         segments: loaded.segments,
         flows: loaded.flows.into_iter().map(|(hash, flow)| (hash, (flow, false))).collect(),
         remembered: loaded.remembered,
+        sealing: Sealing::new(seals, clock, loaded.keys),
         welcome,
         clock,
     };
@@ -118,6 +126,7 @@ pub fn fold<'a>(
     fold.folded.groups = groups.filter(|(before, after)| before != after).collect();
     fold.folded.attributes = fold.attributes.changed();
     fold.folded.known_segments = fold.segments;
+    fold.folded.new_keys = fold.sealing.made();
     fold.folded
 }
 
@@ -133,6 +142,7 @@ struct Fold<'a, 'c> {
     /// All of them by now, where a command of the batch is about one.
     segments: Segments,
     remembered: Vec<Remembered>,
+    sealing: Sealing<'c>,
     welcome: &'c Series,
     clock: &'c dyn Clock,
 }
@@ -185,7 +195,8 @@ impl<'a> Fold<'a, '_> {
             let records = Records { clock, context, customer_id: Some(id) };
             for event in &decided.of_other {
                 evolve(other, event);
-                records.note(&mut self.folded.messages, &mut self.folded.entries, other, event);
+                let (messages, entries) = (&mut self.folded.messages, &mut self.folded.entries);
+                records.note(messages, entries, &mut self.sealing, other, event);
             }
         }
         let mut events = VecDeque::from(decided.events);
@@ -194,7 +205,8 @@ impl<'a> Fold<'a, '_> {
             events.extend(self.welcome.follows(state, &event, new_id));
             evolve(state, &event);
             let records = Records { clock: self.clock, context: &submission.context, customer_id };
-            records.note(&mut self.folded.messages, &mut self.folded.entries, state, &event);
+            let (messages, entries) = (&mut self.folded.messages, &mut self.folded.entries);
+            records.note(messages, entries, &mut self.sealing, state, &event);
             let now = submission.context.now;
             match (event, customer_id) {
                 (Event::MailQueued(mail), _) => self.folded.mails.push((*mail, now)),
@@ -330,10 +342,13 @@ impl<'a> Records<'a, '_> {
         &self,
         messages: &mut Vec<Outgoing<'a>>,
         entries: &mut Vec<Entry<'a>>,
+        sealing: &mut Sealing<'_>,
         state: &mut State,
         event: &Event,
     ) {
         let shard = self.customer_id.map_or(0, shard::of_customer);
+        let living = state.customer.as_ref();
+        let lives = living.is_some_and(|customer| customer.status != Status::Erased);
         let customer = state.customer.as_mut().or(state.departed.as_mut());
         let told = match (event.place(), self.customer_id, customer) {
             (Some((id, sequence)), _, _) => {
@@ -346,24 +361,26 @@ impl<'a> Records<'a, '_> {
             }),
             _ => None,
         };
-        if let Some((customer_id, customer_sequence, message)) = told {
-            messages.push(Outgoing {
-                id: MessageId(self.clock.new_id()),
-                shard: shard::of_customer(customer_id),
-                customer_id,
-                customer_sequence,
-                message,
-                context: self.context,
-            });
+        let mut outgoing = told.map(|(customer_id, customer_sequence, message)| Outgoing {
+            id: MessageId(self.clock.new_id()),
+            shard: shard::of_customer(customer_id),
+            customer_id,
+            customer_sequence,
+            message,
+            sealed: None,
+            context: self.context,
+        });
+        let mut entry = event.trace().map(|trace| Entry {
+            id: EntryId(self.clock.new_id()),
+            shard,
+            customer_id: self.customer_id,
+            trace,
+            context: self.context,
+        });
+        if let Some(customer) = self.customer_id {
+            sealing.seal(customer, lives, event, outgoing.as_mut(), entry.as_mut());
         }
-        if let Some(trace) = event.trace() {
-            entries.push(Entry {
-                id: EntryId(self.clock.new_id()),
-                shard,
-                customer_id: self.customer_id,
-                trace,
-                context: self.context,
-            });
-        }
+        messages.extend(outgoing);
+        entries.extend(entry);
     }
 }

@@ -15,6 +15,7 @@ pub use attributes::{FoundAttributes, read as read_attributes};
 
 use super::Failure;
 use crate::actors::segments::Standards;
+use crate::db::customer_keys::KeptKey;
 use crate::db::{self, idempotency::Remembered};
 use crate::domain::command::{Needs, Subject};
 use crate::domain::customer::GroupCode;
@@ -38,6 +39,8 @@ use uuid::Uuid;
 #[derive(Default)]
 pub struct Loaded {
     pub states: HashMap<CustomerId, State>,
+    /// The keys of those that have one.
+    pub keys: HashMap<CustomerId, KeptKey>,
     pub throttles: HashMap<Bucket, Throttle>,
     pub flows: HashMap<SecretHash, Flow>,
     pub groups: HashMap<GroupCode, Standing>,
@@ -227,8 +230,10 @@ pub async fn load(
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
-    for customer in locked {
+    let mut keys = HashMap::with_capacity(locked.len());
+    for (customer, key) in locked {
         let id = customer.id;
+        keys.extend(key.map(|key| (id, key)));
         states.entry(id).or_default().customer = Some(customer);
     }
     for (id, profile) in profiles {
@@ -269,6 +274,7 @@ pub async fn load(
     memberships.add_to(&mut states);
     Ok(Loaded {
         states,
+        keys,
         throttles: throttles.into_iter().collect(),
         flows: flows.into_iter().map(|flow| (flow.hash, flow)).collect(),
         groups: groups.into_iter().map(|one| (one.group.code.clone(), one)).collect(),

@@ -10,7 +10,10 @@ pub mod block;
 mod fold;
 mod load;
 mod save;
+mod sealing;
 pub mod walk;
+
+pub use sealing::Seals;
 
 use super::customers::{Answered, SubmitError};
 use super::runtime::{CallError, Reply};
@@ -64,6 +67,8 @@ pub struct Batches {
     pub welcome: Series,
     /// What customers are judged by.
     pub standards: Standards,
+    /// What is told of persons is sealed by it.
+    pub seals: Seals,
     pub after: AfterCommit,
 }
 
@@ -258,7 +263,7 @@ impl Batches {
         let loaded = load::load(connection, submissions, since, self.clock.now(), &self.standards);
         let loaded = loaded.await?;
         faults::at("batch.decide");
-        let folded = fold::fold(loaded, submissions, &self.welcome, &*self.clock);
+        let folded = fold::fold(loaded, submissions, &self.welcome, &self.seals, &*self.clock);
         let written = save::save(connection, &folded, since).await?;
         Ok((folded.answers, written))
     }

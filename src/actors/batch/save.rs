@@ -11,9 +11,9 @@ mod wishlists;
 
 use super::Failure;
 use super::fold::Folded;
-use crate::db::Connection;
 use crate::db::statements::*;
 use crate::db::transactions::{QueryError, is_consequence, split};
+use crate::db::{self, Connection};
 use crate::domain::handle::HandleKind;
 use crate::domain::outcome::Rejection;
 use crate::domain::{CustomerId, SessionId, State};
@@ -48,6 +48,7 @@ pub struct Plan {
     identifiers: ClaimIdentifiers,
     held_identifiers: HoldIdentifiers,
     released_identifiers: ReleaseIdentifiers,
+    new_keys: InsertDataKeys,
     new_customers: InsertCustomers,
     customers: UpdateCustomers,
     touched: TouchCustomers,
@@ -305,6 +306,9 @@ impl Plan {
         for (text, at) in &folded.texts {
             self.texts.push(text, *at);
         }
+        for new in &folded.new_keys {
+            self.new_keys.push(new.customer.0, &new.key, new.at);
+        }
         for (customer, entry, context) in &folded.consents {
             self.consent_entries.push(*customer, entry, context);
         }
@@ -328,6 +332,7 @@ impl Plan {
                 outgoing.customer_id,
                 outgoing.customer_sequence,
                 &outgoing.message,
+                outgoing.sealed.as_ref(),
                 outgoing.context,
             );
         }
@@ -339,6 +344,7 @@ impl Plan {
         self.claims(connection).await?;
         // Polled in this order, so that they are sent in it.
         let written = join_all([
+            self.new_keys.execute(connection).boxed(),
             self.customers.execute(connection).boxed(),
             self.touched.execute(connection).boxed(),
             self.deleted.execute(connection).boxed(),
@@ -386,6 +392,12 @@ impl Plan {
             self.identities.execute(connection).boxed(),
         ]);
         let written = all_done(written.await)?;
+        let (new_keys, written) = written.split_first().unwrap_or((&0, &[]));
+        if *new_keys < self.new_keys.len() {
+            // Sealed by a key that is not the customer's: to be done anew, by the one that is.
+            let given = "a customer was given a key meanwhile".to_owned();
+            return Err(Failure::NotDone(db::Error::Transient(given)));
+        }
         // What must be there already, or may be written by nobody else, in the same order.
         let expected = [
             self.customers.len(),

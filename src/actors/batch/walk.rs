@@ -82,7 +82,8 @@ impl Batches {
         let now = self.clock.now();
         let since = now - self.keep_keys;
         let loaded = load::load(connection, &page.submissions, since, now, &self.standards).await?;
-        let folded = fold::fold(loaded, &page.submissions, &self.welcome, &*self.clock);
+        let (welcome, seals) = (&self.welcome, &self.seals);
+        let folded = fold::fold(loaded, &page.submissions, welcome, seals, &*self.clock);
         let outdated = Err(SubmitError::Rejected(Rejection::Conflict));
         if folded.answers.contains(&outdated) {
             return Ok(Err(Walked::Outdated));

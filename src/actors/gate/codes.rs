@@ -77,7 +77,7 @@ impl Gate {
             return Ok(ShownCode { secret: Vec::new(), step: None });
         };
         let key = key.map(|key| parts.customer_keys.open(customer, key)).transpose()?;
-        let opened = TotpSecret::open(key.as_ref(), &parts.sealer, customer.0, &totp.secret);
+        let opened = TotpSecret::open(key.as_deref(), &parts.sealer, customer.0, &totp.secret);
         let secret = opened.map_err(|error| {
             tracing::error!(%error, customer_id = %customer, "a stored TOTP secret cannot be read");
             Trouble::Internal

@@ -94,6 +94,7 @@ pub fn remove(state: &State, proof: &Proof, mail_id: MailId, context: &Context) 
 
 /// Another number, not verified yet, or none.
 fn changed(current: &Customer, phone: Option<PhoneNumber>, context: &Context) -> [Event; 2] {
+    let phone_changed = Event::PhoneChanged { from: current.phone.clone(), to: phone.clone() };
     let customer = Customer {
         phone,
         phone_verified_at: None,
@@ -102,7 +103,7 @@ fn changed(current: &Customer, phone: Option<PhoneNumber>, context: &Context) ->
         ..current.clone()
     };
     let changed = vec!["phone".to_owned()];
-    [Event::CustomerUpdated { customer: Box::new(customer), changed }, Event::PhoneChanged]
+    [Event::CustomerUpdated { customer: Box::new(customer), changed }, phone_changed]
 }
 
 /// The owner hears of every change of a credential, whoever made it.

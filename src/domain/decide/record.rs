@@ -68,7 +68,8 @@ pub fn update_customer(
             .push(Event::GroupChanged { from: current.group.clone(), to: customer.group.clone() });
     }
     if customer.phone != current.phone {
-        events.push(Event::PhoneChanged);
+        let (from, to) = (current.phone.clone(), customer.phone.clone());
+        events.push(Event::PhoneChanged { from, to });
         // A number that nobody could sign in by is no credential.
         if let Some(id) = change.mail_id.filter(|_| current.phone_verified_at.is_some()) {
             let gone = customer.phone.is_none();

@@ -33,7 +33,7 @@ impl Event {
             Self::GroupChanged { from, to } => {
                 GroupChanged { customer_id, from: from.clone(), to: to.clone() }.into()
             }
-            Self::PhoneChanged => PhoneChanged { customer_id }.into(),
+            Self::PhoneChanged { .. } => PhoneChanged { customer_id }.into(),
             Self::EmailChanged { cause, .. } => EmailChanged { customer_id, cause: *cause }.into(),
             Self::StatusChanged { from, to, reason, .. } => {
                 let reason = reason.clone();

@@ -1,4 +1,4 @@
-//! What the audit trail keeps of each event: ids, kinds and names, never a value.
+//! What the audit trail keeps of each event in the clear: ids, kinds and names, never a value.
 
 use super::{Event, PasswordCause, Trace};
 use crate::domain::group::GroupEvent;
@@ -31,7 +31,7 @@ impl Event {
             Self::GroupChanged { from, to } => {
                 trace("customer.group_changed", json!({ "from": from, "to": to }))
             }
-            Self::PhoneChanged => trace("customer.phone_changed", json!({})),
+            Self::PhoneChanged { .. } => trace("customer.phone_changed", json!({})),
             Self::PhoneRequested(waiting) => {
                 trace("phone.requested", json!({ "expires_at": waiting.expires_at }))
             }

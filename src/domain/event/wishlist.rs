@@ -1,4 +1,4 @@
-//! What happens to wishlists. A list's name and a note are their owner's words and travel nowhere;
+//! What happens to wishlists. A list's name and a note are their owner's words and travel sealed alone;
 //! what the shop calls a product is not personal.
 
 use super::Trace;

@@ -18,6 +18,10 @@ fn group(code: &str) -> GroupCode {
 }
 
 impl Data for CustomerCreated {
+    const SEALS: Option<&'static str> = Some(
+        "For who has the customer's key: email, names, phone, profile and preferences, as far as they are filled in.",
+    );
+
     fn example() -> Self {
         Self {
             customer_id: CUSTOMER,
@@ -29,6 +33,10 @@ impl Data for CustomerCreated {
 }
 
 impl Data for CustomerUpdated {
+    const SEALS: Option<&'static str> = Some(
+        "For who has the customer's key: the fields that changed, by name; a preference's stands in preferences.updated.",
+    );
+
     fn example() -> Self {
         Self { customer_id: CUSTOMER, changed: names(&["first_name", "last_name"]), version: 4 }
     }
@@ -58,24 +66,37 @@ impl Data for GroupChanged {
 }
 
 impl Data for Verified {
+    const SEALS: Option<&'static str> =
+        Some("For who has the customer's key: phone, where one was shown.");
+
     fn example() -> Self {
         Self { customer_id: CUSTOMER, channel: Channel::Email }
     }
 }
 
 impl Data for EmailChanged {
+    const SEALS: Option<&'static str> =
+        Some("For who has the customer's key: the addresses from and to.");
+
     fn example() -> Self {
         Self { customer_id: CUSTOMER, cause: EmailChangeCause::Confirmed }
     }
 }
 
 impl Data for PhoneChanged {
+    const SEALS: Option<&'static str> =
+        Some("For who has the customer's key: the numbers from and to, null where there is none.");
+
     fn example() -> Self {
         Self { customer_id: CUSTOMER }
     }
 }
 
 impl Data for SignedIn {
+    const SEALS: Option<&'static str> = Some(
+        "For who has the customer's key: device_name, user_agent and client_address, as far as they are known.",
+    );
+
     fn example() -> Self {
         Self {
             customer_id: CUSTOMER,
@@ -113,6 +134,9 @@ impl Data for MfaChanged {
 }
 
 impl Data for IdentityLinked {
+    const SEALS: Option<&'static str> =
+        Some("For who has the customer's key: subject and email, as the provider tells them.");
+
     fn example() -> Self {
         Self { customer_id: CUSTOMER, provider: "google".to_owned() }
     }
@@ -125,18 +149,27 @@ impl Data for IdentityUnlinked {
 }
 
 impl Data for PreferencesUpdated {
+    const SEALS: Option<&'static str> =
+        Some("For who has the customer's key: the preferences that changed, by name.");
+
     fn example() -> Self {
         Self { customer_id: CUSTOMER, changed: names(&["locale", "channels.sms"]), version: 2 }
     }
 }
 
 impl Data for AddressCreated {
+    const SEALS: Option<&'static str> =
+        Some("For who has the customer's key: the fields of the address, but empty ones.");
+
     fn example() -> Self {
         Self { customer_id: CUSTOMER, address_id: HOME, version: 1 }
     }
 }
 
 impl Data for AddressUpdated {
+    const SEALS: Option<&'static str> =
+        Some("For who has the customer's key: the fields that changed, by name.");
+
     fn example() -> Self {
         let changed = names(&["line1", "postal_code"]);
         Self { customer_id: CUSTOMER, address_id: HOME, changed, version: 2 }

@@ -5,6 +5,7 @@
 //! on its type). A consumer that checks by the schema of its own time survives ours. The exact one
 //! forbids both: it is what this version writes, for the tests.
 
+use super::{Data, SEALED, Sealed};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -13,13 +14,27 @@ use serde_json::{Map, Value, json};
 const OPEN: &str = "x-open";
 
 /// What consumers may rely on.
-pub(super) fn served<T: JsonSchema>() -> Value {
-    changed(generated::<T>(), open)
+pub(super) fn served<T: Data>() -> Value {
+    changed(described::<T>(), open)
 }
 
 /// What this version writes, to the letter.
-pub(super) fn exact<T: JsonSchema>() -> Value {
-    changed(generated::<T>(), |node| drop(node.remove(OPEN)))
+pub(super) fn exact<T: Data>() -> Value {
+    changed(described::<T>(), |node| drop(node.remove(OPEN)))
+}
+
+/// The type's own schema, with room for what its messages carry sealed.
+fn described<T: Data>() -> Value {
+    let mut schema = generated::<T>();
+    if let Some(what) = T::SEALS {
+        let mut sealed = generated::<Sealed>();
+        if let Value::Object(sealed) = &mut sealed {
+            sealed.retain(|name, _| !matches!(name.as_str(), "$schema" | "title"));
+        }
+        sealed["description"] = what.into();
+        schema["properties"][SEALED] = sealed;
+    }
+    schema
 }
 
 fn generated<T: JsonSchema>() -> Value {
@@ -93,6 +108,14 @@ mod tests {
         side: Side,
     }
 
+    impl Data for Sample {
+        const SEALS: Option<&'static str> = Some("What was seen.");
+
+        fn example() -> Self {
+            Self { cause: Cause::Rain, second: None, side: Side::Left }
+        }
+    }
+
     fn takes(schema: &Value, data: &Value) -> bool {
         jsonschema::validator_for(schema).unwrap().is_valid(data)
     }
@@ -118,6 +141,14 @@ mod tests {
             [with("cause", json!(7)), with("cause", Value::Null), with("side", json!("up"))]
         {
             assert!(!takes(&served, &never), "{never} by {served:#}");
+        }
+        let sealed = json!(Sealed::example());
+        let lacking = json!({ "kid": "0123456789abcdef", "alg": "A256GCM" });
+        for schema in [&served, &exact] {
+            assert!(takes(schema, &with("sealed", sealed.clone())), "{schema:#}");
+            for never in [Value::Null, json!("in the clear"), lacking.clone()] {
+                assert!(!takes(schema, &with("sealed", never.clone())), "{never} by {schema:#}");
+            }
         }
         for schema in [served, exact] {
             assert!(!schema.to_string().contains(OPEN), "{schema:#}");

@@ -1,4 +1,5 @@
-//! The data of messages about wishlists. Never a list's name or a note, which are its owner's words.
+//! The data of messages about wishlists. A list's name and a note, which are its owner's words, travel
+//! sealed alone.
 
 use super::{Data, FieldNames};
 use crate::domain::ids::{CustomerId, WishlistId, WishlistItemId};
@@ -113,12 +114,17 @@ fn names(names: &[&str]) -> FieldNames {
 }
 
 impl Data for WishlistCreated {
+    const SEALS: Option<&'static str> = Some("For who has the customer's key: the list's name.");
+
     fn example() -> Self {
         Self { customer_id: CUSTOMER, wishlist_id: LIST, shared: false, version: 1 }
     }
 }
 
 impl Data for WishlistUpdated {
+    const SEALS: Option<&'static str> =
+        Some("For who has the customer's key: the list's name, where it changed.");
+
     fn example() -> Self {
         let changed = names(&["shared"]);
         Self { customer_id: CUSTOMER, wishlist_id: LIST, changed, shared: true, version: 2 }
@@ -132,6 +138,9 @@ impl Data for WishlistDeleted {
 }
 
 impl Data for WishlistItemAdded {
+    const SEALS: Option<&'static str> =
+        Some("For who has the customer's key: the note, if one was written.");
+
     fn example() -> Self {
         Self {
             customer_id: CUSTOMER,
@@ -145,6 +154,9 @@ impl Data for WishlistItemAdded {
 }
 
 impl Data for WishlistItemChanged {
+    const SEALS: Option<&'static str> =
+        Some("For who has the customer's key: the note, where it changed.");
+
     fn example() -> Self {
         Self {
             customer_id: CUSTOMER,

@@ -4,30 +4,26 @@
 use super::Column::{Id, Ours};
 use super::*;
 
+/// What happened, in ids and names of fields, with envelopes among them.
+const ENVELOPES: Column = Column::Personal(Care {
+    form: Form::Sealed(SealedBy::Customer),
+    export: Export::Withheld("each value is told where it is kept"),
+    erasure: Erasure::Stays("what is sealed in it opens no more, for its key goes"),
+});
+
 pub const TABLES: &[Table] = &[
     Table {
         name: "audit_entries",
         rows: Rows::OfCustomer {
             by: &["customer_id"],
             fate: Fate::Kept(
-                "the proof of what was done: ids, names of fields, no value of a person",
+                "the proof of what was done: ids, names of fields, values that nobody opens any more",
             ),
         },
         columns: &[
             (Id, &["customer_id", "actor_id"]),
-            (
-                Ours,
-                &[
-                    "id",
-                    "shard",
-                    "actor_kind",
-                    "action",
-                    "data",
-                    "request_id",
-                    "occurred_at",
-                    "seq",
-                ],
-            ),
+            (Ours, &["id", "shard", "actor_kind", "action", "request_id", "occurred_at", "seq"]),
+            (ENVELOPES, &["data"]),
         ],
     },
     Table {
@@ -60,7 +56,9 @@ pub const TABLES: &[Table] = &[
         name: "outbox_events",
         rows: Rows::OfCustomer {
             by: &["customer_id"],
-            fate: Fate::Kept("ids and names of fields, on their way; gone with their hour"),
+            fate: Fate::Kept(
+                "ids, names of fields and sealed values, on their way; gone with their hour",
+            ),
         },
         columns: &[
             (Id, &["customer_id"]),
@@ -75,9 +73,9 @@ pub const TABLES: &[Table] = &[
                     "kind",
                     "occurred_at",
                     "traceparent",
-                    "data",
                 ],
             ),
+            (ENVELOPES, &["data"]),
         ],
     },
     Table {
@@ -98,7 +96,6 @@ pub const TABLES: &[Table] = &[
                     "kind",
                     "occurred_at",
                     "traceparent",
-                    "data",
                     "state",
                     "reason",
                     "detail",
@@ -109,6 +106,7 @@ pub const TABLES: &[Table] = &[
                     "settled_at",
                 ],
             ),
+            (ENVELOPES, &["data"]),
         ],
     },
     Table {

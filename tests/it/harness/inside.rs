@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use customer_service::actors::batch::{AfterCommit, Batches};
+use customer_service::actors::batch::{AfterCommit, Batches, Seals};
 use customer_service::actors::customers::{Customers, SubmitError};
 use customer_service::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
 use customer_service::actors::shard::ShardSettings;
@@ -14,6 +14,9 @@ use customer_service::domain::command::{Command, OrderCommand, Subject};
 use customer_service::domain::order::OrderFact;
 use customer_service::domain::outcome::{Outcome, Rejection};
 use customer_service::domain::{Actor, Context, Submission};
+use customer_service::security::customer_keys::WrappingKeys;
+use customer_service::security::key_ring::{KEYS_MAX, KeyRing};
+use customer_service::security::keys::RootSecret;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -38,6 +41,7 @@ impl Inside {
             keep_keys: TimeDelta::hours(24),
             welcome: Default::default(),
             standards: Default::default(),
+            seals: seals([7; 32]),
             after: AfterCommit::default(),
         });
         let on = tokio::runtime::Handle::current();
@@ -95,6 +99,12 @@ impl Inside {
             }
         }
     }
+}
+
+/// What is sealed by it no node opens, unless its root key is this.
+pub fn seals(root_key: [u8; 32]) -> Seals {
+    let wrapping = WrappingKeys::new(&RootSecret::new(root_key), &[]);
+    Seals { keys: Arc::new(KeyRing::new(wrapping, KEYS_MAX)), values: true }
 }
 
 fn settings() -> RuntimeSettings {

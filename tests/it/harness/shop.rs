@@ -17,8 +17,8 @@ use super::texts::{self, Text};
 use super::unique;
 
 /// Every scope that a staff key may carry.
-pub const ALL_SCOPES: &str = "customers:read,customers:write,customers:status,groups:write,\
-    segments:read,segments:write,privacy:write,audit:read,analytics:read,ops:read,ops:write,keys:write";
+pub const ALL_SCOPES: &str = "customers:read,customers:write,customers:status,customers:unseal,\
+    groups:write,segments:read,segments:write,privacy:write,audit:read,analytics:read,ops:read,ops:write,keys:write";
 
 /// Small pools and no waiting where tests run beside each other on few cores; generous time limits,
 /// so that a slow machine is not taken for a fault.

@@ -251,6 +251,7 @@ async fn ready(shop: &Shop, file: &[u8]) -> (Engine, Row) {
         keep_keys: TimeDelta::hours(24),
         welcome: Default::default(),
         standards: Default::default(),
+        seals: crate::harness::inside::seals(shop.root_key),
         after: AfterCommit::default(),
     };
     let mut settings = Settings::new(Default::default(), ',', None);

@@ -95,6 +95,7 @@ async fn customer(world: &World, name: &str) -> Option<Trial> {
             part("status").with(json!({ "to": "suspended", "reason": "fraud_suspected" }))
         }
         ("GET", "/timeline") => part("timeline"),
+        ("GET", "/data_key") => part("data_key"),
         ("GET", "/predictions") => part("predictions"),
         ("POST", "/messages/replay") => {
             let queue = Mailbox::new("example.routes").await.name;

@@ -4,6 +4,7 @@
 
 use super::{Wanted, unless_empty};
 use crate::db;
+use crate::db::customer_keys::KeptKey;
 use crate::db::orders::Standing;
 use crate::db::transactions::QueryError;
 use crate::domain::customer::Customer;
@@ -29,14 +30,14 @@ pub(super) struct Found {
 pub(super) async fn load(
     connection: &db::Connection,
     wanted: &Wanted,
-    locked: &[Customer],
+    locked: &[(Customer, Option<KeptKey>)],
 ) -> Result<Found, QueryError> {
     if wanted.statistics.is_empty() {
         return Ok(Found::default());
     }
     let sought: Vec<(Uuid, OrderId)> = wanted.orders.iter().cloned().collect();
     let names: Vec<&str> = sought.iter().map(|(_, order)| order.as_str()).collect();
-    let lives = |id: &Uuid| locked.iter().any(|customer| customer.id.0 == *id);
+    let lives = |id: &Uuid| locked.iter().any(|(customer, _)| customer.id.0 == *id);
     let missing: Vec<Uuid> =
         sought.iter().map(|(customer, _)| *customer).filter(|id| !lives(id)).collect();
     let (counted, recounts) = (&wanted.order_counts, &wanted.recounts);

@@ -141,7 +141,8 @@ impl Record<'_> {
     fn phone(&self, customer: &Customer) -> Vec<Event> {
         let mut events = Vec::new();
         if customer.phone != self.into.phone {
-            events.push(Event::PhoneChanged);
+            let (from, to) = (self.into.phone.clone(), customer.phone.clone());
+            events.push(Event::PhoneChanged { from, to });
         }
         if customer.phone_verified_at != self.into.phone_verified_at
             && let Some(phone) = &customer.phone

@@ -17,6 +17,7 @@ mod passkeys;
 mod passwords;
 mod people;
 mod permissions;
+mod personal;
 mod phones;
 mod random;
 mod reconciliation;

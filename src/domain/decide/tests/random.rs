@@ -2,12 +2,14 @@
 //! function of its arguments, and that messages and entries tell nothing personal (rule M6).
 
 use super::*;
+use crate::domain::event::PersonalValues;
 use crate::domain::handle::{Handle, HandleKind};
-use crate::domain::message::TYPES;
+use crate::domain::message::{SEALED, TYPES};
 use crate::domain::preferences::Topics;
 use crate::domain::profile::date;
 use crate::domain::session::{DEVICES_MAX, SESSIONS_MAX};
 use crate::domain::token::Purpose;
+use crate::security::envelopes::Place;
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -274,12 +276,35 @@ fn impersonal(text: &str, what: &str) {
     }
 }
 
+/// Whatever an event names as changed has its value, by the same name, and nothing else has.
+fn named_values(event: &Event, values: Option<&PersonalValues>) {
+    let changed: &[String] = match event {
+        Event::CustomerUpdated { changed, .. }
+        | Event::ProfileUpdated { changed, .. }
+        | Event::PreferencesUpdated { changed, .. }
+        | Event::AddressUpdated { changed, .. } => changed,
+        _ => return,
+    };
+    let named: BTreeSet<&str> = changed.iter().map(String::as_str).collect();
+    let values = values.map(PersonalValues::by_name).into_iter();
+    let told: BTreeSet<&str> =
+        values.flat_map(|values| values.keys().map(String::as_str)).collect();
+    assert_eq!(told, named, "M6: {event:?}");
+}
+
 /// Every event is an entry, except the claims; and neither entries nor messages are personal.
 pub(super) fn told(events: &[Event], kinds: &mut BTreeSet<&'static str>) {
     for event in events {
         let name = name(event);
+        let values = event.personal_values();
+        named_values(event, values.as_ref());
+        let (customer, id) = (customer_id().0, Uuid::from_u128(7));
         match event.trace() {
-            Some(trace) => impersonal(&trace.data.to_string(), trace.action),
+            Some(mut trace) => {
+                let seal = |values| super::personal::sealed(Place::Entry { customer, id }, values);
+                trace.data[SEALED] = json!(values.as_ref().map(seal));
+                impersonal(&trace.data.to_string(), trace.action);
+            }
             // Of memberships those alone that say when to look again.
             None if name == "Membership" => {}
             None => assert!(name.starts_with("Attempt"), "{name} leaves no entry"),
@@ -288,8 +313,10 @@ pub(super) fn told(events: &[Event], kinds: &mut BTreeSet<&'static str>) {
             if !matches!(event, Event::Attribute(_) | Event::Segment(_)) {
                 assert_eq!(message.data()["customer_id"], json!(customer_id()));
             }
-            super::messages::follows_its_schema(&message);
-            impersonal(&message.data().to_string(), message.kind());
+            let seal = |values| super::personal::sealed(Place::Message { customer, id }, values);
+            let sealed = values.as_ref().filter(|_| message.seals()).map(seal);
+            super::messages::follows_its_schema(&message, sealed.as_ref());
+            impersonal(&message.body(sealed.as_ref()).to_string(), message.kind());
             kinds.insert(message.kind());
         }
     }
