@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # `state`, `pids`, `database_name` are set by dev/run
 # The service as `make run` runs it: what it is configured with, how it is asked, what is told about it.
 
-staff_scopes=customers:read,customers:write,customers:status,groups:write,segments:read,segments:write,privacy:write,audit:read,analytics:read,ops:read,ops:write,keys:write
+staff_scopes=customers:read,customers:write,customers:status,customers:unseal,groups:write,segments:read,segments:write,privacy:write,audit:read,analytics:read,ops:read,ops:write,keys:write
 
 # Everything else comes from config/development.toml.
 configure_service() {

@@ -20,6 +20,8 @@ from typing import Any
 import pika
 import pika.exceptions
 
+from sealed import Unsealer
+
 EXCHANGE = "customer.events"
 # Messages that the broker hands out before it hears of the first one's end.
 PREFETCH = 100
@@ -37,7 +39,8 @@ CREATE TABLE IF NOT EXISTS waiting (customer TEXT NOT NULL, sequence INTEGER NOT
 
 
 class Service:
-    """What is asked of the service, with a key of the scopes customers:read and ops:write."""
+    """What is asked of the service, with a key of the scopes customers:read, ops:write and, for what is
+    sealed, customers:unseal."""
 
     def __init__(self, base_url: str, key: str) -> None:
         self.base_url, self.key = base_url, key
@@ -182,6 +185,7 @@ class Consumer:
         # The last number of the gap of a customer that was asked for, when, and how often; after a
         # restart: at once. What comes of a gap makes its first number higher, and leaves the last.
         self.asked: dict[str, tuple[int, float, int]] = {}
+        self.unsealer = Unsealer(service.ask)
 
     def declare(self, channel: Any) -> None:
         """A queue of our own with every type: a number that was left out by the binding would
@@ -198,6 +202,8 @@ class Consumer:
         # Some messages are about a definition that staff keeps; they have numbers of their own.
         if data.get("customer_id") == customer:
             kind, sequence = headers["cloudEvents:type"], headers["cloudEvents:sequence"]
+            # Looked at and not kept: whoever keeps personal values has to erase them, too.
+            self.unsealer.values(customer, headers["cloudEvents:id"], data)
             self.book.take(customer, sequence, kind, data)
 
     def mend(self) -> None:
@@ -222,6 +228,10 @@ class Consumer:
             except OSError as trouble:  # refused or not reached: the next try mends it
                 print(f"gap: asking failed: {trouble}", flush=True)
 
+    def state(self) -> dict[str, int]:
+        sealed = {"opened": len(self.unsealer.opened), "shut": len(self.unsealer.shut)}
+        return {**self.book.state(), **sealed}
+
     def run(self, channel: Any, going_on: Any) -> None:
         """Until told to stop. A message is acknowledged when what it changed is durable."""
         told: dict[str, int] = {}
@@ -230,7 +240,7 @@ class Consumer:
                 self.take(properties, body)
                 channel.basic_ack(method.delivery_tag)
             self.mend()
-            if method is None and (state := self.book.state()) != told:
+            if method is None and (state := self.state()) != told:
                 told = state
                 print(json.dumps(told), flush=True)
             if not going_on():
@@ -258,8 +268,9 @@ def main() -> None:
             consumer.run(channel, lambda: not stopping)
             # What was handed out and not begun goes back.
             connection.close()
-        except pika.exceptions.AMQPError as trouble:
-            print(f"the broker is away: {type(trouble).__name__}", flush=True)
+        except (pika.exceptions.AMQPError, OSError) as trouble:
+            # What was not acknowledged comes again.
+            print(f"the broker or the service is away: {type(trouble).__name__}", flush=True)
             time.sleep(1)
 
 

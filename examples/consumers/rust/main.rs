@@ -6,6 +6,7 @@
 //! ```
 
 mod journal;
+mod sealed;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::StreamExt;
@@ -18,6 +19,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use reqwest::{Method, StatusCode};
+use sealed::{Key, Unsealer};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -44,11 +46,12 @@ struct Asked {
 
 struct Consumer {
     base_url: String,
-    /// Of the scopes `customers:read` and `ops:write`.
+    /// Of the scopes `customers:read`, `ops:write` and, for what is sealed, `customers:unseal`.
     key: String,
     http: reqwest::Client,
     queue: String,
     book: Book,
+    unsealer: Unsealer,
     /// By customer; after a restart: none.
     asked: HashMap<String, Asked>,
     told: Value,
@@ -72,15 +75,18 @@ async fn main() -> Result<()> {
         http: reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?,
         queue: rest.first().cloned().unwrap_or_else(|| "example.rust".to_owned()),
         book: Book::open(Path::new(state)).context("the state file")?,
+        unsealer: Unsealer::default(),
         asked: HashMap::new(),
         told: Value::Null,
     };
     let amqp_url = setting("amqp_url")?;
     let mut end = signal(SignalKind::terminate())?;
     while let Err(trouble) = consumer.run(&amqp_url, &mut end).await {
-        // A broker that is away comes back; a full disk does not mend itself.
-        let Some(trouble) = trouble.downcast_ref::<lapin::Error>() else { return Err(trouble) };
-        println!("the broker is away: {trouble}");
+        // A broker or service that is away comes back; a full disk does not mend itself.
+        if !trouble.is::<lapin::Error>() && !trouble.is::<reqwest::Error>() {
+            return Err(trouble);
+        }
+        println!("the broker or the service is away: {trouble}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     Ok(())
@@ -105,7 +111,7 @@ impl Consumer {
                 message = messages.next() => match message {
                     Some(message) => {
                         let message = message?;
-                        self.take(&message)?;
+                        self.take(&message).await?;
                         message.acker.ack(BasicAckOptions::default()).await?;
                     }
                     None => bail!("the queue was deleted"),
@@ -132,7 +138,7 @@ impl Consumer {
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await
     }
 
-    fn take(&mut self, delivery: &Delivery) -> Result<()> {
+    async fn take(&mut self, delivery: &Delivery) -> Result<()> {
         let headers =
             delivery.properties.headers().as_ref().context("a message without headers")?;
         let text = |name: &str| match headers.inner().get(name) {
@@ -147,9 +153,25 @@ impl Consumer {
         let data: Value = serde_json::from_slice(&delivery.data)?;
         // Some messages are about a definition that staff keeps; they have numbers of their own.
         if data["customer_id"] == customer.as_str() {
+            // Looked at and not kept: whoever keeps personal values has to erase them, too.
+            if self.unsealer.lacks(&customer, &data) {
+                let key = self.key_of(&customer).await?;
+                self.unsealer.learn(&customer, key);
+            }
+            self.unsealer.values(&customer, &text("cloudEvents:id")?, &data)?;
             self.book.take(Message { customer, sequence: *sequence, kind, data })?;
         }
         Ok(())
+    }
+
+    /// The key of a customer; `None` where we may not have it, and where the customer was erased.
+    async fn key_of(&self, customer: &str) -> Result<Option<Key>> {
+        let path = format!("{}/v1/admin/customers/{customer}/data_key", self.base_url);
+        let answer = self.http.get(path).bearer_auth(&self.key).send().await?;
+        if [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND].contains(&answer.status()) {
+            return Ok(None);
+        }
+        Key::of(&answer.error_for_status()?.json().await?).map(Some)
     }
 
     /// Mends what is missing, and tells what is known.
@@ -159,7 +181,9 @@ impl Consumer {
         for gap in gaps {
             self.mend(gap).await?;
         }
-        let state = self.book.state();
+        let mut state = self.book.state();
+        state["opened"] = self.unsealer.opened.len().into();
+        state["shut"] = self.unsealer.shut.len().into();
         if state != self.told {
             println!("{state}");
             self.told = state;

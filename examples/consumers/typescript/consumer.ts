@@ -7,6 +7,7 @@ import { connect, type Channel, type ConsumeMessage } from "amqplib";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Book, type Data, type Gap } from "./journal.js";
+import { Unsealer, type Key } from "./sealed.js";
 
 const EXCHANGE = "customer.events";
 // Messages that the broker hands out before it hears of the first one's end.
@@ -32,7 +33,8 @@ let asked = new Map<string, { last: number; since: number; tries: number }>();
 let stopping = false;
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => (stopping = true));
 
-/** Asks the service, with a key of the scopes customers:read and ops:write. */
+/** Asks the service, with a key of the scopes customers:read, ops:write and, for what is sealed,
+ *  customers:unseal. */
 async function ask(method: string, path: string, body?: object): Promise<unknown> {
   const headers = { authorization: `Bearer ${setting("staff_key")}`, "content-type": "application/json" };
   const signal = AbortSignal.timeout(10_000);
@@ -43,6 +45,17 @@ async function ask(method: string, path: string, body?: object): Promise<unknown
   if (!answer.ok) throw new Error(`${method} was answered ${answer.status}`);
   return text ? JSON.parse(text) : undefined;
 }
+
+/** The key of a customer; nothing where we may not have it, and where the customer was erased. */
+async function keyOf(customer: string): Promise<Key | undefined> {
+  try {
+    return (await ask("GET", `/v1/admin/customers/${customer}/data_key`)) as Key | undefined;
+  } catch (trouble) {
+    if (trouble instanceof Error && trouble.message.endsWith(" 403")) return undefined;
+    throw trouble;
+  }
+}
+const unsealer = new Unsealer(keyOf);
 
 /** The addresses that a customer has now; none where it was deleted. */
 async function addresses(customer: string): Promise<string[]> {
@@ -82,13 +95,15 @@ async function mend(gap: Gap): Promise<void> {
   }
 }
 
-function take(message: ConsumeMessage): void {
+async function take(message: ConsumeMessage): Promise<void> {
   const headers = message.properties.headers ?? {};
   const data = JSON.parse(message.content.toString()) as Data;
   const customer = String(headers["cloudEvents:subject"]);
   // Some messages are about a definition that staff keeps; they have numbers of their own.
   if (data["customer_id"] !== customer) return;
   const sequence = Number(headers["cloudEvents:sequence"]);
+  // Looked at and not kept: whoever keeps personal values has to erase them, too.
+  await unsealer.values(customer, String(headers["cloudEvents:id"]), data);
   book.take({ customer, sequence, kind: String(headers["cloudEvents:type"]), data });
 }
 
@@ -109,14 +124,19 @@ async function consume(): Promise<void> {
   const channel = await connection.createChannel();
   channel.on("error", () => (open = false)).on("close", () => (open = false));
   await declare(channel);
+  let turn = Promise.resolve();
   await channel.consume(queue, (message) => {
     if (!message) {
       open = false; // the queue was deleted
       return;
     }
-    if (stopping) return; // goes back to the queue
-    take(message);
-    channel.ack(message);
+    // One after the other, although opening one may have to wait for its key.
+    turn = turn.then(async () => {
+      if (stopping || !open) return; // goes back to the queue
+      await take(message);
+      channel.ack(message);
+    });
+    turn.catch(() => (open = false));
   });
   console.log("ready");
   let told = "";
@@ -124,7 +144,8 @@ async function consume(): Promise<void> {
     const gaps = book.gaps();
     asked = new Map([...asked].filter(([customer]) => gaps.some((gap) => gap.customer === customer)));
     for (const gap of gaps) await mend(gap);
-    const state = JSON.stringify(book.state());
+    const sealed = { opened: unsealer.opened.size, shut: unsealer.shut.size };
+    const state = JSON.stringify({ ...book.state(), ...sealed });
     if (state !== told) console.log((told = state));
     await sleep(200);
   }
@@ -135,7 +156,7 @@ while (!stopping) {
   try {
     await consume();
   } catch (trouble) {
-    console.log(`the broker is away: ${trouble instanceof Error ? trouble.name : "?"}`);
+    console.log(`the broker or the service is away: ${trouble instanceof Error ? trouble.name : "?"}`);
     await sleep(1_000);
   }
 }
