@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! make bench            every row, and target/bench/service.json
-//! make bench ROW=a      one row (a to p; several as ROW=a,c)
+//! make bench ROW=a      one row (a to q; several as ROW=a,c)
 //! make bench ROW=g,h    with a million customers (CUSTOMERS=… for another number): minutes to fill;
 //!                       likewise ROW=m,n
 //! make bench ROW=k      HELD_SECONDS=600 to hold the snapshot for ten minutes instead of 90 s
@@ -113,6 +113,9 @@ async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     }
     if bench.wants("m") || bench.wants("n") {
         rows.extend(rows::segment_crowd::measure(bench).await?);
+    }
+    if bench.wants("q") {
+        rows.extend(rows::sealing::measure(bench).await?);
     }
     Ok(())
 }

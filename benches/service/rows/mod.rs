@@ -9,6 +9,7 @@ pub mod memory;
 pub mod nodes;
 pub mod orders;
 pub mod reads;
+pub mod sealing;
 pub mod segment_crowd;
 pub mod segments;
 pub mod sign_ins;
