@@ -64,6 +64,12 @@ pub const POINTS: &[&str] = &[
     "block.written",
     "block.before_commit",
     "block.after_commit",
+    // Copies of all that is kept of a customer.
+    "exporter.claimed",
+    "exporter.table_done",
+    "exporter.piece_put",
+    "exporter.written",
+    "exporter.made",
     // Whoever shows a credential.
     "registration.hashed",
     "gate.claimed",

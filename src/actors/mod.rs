@@ -16,6 +16,7 @@ pub mod origin;
 pub mod passkeys;
 pub mod passwords;
 pub mod phones;
+pub mod privacy_exports;
 pub mod reconciliation;
 pub mod registration;
 pub mod runtime;

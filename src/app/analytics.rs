@@ -1,7 +1,11 @@
-//! `customer-service analytics …`: the engine of the service without the service.
+//! `customer-service analytics …`: the engine of the service without the service; and the worker that
+//! drives it within.
 
 use super::{compose, database_runtime, settings};
 use crate::actors::analytics::{Analyst, Outcome, Settings, Turn, Watcher};
+use crate::actors::runtime::Runtime;
+use crate::actors::worker::WorkerRef;
+use crate::actors::workers::analyst::{self, AnalystWorker};
 use crate::actors::workers::clock_watch::shared_clock_of;
 use crate::config::Config;
 use crate::db::predictions::{KeptCutPoints, KeptModel};
@@ -14,6 +18,18 @@ use tokio::runtime::Handle;
 /// How often the lock is tried for, and how long between.
 const TRIES: usize = 10;
 const RETRY: Duration = Duration::from_millis(200);
+
+/// The worker that computes on schedule.
+pub fn worker(config: &Config, parts: &compose::Parts, runtime: &Runtime) -> WorkerRef {
+    analyst::describe_metrics();
+    let analyst = Analyst {
+        database: parts.database.clone(),
+        reports: parts.reports.clone(),
+        clock: parts.clock.clone(),
+        settings: Settings::from(config),
+    };
+    runtime.spawn_worker(move || AnalystWorker::new(analyst.clone()))
+}
 
 /// Computes the cut points of RFM scores anew.
 ///

@@ -1,8 +1,7 @@
 //! Making the parts and starting what lives, in the order of their dependence.
 
-use super::{audit, probes, segment_workers, settings};
+use super::{analytics, audit, privacy_exports, probes, segment_workers, settings};
 use crate::actors::allowance::Allowance;
-use crate::actors::analytics::{self, Analyst};
 use crate::actors::batch::{AfterCommit, Batches, Seals};
 use crate::actors::consents::{self, Purposes};
 use crate::actors::customer_keys::{self, CustomerKeys};
@@ -24,8 +23,7 @@ use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::Shards;
 use crate::actors::sharing::Sharing;
 use crate::actors::signing;
-use crate::actors::worker::{WorkerRef, Workers};
-use crate::actors::workers::analyst::{self, AnalystWorker};
+use crate::actors::worker::{Nudge, WorkerRef, Workers};
 use crate::actors::workers::clock_watch::{self, ClockWatch};
 use crate::actors::workers::importer::{self, Importer};
 use crate::actors::workers::janitor::{self, Janitor};
@@ -240,7 +238,10 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
         intake.add(reconciler);
     }
     segment_workers::start(config, &parts, &runtime, &mut intake, &batches, &customers, &desk);
-    let services = services(config, &parts, &runtime, customers, imports, desk);
+    let exporter = privacy_exports::worker(config, &parts, &runtime, &customers);
+    let nudge = exporter.nudge();
+    intake.add(exporter);
+    let services = services(config, &parts, &runtime, customers, imports, desk, nudge);
     Ok(Running {
         services,
         shards,
@@ -360,19 +361,8 @@ fn start_workers(
     workers.add(runtime.spawn_worker(revocation_watch(config, parts)));
     workers.add(runtime.spawn_worker(signing_watch(config, parts)));
     workers.add(runtime.spawn_worker(audit::sealer(config, parts)));
-    workers.add(analyst_worker(config, parts, runtime));
+    workers.add(analytics::worker(config, parts, runtime));
     Ok((workers, after))
-}
-
-fn analyst_worker(config: &Config, parts: &Parts, runtime: &Runtime) -> WorkerRef {
-    analyst::describe_metrics();
-    let analyst = Analyst {
-        database: parts.database.clone(),
-        reports: parts.reports.clone(),
-        clock: parts.clock.clone(),
-        settings: analytics::Settings::from(config),
-    };
-    runtime.spawn_worker(move || AnalystWorker::new(analyst.clone()))
 }
 
 /// The workers that hear of orders; none without a broker.
@@ -505,6 +495,7 @@ fn services(
     customers: Customers,
     imports: Imports,
     segments: SegmentDesk,
+    exports: Nudge,
 ) -> Services {
     let shared = Shared::new(config, parts, &customers);
     let gate = shared.gate(config, parts, &customers);
@@ -513,6 +504,7 @@ fn services(
     } = shared;
     let phones =
         Phones::new(allowance.clone(), codes, parts.clock.clone(), PhoneSettings::from(&**config));
+    let privacy_exports = privacy_exports::desk(config, parts, &gate, &customer_keys, exports);
     let second_factors = SecondFactorParts {
         database: parts.database.clone(),
         gate: gate.clone(),
@@ -582,6 +574,7 @@ fn services(
         segments,
         sharing,
         imports,
+        privacy_exports,
         database: parts.database.clone(),
         lists: parts.lists.clone(),
         reports: parts.reports.clone(),

@@ -146,6 +146,7 @@ section! {
         segments: SegmentsConfig,
         orders: OrdersConfig,
         idempotency: IdempotencyConfig,
+        privacy_exports: PrivacyExportsConfig,
         audit: AuditConfig,
         privacy: PrivacyConfig,
         secrets: SecretsConfig,
@@ -437,6 +438,15 @@ section! {
         /// 0 = no limit.
         rows_per_second: u32 [0..=1_000_000],
         keep_days: Days [1..=3_650],
+    }
+}
+
+section! {
+    /// Copies of all that is kept of a customer, made for it.
+    PrivacyExportsConfig {
+        per_day: usize [1..=100],
+        keep_days: Days [1..=30],
+        size_limit_mib: u32 [1..=4_096],
     }
 }
 

@@ -54,10 +54,14 @@ pub enum Perishable {
     SettledMessages,
     /// Counts of members, by their hour.
     SegmentCounts,
+    /// Archives that can be downloaded no more, by that moment.
+    PrivacyExportPieces,
+    /// What was asked for of these, by the end of its making.
+    PrivacyExports,
 }
 
 impl Perishable {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::IdempotencyKeys,
         Self::OneTimeTokens,
         Self::Throttles,
@@ -77,6 +81,8 @@ impl Perishable {
         Self::ReconciliationRuns,
         Self::SettledMessages,
         Self::SegmentCounts,
+        Self::PrivacyExportPieces,
+        Self::PrivacyExports,
     ];
 
     /// The table's name, for logs and metrics.
@@ -101,6 +107,8 @@ impl Perishable {
             Self::ReconciliationRuns => "reconciliation_runs",
             Self::SettledMessages => "outbox_parked",
             Self::SegmentCounts => "segment_counts",
+            Self::PrivacyExportPieces => "privacy_export_pieces",
+            Self::PrivacyExports => "privacy_exports",
         }
     }
 
@@ -133,6 +141,14 @@ impl Perishable {
                  WHERE d.run_id = reconciliation_runs.id)"
             }
             Self::SegmentCounts => "counted_at < $1",
+            Self::PrivacyExportPieces => {
+                "(customer_id, export_id) IN (SELECT e.customer_id, e.id FROM privacy_exports AS e \
+                 WHERE e.expires_at < $1)"
+            }
+            Self::PrivacyExports => {
+                "expires_at < $1 AND NOT EXISTS (SELECT FROM privacy_export_pieces AS p \
+                 WHERE p.customer_id = privacy_exports.customer_id AND p.export_id = privacy_exports.id)"
+            }
             // A successor must find it until the position is written down.
             Self::SettledMessages => {
                 "settled_at < $1 AND seq <= (SELECT c.positions[shard % 8 + 1] \

@@ -936,6 +936,64 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Archives of exports in pieces, sealed by their customers' own keys; gone with the expiry.
+    privacy_export_pieces (customer_id, export_id, number) {
+        /// Of whom.
+        customer_id -> Uuid,
+        /// Of which export.
+        export_id -> Uuid,
+        /// Its place in the archive, from 0.
+        number -> Int4,
+        /// A piece of the archive, sealed for its place by the customer's own key.
+        data -> Bytea,
+    }
+}
+
+diesel::table! {
+    /// Copies of all that is kept of customers, made for them: who asked, and how far each is.
+    privacy_exports (customer_id, id) {
+        /// UUIDv7.
+        id -> Uuid,
+        /// Of whom.
+        customer_id -> Uuid,
+        /// queued, running, ready or failed.
+        state -> Text,
+        /// Why it failed: too_large or interrupted.
+        reason -> Nullable<Text>,
+        /// Who asked: customer or staff.
+        actor_kind -> Text,
+        /// The customer's or the staff key's id.
+        actor_id -> Text,
+        /// The session that asked, which may download it however old it is by then.
+        session_id -> Nullable<Uuid>,
+        /// How often it was begun; whoever began an earlier one writes nothing more.
+        attempt -> Int4,
+        /// Until when nobody else begins it anew.
+        leased_until -> Nullable<Timestamptz>,
+        /// Tables that are read; each is read twice.
+        tables_done -> Int4,
+        /// Tables to read, likewise.
+        tables_total -> Int4,
+        /// Rows told so far, and in the end.
+        row_count -> Int8,
+        /// Length of the archive so far, and in the end.
+        bytes -> Int8,
+        /// Its pieces, likewise.
+        pieces -> Int4,
+        /// When it was asked for.
+        created_at -> Timestamptz,
+        /// When it was first begun.
+        started_at -> Nullable<Timestamptz>,
+        /// When it was ready, or given up.
+        finished_at -> Nullable<Timestamptz>,
+        /// From when on nobody can download it.
+        expires_at -> Nullable<Timestamptz>,
+        /// When it was last downloaded.
+        downloaded_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     /// What a reconciliation found to differ; written before it is repaired, so that no kill loses it.
     reconciliation_differences (run_id, customer_id, subject, field) {
         /// Of which run.
@@ -1410,6 +1468,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     passwords,
     phone_confirmations,
     prediction_models,
+    privacy_export_pieces,
+    privacy_exports,
     reconciliation_differences,
     reconciliation_runs,
     rfm_cut_points,

@@ -121,6 +121,19 @@ pub async fn list_live(
     rows.into_iter().map(|row| <(CustomerId, Session)>::try_from(row).map(|(_, s)| s)).collect()
 }
 
+/// When a session began.
+///
+/// # Errors
+/// Those of the query.
+pub async fn began(mut conn: &Connection, id: SessionId) -> QueryResult<Option<DateTime<Utc>>> {
+    sessions::table
+        .filter(sessions::id.eq(id.0))
+        .select(sessions::created_at)
+        .first(&mut conn)
+        .await
+        .optional()
+}
+
 /// Whose session this is; for the refresh token, which names only the session.
 ///
 /// # Errors

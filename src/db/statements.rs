@@ -83,6 +83,7 @@ mod merges;
 mod notes;
 mod orders;
 mod passkeys;
+mod privacy_exports;
 mod segments;
 mod wishlists;
 pub use addresses::{DeleteAddresses, SaveAddresses};
@@ -96,6 +97,7 @@ pub use merges::*;
 pub use notes::*;
 pub use orders::*;
 pub use passkeys::{DeletePasskeys, SavePasskeys};
+pub use privacy_exports::*;
 pub use segments::*;
 pub use wishlists::*;
 

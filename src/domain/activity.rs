@@ -83,6 +83,10 @@ pub fn words(action: &str, data: &Value) -> Option<&'static str> {
         "personal_values.opened" => {
             "Somebody of the shop looked at what was changed in the account."
         }
+        "privacy.export_requested" => "A copy of all data was asked for.",
+        "privacy.export_ready" => "A copy of all data was made.",
+        "privacy.export_failed" => "A copy of all data could not be made.",
+        "privacy.export_downloaded" => "A copy of all data was downloaded.",
         "personal_data.read" => "Somebody of the shop looked at the account.",
         _ => return None,
     })
@@ -93,11 +97,12 @@ mod tests {
     use super::*;
 
     /// What makes entries about customers.
-    const SOURCES: [&str; 4] = [
+    const SOURCES: [&str; 5] = [
         include_str!("event/trace.rs"),
         include_str!("event/order.rs"),
         include_str!("event/wishlist.rs"),
         include_str!("note.rs"),
+        include_str!("privacy_export.rs"),
     ];
 
     /// Texts of the form `word.word` that are actions and not names of fields.

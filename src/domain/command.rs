@@ -33,6 +33,7 @@ use super::phone::PhoneNumber;
 use super::phone_confirmation::FreshCode;
 use super::place::{Currency, Locale, TimeZone};
 use super::preferences::Topics;
+pub use super::privacy_export::PrivacyExportCommand;
 use super::proof::Proof;
 use super::second_factor::ShownCode;
 pub use super::segment::membership::MembershipCommand;
@@ -335,6 +336,8 @@ pub enum Command {
     Note(NoteCommand),
     /// What the order service says of an order of the customer's.
     Order(OrderCommand),
+    /// A copy of all that is kept of the customer, made for it.
+    PrivacyExport(Box<PrivacyExportCommand>),
     /// A consent is granted or withdrawn.
     Consent(Box<ConsentCommand>),
     /// About a group of customers, and none of them.

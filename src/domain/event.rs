@@ -32,6 +32,7 @@ use super::passkey::Passkey;
 use super::phone::PhoneNumber;
 use super::phone_confirmation::PhoneConfirmation;
 use super::preferences::Preferences;
+use super::privacy_export::PrivacyExportEvent;
 use super::profile::Profile;
 use super::second_factor::Totp;
 use super::segment::membership::MembershipEvent;
@@ -269,6 +270,8 @@ pub enum Event {
     /// One more entry of the ledger of consents, from which `accepts_marketing` follows.
     Consent(Box<consent::Entry>),
     Wishlist(WishlistEvent),
+    /// Of a copy of all that is kept of it.
+    PrivacyExport(PrivacyExportEvent),
     /// Of what staff wrote down.
     Note(NoteEvent),
     /// Of orders, and of what they come to.

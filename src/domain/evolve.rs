@@ -225,6 +225,7 @@ pub fn evolve(state: &mut State, event: &Event) {
             }
         }
         Event::Note(event) => event.apply(&mut state.notes),
+        Event::PrivacyExport(event) => event.apply(&mut state.privacy_exports),
         Event::Order(event) => event.apply(&mut state.orders),
         Event::Consent(entry) => {
             state.consents.record(entry);

@@ -52,4 +52,6 @@ id!(
     EntryId,
     /// One import of customers.
     ImportId,
+    /// One copy of all that is kept of a customer, made for it.
+    PrivacyExportId,
 );

@@ -82,6 +82,8 @@ pub enum MailBody {
     PasskeySuspected,
     /// To the address of an account that became one with another.
     Merged,
+    /// A copy of all that is kept of the customer can be downloaded.
+    ExportReady,
     /// A step of the welcome series.
     Welcome(WelcomeMail),
 }
@@ -127,6 +129,7 @@ impl MailBody {
             Self::PasskeyNotRequired => "passkey_not_required",
             Self::PasskeySuspected => "passkey_suspected",
             Self::Merged => "merged",
+            Self::ExportReady => "export_ready",
             Self::Welcome(mail) => mail.template.kind(),
         }
     }
@@ -164,6 +167,7 @@ impl MailBody {
             | Self::PasskeyNotRequired
             | Self::PasskeySuspected
             | Self::Merged
+            | Self::ExportReady
             | Self::Welcome(_) => None,
         }
     }

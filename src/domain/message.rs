@@ -9,6 +9,7 @@
 
 mod attributes;
 mod examples;
+mod exports;
 mod merges;
 mod orders;
 mod schemas;
@@ -17,6 +18,7 @@ mod segments;
 mod wishlists;
 
 pub use attributes::*;
+pub use exports::ExportReady;
 pub use merges::CustomerMerged;
 pub use orders::StatisticsUpdated;
 pub use sealed::Sealed;
@@ -171,6 +173,8 @@ contract! {
     /// A product is on a wishlist no more; where it moved to another, a `wishlist.item_added` or
     /// `wishlist.item_changed` follows.
     WishlistItemRemoved = "wishlist.item_removed",
+    /// A copy of all that is kept of a customer is ready for it to download.
+    ExportReady = "privacy.export_ready",
     /// What a customer's orders in one currency come to is something else.
     StatisticsUpdated = "statistics.updated",
     /// The shop keeps one more custom attribute of its customers.

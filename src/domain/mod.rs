@@ -42,6 +42,7 @@ pub mod phone_confirmation;
 pub mod place;
 pub mod postal_code;
 pub mod preferences;
+pub mod privacy_export;
 pub mod profile;
 pub mod proof;
 pub mod region;

@@ -7,11 +7,12 @@ use super::customer::Customer;
 use super::fault::Fault;
 use super::group::Group;
 use super::identity::Identity;
-use super::ids::{CustomerId, SessionId};
+use super::ids::{CustomerId, PrivacyExportId, SessionId};
 use super::merge::MergeReport;
 use super::note::Note;
 use super::passkey::Passkey;
 use super::preferences::Preferences;
+use super::privacy_export::PrivacyExport;
 use super::profile::Profile;
 use super::proof::ProofRefusal;
 use super::segment::record::{Segment, SegmentCode};
@@ -36,6 +37,7 @@ pub enum Outcome {
     Consents(Box<PurposeConsents>),
     Wishlist(Box<WishlistAnswer>),
     Note(Box<Note>),
+    PrivacyExport(Box<PrivacyExport>),
     Group(Box<Group>),
     Attribute(Box<Definition>),
     Segment(Box<Segment>),
@@ -220,6 +222,19 @@ pub enum Rejection {
         pointer: &'static str,
         fault: Fault,
     },
+    /// A copy of all that is kept of the customer is being made already.
+    ExportRunning {
+        id: PrivacyExportId,
+    },
+    /// Its owner asked for as many within a day as it may.
+    ExportLimitReached {
+        per_day: usize,
+        /// Until it may again.
+        wait_seconds: i64,
+    },
+    /// It is not made yet, or was given up.
+    ExportNotReady,
+    ExportExpired,
     IdempotencyKeyReused,
     /// An invariant of the database that no rule above foresaw refused the change.
     Conflict,

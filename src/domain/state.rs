@@ -16,6 +16,7 @@ use super::passkey::Passkey;
 use super::phone_confirmation::PhoneConfirmation;
 use super::place::Locale;
 use super::preferences::Preferences;
+use super::privacy_export::PrivacyExports;
 use super::profile::Profile;
 use super::second_factor::Totp;
 use super::segment::membership::Memberships;
@@ -64,6 +65,8 @@ pub struct State {
     pub orders: Orders,
     /// The segments it belongs to.
     pub memberships: Memberships,
+    /// Copies of all that is kept of it, made for it.
+    pub privacy_exports: PrivacyExports,
     /// The buckets that the command at hand names; several customers' commands may name one
     /// bucket, so the batch lends them to each in turn.
     pub throttles: BTreeMap<Bucket, Throttle>,

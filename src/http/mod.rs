@@ -50,6 +50,7 @@ pub mod phone;
 pub mod pointer;
 pub mod preferences;
 pub mod principal;
+pub mod privacy_exports;
 pub mod problem;
 pub mod profile;
 pub mod query;
@@ -167,6 +168,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(email_change::routes)
         .configure(me::routes)
         .configure(activity::routes)
+        .configure(privacy_exports::routes)
         .configure(phone::routes)
         .configure(mfa::routes)
         .configure(profile::routes)

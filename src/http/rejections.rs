@@ -105,6 +105,19 @@ impl From<Rejection> for Problem {
                 Problem::invalid(faults.into_iter().map(field).collect())
             }
             Rejection::Invalid { pointer, fault } => invalid(pointer, fault.into()),
+            Rejection::ExportRunning { id } => Problem::new(Code::ExportRunning).detail(format!(
+                "The export {id} is under way: look at it until it is ready or failed, then ask again."
+            )),
+            Rejection::ExportLimitReached { per_day, wait_seconds } => {
+                Problem::new(Code::ExportLimitReached)
+                    .detail(format!(
+                        "Within 24 hours {per_day} may be asked for. What was made can be downloaded \
+                         until it expires."
+                    ))
+                    .retry_after(Duration::from_secs(wait_seconds.unsigned_abs()))
+            }
+            Rejection::ExportNotReady => Problem::new(Code::ExportNotReady),
+            Rejection::ExportExpired => Problem::new(Code::ExportExpired),
             Rejection::IdempotencyKeyReused => Problem::new(Code::IdempotencyKeyReused),
             Rejection::Conflict => Problem::new(Code::Conflict),
         }
@@ -183,6 +196,7 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Consents(_) => "consents",
         Outcome::Wishlist(_) => "wishlist",
         Outcome::Note(_) => "note",
+        Outcome::PrivacyExport(_) => "privacy_export",
         Outcome::Group(_) => "group",
         Outcome::Segment(_) => "segment",
         Outcome::Attribute(_) => "attribute",
@@ -207,9 +221,11 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::PrivacyExportId;
     use crate::domain::consent::TextVersion;
     use crate::domain::segment::record::SegmentCode;
     use actix_web::http::header::{HeaderMap, RETRY_AFTER};
+    use uuid::Uuid;
 
     fn told(problem: &Problem) -> (u16, &'static str) {
         (problem.status().as_u16(), problem.code().as_str())
@@ -256,6 +272,14 @@ mod tests {
                 422,
                 "validation_failed",
             ),
+            (Rejection::ExportRunning { id: PrivacyExportId(Uuid::nil()) }, 409, "export_running"),
+            (
+                Rejection::ExportLimitReached { per_day: 1, wait_seconds: 7 },
+                429,
+                "export_limit_reached",
+            ),
+            (Rejection::ExportNotReady, 409, "export_not_ready"),
+            (Rejection::ExportExpired, 404, "export_expired"),
             (Rejection::TagLimitReached, 409, "tag_limit_reached"),
             (Rejection::NoteLimitReached { limit: 1_000 }, 409, "note_limit_reached"),
             (Rejection::LastAddress, 409, "last_address"),

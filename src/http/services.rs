@@ -17,6 +17,7 @@ use crate::actors::imports::Imports;
 use crate::actors::passkeys::Passkeys;
 use crate::actors::passwords::Passwords;
 use crate::actors::phones::Phones;
+use crate::actors::privacy_exports::PrivacyExports;
 use crate::actors::registration::Registration;
 use crate::actors::runtime::Registry;
 use crate::actors::second_factors::SecondFactors;
@@ -54,6 +55,8 @@ pub struct Services {
     pub sessions: Arc<Sessions>,
     /// Where imports are asked for.
     pub imports: Imports,
+    /// Where copies of all that is kept of a customer are asked for and read.
+    pub privacy_exports: PrivacyExports,
     /// Where messages lie that could not be published.
     pub dead_letters: DeadLetterDesk,
     /// Where definitions of segments are checked.

@@ -22,6 +22,7 @@ use crate::actors::imports::Imports;
 use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
+use crate::actors::privacy_exports::{PrivacyExportParts, PrivacyExports};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
@@ -234,8 +235,17 @@ fn world(more: &[(&str, &str)]) -> World {
         policy: password_policy.clone(),
         clock: shared.clone(),
     };
+    let privacy_exports = PrivacyExportParts {
+        database: database.clone(),
+        gate: gate.clone(),
+        customer_keys: customer_keys.clone(),
+        clock: shared.clone(),
+        nudge: Nudge::new(),
+        per_day: config.privacy_exports.per_day,
+    };
     let services = Services {
         customers,
+        privacy_exports: PrivacyExports::new(privacy_exports),
         phones: Arc::new(phones),
         gate,
         passwords: Passwords::new(passwords, PasswordSettings::from(&*config)),
@@ -475,6 +485,8 @@ async fn every_route_that_needs_credentials_refuses_without() {
 /// Routes without `Idempotency-Key`: their bodies or answers hold secrets, of which not even a hash
 /// is kept, or what they do is many changes. They are safe to repeat by their own design.
 const KEYLESS: &[&str] = &[
+    // asks for the password again; a second one while one runs is told which that is
+    "/v1/me/privacy/export",
     "/v1/me/password",
     "/v1/me/email",
     "/v1/me/phone/confirm",

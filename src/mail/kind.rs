@@ -113,6 +113,8 @@ kinds! {
     PasskeySuspected = "passkey_suspected",
     /// To the address of an account that became one with another. Needs `link` (to sign in).
     Merged = "merged",
+    /// A copy of all that is kept of the customer can be downloaded. Needs `link` (to sign in).
+    ExportReady = "export_ready",
     /// A greeting, once the address is verified. Needs `link` (to sign in), as all of the series.
     Welcome = "welcome",
     /// What one can do with an account.

@@ -34,6 +34,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("phone", &["texter."]),
     ("facts", &["order_intake.", "parked_orders."]),
     ("import", &["importer.", "block."]),
+    ("export", &["exporter."]),
     ("analyst", &["analyst."]),
     ("reconciler", &["reconciliation."]),
     ("walk", &["segments.page_"]),
@@ -177,6 +178,7 @@ async fn one(shop: &Arc<Shop>, orders: &OrderService, point: &str, book: &mut Bo
         }
         "facts" => hear(shop, &rescued, orders, &shopper, book).await,
         "import" => import(shop, &rescued, book).await,
+        "export" => export(shop, &rescued, &shopper).await,
         "reconciler" => {
             let ended = "SELECT count(*) FROM reconciliation_runs WHERE finished_at IS NOT NULL";
             eventually(
@@ -194,6 +196,24 @@ async fn one(shop: &Arc<Shop>, orders: &OrderService, point: &str, book: &mut Bo
     book.slowest = book.slowest.max(rescued.slowest_return());
     // Ended by abort(), and not otherwise.
     hit && rescued.deaths()[0] == 6
+}
+
+/// A copy of all that is kept of the customer is made for it.
+async fn export(shop: &Shop, rescued: &Rescued, shopper: &Shopper) {
+    let ask = |api: &crate::harness::Api| {
+        shopper.post(api, "/v1/me/privacy/export", json!({ "password": PASSWORD }))
+    };
+    // 409: it was asked for, and the answer was lost.
+    rescued.insist(&[202, 409], ask).await;
+    let open = "SELECT count(*) FROM privacy_exports WHERE finished_at IS NULL";
+    eventually("the export is ready", Duration::from_secs(60), async || {
+        let passed = "UPDATE privacy_exports SET leased_until = now() WHERE finished_at IS NULL";
+        if !rescued.deaths().is_empty() {
+            shop.database.execute(passed).await;
+        }
+        (shop.database.count(open).await == 0).then_some(())
+    })
+    .await;
 }
 
 /// A new segment is carried to everybody.

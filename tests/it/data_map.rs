@@ -168,7 +168,7 @@ Every column of every table, and what it is to a person. Generated from `src/dom
 - **Export**: whether its owner gets the value with all else that is kept of him, or why not.
 - **Erasure**: what is left of the value when its owner is erased.
 
-What stands under *export* and *erasure* is what those two are held to. Neither can be asked for yet: they follow this map when they come.
+The export (`docs/export.md`) is made of this map. What stands under *erasure* is what that is held to.
 ";
 
 async fn page(database: &TestDatabase) -> String {

@@ -18,6 +18,7 @@ mod data_map;
 mod dead_letters;
 mod email_change;
 mod expand;
+mod export;
 mod groups;
 mod histories;
 mod idempotency;

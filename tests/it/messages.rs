@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::attributes::define;
 use crate::email_change;
+use crate::export;
 use crate::harness::checker;
 use crate::harness::consumer::Message;
 use crate::harness::identity::{CLIENT_ID, Person};
@@ -72,6 +73,7 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     let mover = Shopper::new(&shop, &node).await;
     email_change::change(&shop, &node, &mover, &address()).await;
     Guarded::of(shopper.clone(), &node).await;
+    export::made(&node, &shopper).await;
     let body = json!({ "current_password": PASSWORD, "new_password": NEW_PASSWORD });
     shopper.post(&node, "/v1/me/password", body).send().await.expect(204);
     for _ in 0..5 {

@@ -204,6 +204,7 @@ fn of_the_owner() -> Vec<(&'static str, Way)> {
                 "flow_invalid",
             ),
         ),
+        ("POST /v1/me/privacy/export", again(json!({}))),
         ("PATCH /v1/me/passkeys/{id}", again(json!({ "second_factor": true }))),
         ("DELETE /v1/me/passkeys/{id}", again(json!({}))),
     ]

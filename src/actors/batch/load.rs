@@ -79,6 +79,7 @@ struct Wanted {
     memberships: Vec<Uuid>,
     facts: Vec<Uuid>,
     recounts: Vec<Uuid>,
+    privacy_exports: Vec<Uuid>,
     orders: BTreeSet<(Uuid, OrderId)>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
@@ -138,6 +139,7 @@ impl Wanted {
                 (need.memberships, &mut wanted.memberships),
                 (need.facts, &mut wanted.facts),
                 (need.recount, &mut wanted.recounts),
+                (need.privacy_exports, &mut wanted.privacy_exports),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -203,6 +205,7 @@ pub async fn load(
         merges,
         orders,
         memberships,
+        exports,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -227,6 +230,10 @@ pub async fn load(
         merges::load(connection, &wanted),
         orders::load(connection, &wanted, &locked),
         memberships::load(connection, &wanted, submissions, in_force, standards),
+        unless_empty(
+            &wanted.privacy_exports,
+            db::privacy_exports::of_customers(connection, &wanted.privacy_exports)
+        ),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -265,6 +272,9 @@ pub async fn load(
     }
     for (id, (purpose, channel, consent)) in consents {
         states.entry(id).or_default().consents.put(purpose, channel, consent);
+    }
+    for (id, export) in exports {
+        states.entry(id).or_default().privacy_exports.insert(export.id, export);
     }
     ways_in.add_to(&mut states);
     wishlists.add_to(&mut states);

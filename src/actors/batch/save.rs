@@ -6,6 +6,7 @@ mod memberships;
 mod merges;
 mod notes;
 mod orders;
+mod privacy_exports;
 mod segments;
 mod wishlists;
 
@@ -26,6 +27,7 @@ use memberships::MembershipRows;
 use merges::MergeRows;
 use notes::NoteRows;
 use orders::OrderRows;
+use privacy_exports::PrivacyExportRows;
 use segments::SegmentRows;
 use std::collections::BTreeSet;
 use wishlists::WishlistRows;
@@ -75,6 +77,7 @@ pub struct Plan {
     orders: OrderRows,
     merges: MergeRows,
     memberships: MembershipRows,
+    privacy_exports: PrivacyExportRows,
     tokens: SaveTokens,
     flows: SaveFlows,
     deleted_groups: DeleteGroups,
@@ -184,6 +187,7 @@ impl Plan {
         self.notes.push(id, &before.notes, &after.notes);
         self.orders.push(id, &before.orders, &after.orders);
         self.memberships.push(id, &before.memberships, &after.memberships);
+        self.privacy_exports.push(id, &before.privacy_exports, &after.privacy_exports);
         self.factors(id, before, after);
     }
 
@@ -371,6 +375,7 @@ impl Plan {
             self.orders.execute(connection).boxed(),
             self.merges.execute(connection).boxed(),
             self.memberships.execute(connection).boxed(),
+            self.privacy_exports.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
@@ -426,6 +431,7 @@ impl Plan {
             self.orders.len(),
             self.merges.len(),
             self.memberships.len(),
+            self.privacy_exports.len(),
         ];
         let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);
         if !complete {

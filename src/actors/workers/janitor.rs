@@ -41,6 +41,8 @@ const UPLOADS_KEPT: TimeDelta = TimeDelta::hours(1);
 const ORDER_FACT_ATTEMPTS_KEPT: TimeDelta = TimeDelta::days(7);
 const POISONED_ORDER_FACTS_KEPT: TimeDelta = TimeDelta::days(30);
 const RECONCILIATIONS_KEPT: TimeDelta = TimeDelta::days(90);
+/// What was asked for, and when: long after the limit of a day has forgotten it.
+const PRIVACY_EXPORTS_KEPT: TimeDelta = TimeDelta::days(30);
 const SETTLED_MESSAGES_KEPT: TimeDelta = TimeDelta::days(30);
 /// As far back as ranges of figures reach by default.
 const SEGMENT_COUNTS_KEPT: TimeDelta = TimeDelta::days(1_100);
@@ -150,7 +152,9 @@ impl Janitor {
             Perishable::Mails => MAILS_KEPT,
             // A spent proof is remembered for as long as it could be presented, which is its expiry.
             Perishable::PendingTotp => SETUP_LIFE,
-            Perishable::Flows | Perishable::HeldIdentifiers => TimeDelta::zero(),
+            Perishable::Flows | Perishable::HeldIdentifiers | Perishable::PrivacyExportPieces => {
+                TimeDelta::zero()
+            }
             Perishable::SigningKeys => self.settings.signing_keys,
             Perishable::TextMessages => TEXT_MESSAGES_KEPT,
             Perishable::PhoneConfirmations => PHONE_CONFIRMATIONS_KEPT,
@@ -163,6 +167,7 @@ impl Janitor {
             }
             Perishable::SettledMessages => SETTLED_MESSAGES_KEPT,
             Perishable::SegmentCounts => SEGMENT_COUNTS_KEPT,
+            Perishable::PrivacyExports => PRIVACY_EXPORTS_KEPT,
         }
     }
 

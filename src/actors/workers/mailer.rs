@@ -169,6 +169,7 @@ impl Letters {
             | MailKind::PasskeyNotRequired
             | MailKind::PasskeySuspected
             | MailKind::Merged
+            | MailKind::ExportReady
             | MailKind::SignInLocked
             | MailKind::NewDevice
             | MailKind::IdentityWelcome

@@ -5,6 +5,7 @@ pub mod analyst;
 pub mod audit_sealer;
 pub mod clock_watch;
 pub mod dispatcher;
+pub mod exporter;
 pub mod importer;
 pub mod janitor;
 pub mod mailer;

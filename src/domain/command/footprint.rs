@@ -39,6 +39,8 @@ pub struct Needs {
     pub facts: bool,
     /// What the orders come to, counted anew.
     pub recount: bool,
+    /// Copies of all that is kept of it.
+    pub privacy_exports: bool,
 }
 
 impl Needs {
@@ -129,6 +131,7 @@ impl Needs {
             memberships: self.memberships || other.memberships,
             facts: self.facts || other.facts,
             recount: self.recount || other.recount,
+            privacy_exports: self.privacy_exports || other.privacy_exports,
         }
     }
 }
@@ -137,6 +140,7 @@ impl Command {
     /// What of the customer must be loaded and locked; the customer itself always is.
     pub fn needs(&self) -> Needs {
         let none = Needs::default();
+        let linking = Needs { handles: true, identities: true, preferences: true, ..none };
         match self {
             Self::Register(_) | Self::CreateByStaff(_) | Self::Import(_) | Self::Segment(_) => none,
             // Its failure may lock, and the owner is told in its language.
@@ -162,10 +166,11 @@ impl Command {
                     Needs { phone_confirmation: true, handles: true, preferences: true, ..none };
                 own.and(proof.needs())
             }
-            Self::RemindOfAccount { .. } | Self::ResendVerification { .. } => {
+            Self::RemindOfAccount { .. }
+            | Self::ResendVerification { .. }
+            | Self::RequestPasswordReset { .. } => {
                 Needs { tokens: true, preferences: true, ..none }
             }
-            Self::RequestPasswordReset { .. } => Needs { tokens: true, preferences: true, ..none },
             Self::ResetPassword(_) => Needs::of_new_password(),
             Self::ChangePassword(change) => Needs::of_new_password().and(change.proof.needs()),
             Self::RequestEmailChange(request) => request.needs(),
@@ -192,13 +197,10 @@ impl Command {
             Self::RegisterByIdentity(_) => none,
             Self::SignInByIdentity(_) => {
                 let opening = Needs { sessions: true, devices: true, factors: true, ..none };
-                let linking = Needs { handles: true, identities: true, preferences: true, ..none };
                 opening.and(linking)
             }
             Self::BeginLinking { proof, .. } => proof.needs(),
-            Self::LinkIdentity { .. } => {
-                Needs { handles: true, identities: true, preferences: true, ..none }
-            }
+            Self::LinkIdentity { .. } => linking,
             Self::UnlinkIdentity { proof, .. } => {
                 let unlinking = Needs { identities: true, preferences: true, ..none };
                 unlinking.and(ways::needed()).and(proof.needs())
@@ -222,6 +224,7 @@ impl Command {
                 Needs { sessions: true, devices: true, ..none }.and(sign_in.proof.needs())
             }
             Self::Consent(_) => ConsentCommand::needs(),
+            Self::PrivacyExport(command) => command.needs(),
             Self::DeleteCustomer { .. } => Needs::of_deletion(),
             Self::Merge(_) => Needs::of_taking_in(),
             Self::UpdateProfile { .. } => Needs { profile: true, ..none },
@@ -284,6 +287,9 @@ impl Command {
                 change.proof.as_ref().and_then(Proof::bucket).into_iter().collect()
             }
             Self::SignInByPasskey(sign_in) => sign_in.proof.bucket().into_iter().collect(),
+            Self::PrivacyExport(command) => {
+                command.proof().and_then(Proof::bucket).into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }

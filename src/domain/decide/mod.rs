@@ -19,6 +19,7 @@ mod orders;
 mod passkeys;
 mod passwords;
 mod phone;
+mod privacy_exports;
 mod proof;
 mod record;
 mod registration;
@@ -80,6 +81,7 @@ pub enum Answer {
     Consents(Purpose),
     Wishlist(wishlists::Shown),
     Note(super::ids::NoteId),
+    PrivacyExport(super::ids::PrivacyExportId),
     /// The one that the command names.
     Group,
     /// The definition of this key.
@@ -124,6 +126,10 @@ impl Answer {
             Self::Note(id) => {
                 let note = state.notes.named.get(&id);
                 note.map_or(missing, |note| Outcome::Note(Box::new(note.clone())))
+            }
+            Self::PrivacyExport(id) => {
+                let export = state.privacy_exports.get(&id);
+                export.map_or(missing, |one| Outcome::PrivacyExport(Box::new(one.clone())))
             }
             Self::Group => {
                 let group =
@@ -262,6 +268,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::Tag(command) => tags::decide(state, command, context),
         Command::Note(command) => notes::decide(state, command, context),
         Command::Order(command) => orders::decide(state, command, context),
+        Command::PrivacyExport(command) => privacy_exports::decide(state, command, context),
         Command::Consent(command) => consents::declare(state, command, context),
         Command::Group(command) => groups::decide(state, command, context),
         Command::Attribute(command) => attributes::decide(state, command, context),

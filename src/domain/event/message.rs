@@ -104,6 +104,7 @@ impl Event {
             Self::Consent(entry) => declared(customer_id, entry),
             Self::Wishlist(event) => event.message(customer_id),
             Self::Order(event) => return event.message(customer_id),
+            Self::PrivacyExport(event) => return event.message(customer_id),
             Self::Attribute(event) => event.message(),
             Self::Segment(event) => event.message(),
             Self::Membership(event) => return event.message(customer_id),

@@ -137,6 +137,7 @@ impl Event {
             | Self::PasskeyUsed { .. }
             | Self::PasskeySuspected { .. }
             | Self::Consent(_)
+            | Self::PrivacyExport(_)
             | Self::Note(_)
             | Self::Order(_)
             | Self::Group(_)

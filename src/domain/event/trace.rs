@@ -175,6 +175,7 @@ impl Event {
             Self::Segment(event) => Some(event.trace()),
             Self::Membership(event) => event.trace(),
             Self::Note(event) => Some(event.trace()),
+            Self::PrivacyExport(event) => Some(event.trace()),
             Self::Order(event) => Some(event.trace()),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }

@@ -10,6 +10,9 @@ mod segments;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod told;
+
+pub use told::{NotTold, Told, not_told, told};
 
 /// A table, with each of its columns once.
 #[derive(Debug, Clone, Copy)]

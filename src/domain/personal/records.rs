@@ -130,6 +130,44 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "privacy_exports",
+        rows: GONE,
+        columns: &[
+            (Id, &["customer_id", "actor_id"]),
+            (TOLD, &["actor_kind", "created_at", "finished_at", "downloaded_at"]),
+            (
+                Ours,
+                &[
+                    "id",
+                    "state",
+                    "reason",
+                    "session_id",
+                    "attempt",
+                    "leased_until",
+                    "tables_done",
+                    "tables_total",
+                    "row_count",
+                    "bytes",
+                    "pieces",
+                    "started_at",
+                    "expires_at",
+                ],
+            ),
+        ],
+    },
+    Table {
+        name: "privacy_export_pieces",
+        rows: GONE,
+        columns: &[
+            (Id, &["customer_id"]),
+            (
+                withheld(Form::Sealed(SealedBy::Customer), "an export made before, of all this"),
+                &["data"],
+            ),
+            (Ours, &["export_id", "number"]),
+        ],
+    },
+    Table {
         name: "idempotency_keys",
         rows: GONE,
         columns: &[

@@ -39,6 +39,7 @@ pub fn of_message(kind: &str, data: &Value) -> Option<BTreeSet<Mark>> {
         | "wishlist.created"
         | "wishlist.updated"
         | "wishlist.item_changed"
+        | "privacy.export_ready"
         // Of no customer.
         | "attribute.created"
         | "attribute.updated"

@@ -167,7 +167,8 @@ async fn every_message_is_an_entry(database: &TestDatabase) {
                 'device.remembered', 'device.forgotten', 'session.refreshed', 'mfa.totp_started',
                 'mfa.reset', 'passkey.used', 'passkey.suspected', 'phone.requested',
                 'phone.request_dropped', 'phone.code_failed', 'text_message.queued', 'note.added',
-                'note.removed') AND data->'changed' IS DISTINCT FROM '[]'
+                'note.removed', 'privacy.export_requested',
+                'privacy.export_failed', 'privacy.export_downloaded', 'personal_data.read') AND data->'changed' IS DISTINCT FROM '[]'
             GROUP BY 1, 2
         )
         SELECT coalesce(m.customer_id, e.customer_id), coalesce(m.action, e.action),

@@ -48,6 +48,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("LIMITS__SMS_PER_NUMBER_PER_HOUR", "1000000"),
     ("LIMITS__SMS_PER_CUSTOMER_PER_HOUR", "1000000"),
     ("LIMITS__SMS_PER_HOUR", "1000000"),
+    ("PRIVACY_EXPORTS__PER_DAY", "100"),
     // All shops share a broker; whose tests are of orders has an `OrderService` of its own.
     ("ORDERS__INTAKE__ENABLED", "off"),
     // Whose tests are of reconciliations says when.

@@ -7,7 +7,7 @@ use crate::harness::Shopper;
 use crate::harness::identity::{Person, REDIRECT_URI};
 use crate::harness::shopper::{PASSWORD, address, home};
 use crate::second_factors::{self, Authenticator};
-use crate::{passkeys, phones, social};
+use crate::{export, passkeys, phones, social};
 
 /// With what it needs made for this customer; `None` where there is no such row.
 pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
@@ -24,6 +24,7 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         "mfa" => mfa(world, who, name).await,
         "passkeys" => passkey(world, who, name).await,
         "identities" => identity(world, who, name).await,
+        "privacy" => privacy(world, who, name).await,
         _ => None,
     }
 }
@@ -207,6 +208,20 @@ async fn passkey(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         "GET /v1/me/passkeys/{id}" => one().await,
         "PATCH /v1/me/passkeys/{id}" => one().await.with(json!({ "name": "Điện thoại" })),
         "DELETE /v1/me/passkeys/{id}" => one().await.with(proof()).answers(204),
+        _ => return None,
+    })
+}
+
+async fn privacy(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
+    let all = Trial::at("/v1/me/privacy/export");
+    let one = async || Trial::at(export::made(&world.node, who).await);
+    Some(match name {
+        "POST /v1/me/privacy/export" => all.with(proof()).answers(202),
+        "GET /v1/me/privacy/export" => all,
+        "GET /v1/me/privacy/export/{id}" => one().await,
+        "GET /v1/me/privacy/export/{id}/download" => {
+            Trial::at(format!("{}/download", one().await.path))
+        }
         _ => return None,
     })
 }

@@ -86,7 +86,8 @@ impl World {
 
     /// Who calls: somebody new where the call changes how one signs in.
     async fn someone(&self, operation: &Operation) -> Shopper {
-        let delicate = ["/mfa", "/passkeys", "/identities", "/phone", "/password", "/email"];
+        let delicate =
+            ["/mfa", "/passkeys", "/identities", "/phone", "/password", "/email", "/privacy"];
         match delicate.iter().any(|part| operation.template.contains(part)) {
             true => Shopper::new(&self.shop, &self.node).await,
             false => self.one.clone(),

@@ -19,6 +19,7 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         (Some(&"customers"), Some(_), Some(&"addresses")) => addresses(world, name).await,
         (Some(&"customers"), Some(_), Some(&"wishlists")) => wishlists(world, who, name).await,
         (Some(&"customers"), Some(_), Some(&"notes" | &"tags")) => remarks(world, name).await,
+        (Some(&"customers"), Some(_), Some(&"privacy")) => privacy(world, name).await,
         (Some(&"customers"), Some(_), _) => customer(world, name).await,
         (Some(&"groups"), ..) => groups(world, name).await,
         (Some(&"attributes"), ..) => attributes(world, name).await,
@@ -61,6 +62,19 @@ async fn everybody(world: &World, name: &str) -> Option<Trial> {
             let from = id(&done(world, CUSTOMERS, new_customer(), 201).await);
             let into = id(&done(world, CUSTOMERS, new_customer(), 201).await);
             Trial::at(format!("{CUSTOMERS}/merge")).with(json!({ "from": from, "into": into }))
+        }
+        _ => return None,
+    })
+}
+
+async fn privacy(world: &World, name: &str) -> Option<Trial> {
+    let all = format!("{}/privacy/export", somebody(world).await);
+    Some(match name {
+        "POST /v1/admin/customers/{id}/privacy/export" => Trial::at(all).answers(202),
+        "GET /v1/admin/customers/{id}/privacy/export/{export_id}" => {
+            let call = world.node.call(reqwest::Method::POST, &all);
+            let asked = call.bearer(&world.shop.staff_key).send().await.expect(202);
+            Trial::at(asked.header("location").to_owned())
         }
         _ => return None,
     })

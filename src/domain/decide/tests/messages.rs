@@ -101,6 +101,7 @@ samples! {
     }),
     Event::Wishlist(_) => super::wishlists::events(),
     Event::Note(_) => super::notes::events(),
+    Event::PrivacyExport(_) => super::privacy_exports::events(),
     Event::Order(_) => super::orders::events(),
     Event::Group(_) => [
         Event::Group(GroupEvent::Created(a_group())),

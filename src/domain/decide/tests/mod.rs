@@ -19,6 +19,7 @@ mod people;
 mod permissions;
 mod personal;
 mod phones;
+mod privacy_exports;
 mod random;
 mod reconciliation;
 mod record;

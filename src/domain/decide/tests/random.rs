@@ -19,7 +19,7 @@ pub(super) type Step = (u8, u8, u8, bool, u32);
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![6 => 0_u32..20, 3 => 20_u32..2_000, 1 => 2_000_u32..3_000_000];
-    prop::collection::vec((0..53_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
+    prop::collection::vec((0..55_u8, 0..6_u8, 0..6_u8, any::<bool>(), pause), 1..120)
 }
 
 /// The command of a step; the choices are small, so that steps meet each other.
@@ -180,6 +180,7 @@ fn command(n: u16, (which, a, b, _, _): Step, state: &State, seconds: i64) -> Co
         46 | 47 => super::consents::some(a, b),
         48 | 49 => super::notes::random((a, b), unique, state),
         51 | 52 => super::orders::some(a, b),
+        53 | 54 => super::privacy_exports::random((a, b), unique, state),
         50 => super::strangers::merge_of(super::strangers::stranger_id(unique), b == 4),
         _ => {
             let Command::ChangePassword(mut change) = change_password(id, 1) else {
@@ -417,6 +418,7 @@ fn m4_every_listed_message_is_told_by_some_command() {
             .chain(attributes::script())
             .chain(super::segments::script())
             .chain([super::orders::some(1, 1)])
+            .chain(super::privacy_exports::script())
             .chain([delete_address(1), Command::SignOut { session_id: session_id(1) }])
             .chain(failures)
             .chain([claim(20), change_password(20, 2)])

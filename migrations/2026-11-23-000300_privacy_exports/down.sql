@@ -1,0 +1,2 @@
+DROP TABLE privacy_export_pieces;
+DROP TABLE privacy_exports;
