@@ -493,6 +493,8 @@ section! {
         seal_seconds: Seconds [1..=3_600],
         /// 0 = for good.
         keep_days: Days [0..=36_500],
+        /// Whether staff says what it reads personal data for.
+        purpose_required: Switch,
     }
 }
 

@@ -56,6 +56,7 @@ pub mod profile;
 pub mod query;
 pub mod rate_limit;
 pub mod readiness;
+pub mod reads;
 pub mod reconciliations;
 pub mod rejections;
 pub mod request_id;
@@ -82,6 +83,7 @@ use actix_cors::Cors;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, header};
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, Error};
 use asyncapi::Contract;
@@ -138,6 +140,7 @@ pub fn app(
     let layer = RequestLayer::new(move || clock.new_id(), http.request_timeout_ms.duration())
         .with_upload(imports::PATH, services.config.imports.upload_minutes.duration());
     let app = App::new()
+        .wrap(from_fn(reads::note))
         .wrap(cors(http))
         .wrap(layer)
         .app_data(limits)
@@ -215,6 +218,7 @@ fn cors(http: &HttpConfig) -> Cors {
         header::IF_NONE_MATCH,
         IDEMPOTENCY_KEY,
         X_REQUEST_ID,
+        reads::X_PURPOSE,
         header::HeaderName::from_static("traceparent"),
     ];
     let exposed = [

@@ -5,6 +5,7 @@
 
 use super::catalogue::Code;
 use super::problem::Problem;
+use super::reads;
 use super::services::{Principal, Services};
 use crate::config::OnRevocationUnknown;
 use crate::db::staff_keys::StaffKey;
@@ -173,12 +174,13 @@ impl<S: Scope> FromRequest for Staff<S> {
     type Future = LocalBoxFuture<'static, Result<Staff<S>, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let services = services(request).cloned();
+        let (services, request) = (services(request).cloned(), request.clone());
         let presented =
-            bearer(request).and_then(|token| parse_staff_key(token).ok_or_else(invalid_token));
+            bearer(&request).and_then(|token| parse_staff_key(token).ok_or_else(invalid_token));
         Box::pin(async move {
             let (services, presented) = (services?, presented?);
             prove(&services, &presented, S::NAME).await?;
+            reads::begin(&request, &presented.id, &services)?;
             Ok(Staff { presented, scope: PhantomData })
         })
     }

@@ -6,6 +6,7 @@
 //! forgotten.
 
 mod mine;
+mod reads;
 mod scans;
 mod staff;
 
