@@ -68,7 +68,7 @@ impl Exporter {
         let began = Instant::now();
         let made = match lease.attempt > ATTEMPTS_MAX {
             true => self.give_up(lease, ExportFault::Interrupted).await,
-            false => match self.maker.make(lease).await {
+            false => match Box::pin(self.maker.make(lease)).await {
                 Ok(progress) => {
                     faults::at("exporter.made");
                     let (rows, bytes, pieces) = (progress.rows, progress.bytes, progress.pieces);
