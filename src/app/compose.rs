@@ -1,6 +1,6 @@
 //! Making the parts and starting what lives, in the order of their dependence.
 
-use super::{analytics, audit, privacy_exports, probes, segment_workers, settings};
+use super::{analytics, audit, preconditions, privacy_exports, probes, segment_workers, settings};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches, Seals};
 use crate::actors::consents::{self, Purposes};
@@ -132,8 +132,7 @@ pub async fn parts(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow:
     let read = clock_watch::shared_clock_of(&database).await;
     let shared_clock = Arc::new(read.context("the database cannot be asked for its time")?);
     let clock: Arc<dyn Clock> = shared_clock.clone();
-    tell_standing(&database).await?;
-    check_groups(&config, &database).await?;
+    preconditions::check(&config, &database).await?;
     let root = RootSecret::new(*config.secrets.root_key.expose());
     let overlap = settings::signing(&config).overlap;
     let keys = signing::first(&database, &*clock, &Sealer::new(&root), overlap).await?;
@@ -173,39 +172,6 @@ pub fn reports(config: &Config) -> Database {
     Database::new(settings, Handle::current()).reading_from(replica)
 }
 
-/// Rule L6: a default that does not exist would refuse every registration.
-/// Says so where nothing but this program keeps messages and audit trail as they are.
-async fn tell_standing(database: &Database) -> anyhow::Result<()> {
-    let standing = database.read(|conn| Box::pin(db::roles::standing(conn))).await?;
-    if standing.owns {
-        tracing::warn!(
-            role = standing.role,
-            "the service works as the owner of its tables; see database.application_role"
-        );
-    }
-    Ok(())
-}
-
-async fn check_groups(config: &Config, database: &Database) -> anyhow::Result<()> {
-    let customers = &config.customers;
-    let defaults = [
-        ("customers.default_group_individual", &customers.default_group_individual),
-        ("customers.default_group_business", &customers.default_group_business),
-    ];
-    for (key, code) in defaults {
-        let code = code.clone();
-        let asked = code.clone();
-        let exists = database
-            .read(move |connection| {
-                let code = asked.clone();
-                Box::pin(async move { db::groups::exists(connection, &code).await })
-            })
-            .await?;
-        ensure!(exists, "{key} names the group {code:?}, which does not exist in customer_groups");
-    }
-    Ok(())
-}
-
 /// Starts workers, shards and what handlers work with. On the `System`'s thread.
 ///
 /// # Errors
@@ -220,6 +186,7 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
         clock: parts.clock.clone(),
         keep_keys: config.idempotency.keep_hours.delta(),
         welcome: consents::welcome_series(config),
+        defaults: settings::default_segments(config),
         standards: desk.standards().clone(),
         seals: parts.seals.clone(),
         after,

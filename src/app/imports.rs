@@ -223,6 +223,7 @@ async fn engine(config: &Config, rate: Option<u32>) -> anyhow::Result<Engine> {
         clock,
         keep_keys: config.idempotency.keep_hours.delta(),
         welcome: welcome_series(config),
+        defaults: settings::default_segments(config),
         standards: Default::default(),
         seals: settings::seals(config),
         // The relays of the nodes find new messages when they next look.

@@ -12,6 +12,7 @@ pub mod customer_keys;
 pub mod imports;
 pub mod keys;
 pub mod outbox;
+mod preconditions;
 mod privacy_exports;
 mod probes;
 pub mod reconcile;

@@ -192,6 +192,7 @@ async fn engine(config: &Config) -> anyhow::Result<Engine> {
         clock: clock.clone(),
         keep_keys: config.idempotency.keep_hours.delta(),
         welcome: welcome_series(config),
+        defaults: settings::default_segments(config),
         standards: Default::default(),
         seals: settings::seals(config),
         // The relays of the nodes find new messages when they next look.

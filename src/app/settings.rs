@@ -2,6 +2,7 @@
 
 use crate::actors::allowance::brake_policy;
 use crate::actors::batch::Seals;
+use crate::actors::batch::defaults::Defaults;
 use crate::actors::dead_letters;
 use crate::actors::reconciliation;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
@@ -448,4 +449,9 @@ pub fn wrapping_keys(config: &Config) -> WrappingKeys {
 /// For a tool that reads all there is of something: a statement may take as long as it takes.
 pub fn unhurried(config: &Config) -> DatabaseSettings {
     DatabaseSettings { statement_timeout: UNHURRIED, ..database(config) }
+}
+
+/// The segments that new customers are put into.
+pub fn default_segments(config: &Config) -> Defaults {
+    Defaults::new(config.segments.defaults.clone())
 }

@@ -473,6 +473,8 @@ section! {
     SegmentsConfig {
         /// In columns of the customer's own row.
         cost_max: u32 [10..=100_000],
+        /// Codes of static segments that every new customer is put into.
+        defaults: Vec<String>,
         definition_bytes_max: usize [256..=65_536],
         /// Customers that are looked at for one page of a new revision.
         page_customers: u32 [10..=20_000],

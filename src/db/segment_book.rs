@@ -175,6 +175,25 @@ pub async fn hold(mut conn: &Connection, statics: &[Uuid]) -> QueryResult<InForc
     Ok(InForce { version, open: open.into_iter().map(SegmentId).collect() })
 }
 
+/// Static segments by their codes, in the order of these; none for a code that no such segment has.
+///
+/// # Errors
+/// Those of the query.
+pub async fn statics(
+    mut conn: &Connection,
+    codes: &[String],
+) -> QueryResult<Vec<(SegmentId, SegmentCode)>> {
+    let rows: Vec<(Uuid, String)> = segments::table
+        .filter(segments::code.eq_any(codes))
+        .filter(segments::definition.is_null())
+        .filter(segments::state.eq(Force::Active.as_str()))
+        .order(segments::code)
+        .select((segments::id, segments::code))
+        .load(&mut conn)
+        .await?;
+    Ok(rows.into_iter().map(|(id, code)| (SegmentId(id), SegmentCode::from_stored(code))).collect())
+}
+
 /// Tells every node that it knows what was in force before, once this commits.
 ///
 /// # Errors

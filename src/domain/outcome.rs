@@ -211,6 +211,8 @@ pub enum Rejection {
     SegmentLimitReached {
         limit: usize,
     },
+    /// New customers are put into it.
+    SegmentIsDefault,
     /// Other segments are defined by it.
     SegmentInUse {
         by: Vec<SegmentCode>,

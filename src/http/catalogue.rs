@@ -156,6 +156,8 @@ problems! {
         "A segment's code is its name for good. Choose another one, or change the segment that has it."
     SegmentInUse "segment_in_use" 409 "Other segments ask about the segment"
         "A segment that others name in their definitions cannot be deleted. Change these first."
+    SegmentIsDefault "segment_is_default" 409 "New customers are put into this segment"
+        "The configuration names the segment as a default (`segments.defaults`). Take it out there first, on every node."
     SegmentLimitReached "segment_limit_reached" 409 "No room for another segment"
         "The shop has as many segments as it may have. Delete one that nobody uses first."
     SegmentNotStatic "segment_not_static" 409 "Who belongs to the segment is not said by hand"

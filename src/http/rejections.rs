@@ -96,6 +96,7 @@ impl From<Rejection> for Problem {
             Rejection::SegmentExists => Problem::new(Code::SegmentExists),
             Rejection::SegmentLimitReached { limit } => Problem::new(Code::SegmentLimitReached)
                 .detail(format!("There are {limit} segments, which is the limit.")),
+            Rejection::SegmentIsDefault => Problem::new(Code::SegmentIsDefault),
             Rejection::SegmentInUse { by } => {
                 let by: Vec<_> = by.iter().map(|code| code.as_str()).collect();
                 Problem::new(Code::SegmentInUse).detail(format!("Named by {}.", by.join(", ")))
@@ -262,6 +263,7 @@ mod tests {
             (Rejection::AttributeInUse { narrowed: Some("maximum") }, 409, "attribute_in_use"),
             (Rejection::SegmentExists, 409, "segment_exists"),
             (Rejection::SegmentLimitReached { limit: 1_000 }, 409, "segment_limit_reached"),
+            (Rejection::SegmentIsDefault, 409, "segment_is_default"),
             (
                 Rejection::SegmentInUse { by: vec![SegmentCode::from_stored("vip".to_owned())] },
                 409,

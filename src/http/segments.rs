@@ -23,7 +23,7 @@ use crate::domain::command::Command;
 use crate::domain::ids::SegmentId;
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::segment::Schema;
-use crate::domain::segment::record::{SUBJECT, Segment, SegmentCommand, SegmentName};
+use crate::domain::segment::record::{SUBJECT, Segment, SegmentCode, SegmentCommand, SegmentName};
 use actix_web::http::header;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, delete, get, patch, post};
@@ -287,7 +287,12 @@ async fn remove(
     identity: RequestIdentity,
     services: Data<Services>,
 ) -> Result<HttpResponse, Problem> {
-    let command = SegmentCommand::Delete { name: named(&id)?, if_match: on.version()? };
+    let defaults = services.config.segments.defaults.iter().cloned();
+    let command = SegmentCommand::Delete {
+        name: named(&id)?,
+        if_match: on.version()?,
+        defaults: defaults.map(SegmentCode::from_stored).collect(),
+    };
     let command = Command::Segment(command);
     let answered = services.submit_about(SUBJECT, &staff, &identity, command, None).await?;
     answer(HttpResponse::Accepted(), answered)

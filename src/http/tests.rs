@@ -122,6 +122,7 @@ fn world(more: &[(&str, &str)]) -> World {
         clock: shared.clone(),
         keep_keys: TimeDelta::hours(24),
         welcome: Default::default(),
+        defaults: Default::default(),
         standards: Default::default(),
         seals: Seals { keys: ring.clone(), values: true },
         after: AfterCommit::default(),

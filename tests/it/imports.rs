@@ -41,7 +41,7 @@ async fn over(shop: &Shop, node: &Node, location: &str) -> Value {
 }
 
 /// Imports a file to its end.
-async fn import(shop: &Shop, node: &Node, query: &str, media_type: &str, file: &[u8]) -> Value {
+pub async fn import(shop: &Shop, node: &Node, query: &str, media_type: &str, file: &[u8]) -> Value {
     let accepted = send(shop, node, query, media_type, file).send().await.expect(202);
     over(shop, node, accepted.header("location")).await
 }

@@ -4,6 +4,7 @@
 mod attributes;
 mod book;
 mod command;
+mod defaults;
 mod live;
 mod nodes;
 mod preview;

@@ -106,7 +106,12 @@ impl Batches {
     async fn try_block(self: &Arc<Self>, block: &mut Block) -> Result<Carried, Failure> {
         self.refuse_what_is_taken(block).await?;
         let defined = self.definitions(block).await?;
-        let (plan, shards) = self.plan_block(block, defined.clone()).await?;
+        let loaded = Loaded {
+            attributes: defined.clone(),
+            defaults: self.defaults.all(&self.database).await?,
+            ..Loaded::default()
+        };
+        let (plan, shards) = self.plan_block(block, loaded).await?;
         let progress = progress_after(block);
         let mut errors = InsertImportErrors::default();
         for row in &block.rows {
@@ -241,7 +246,7 @@ impl Batches {
     async fn plan_block(
         self: &Arc<Self>,
         block: &mut Block,
-        defined: FoundAttributes,
+        loaded: Loaded,
     ) -> Result<(Plan, BTreeSet<u16>), Failure> {
         let (batches, mut rows) = (self.clone(), std::mem::take(&mut block.rows));
         let work = move || {
@@ -249,7 +254,6 @@ impl Batches {
             let since = batches.clock.now() - batches.keep_keys;
             let planned = {
                 let submissions = rows.iter().filter_map(|row| row.submission.as_ref());
-                let loaded = Loaded { attributes: defined, ..Loaded::default() };
                 let (welcome, seals) = (&batches.welcome, &batches.seals);
                 let folded: Folded<'_> =
                     fold::fold(loaded, submissions, welcome, seals, &*batches.clock);

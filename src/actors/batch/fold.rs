@@ -3,6 +3,7 @@
 //! sealed by.
 
 use super::Answer;
+use super::defaults::{self, DefaultSegment};
 use super::load::{FoundAttributes, Loaded};
 use super::sealing::{NewKey, Sealing, Seals};
 use crate::actors::customers::{Answered, SubmitError};
@@ -110,6 +111,7 @@ pub fn fold<'a>(
         flows: loaded.flows.into_iter().map(|(hash, flow)| (hash, (flow, false))).collect(),
         remembered: loaded.remembered,
         sealing: Sealing::new(seals, clock, loaded.keys),
+        defaults: loaded.defaults,
         welcome,
         clock,
     };
@@ -143,6 +145,7 @@ struct Fold<'a, 'c> {
     segments: Segments,
     remembered: Vec<Remembered>,
     sealing: Sealing<'c>,
+    defaults: Vec<DefaultSegment>,
     welcome: &'c Series,
     clock: &'c dyn Clock,
 }
@@ -203,6 +206,7 @@ impl<'a> Fold<'a, '_> {
         while let Some(event) = events.pop_front() {
             let new_id = || MailId(self.clock.new_id());
             events.extend(self.welcome.follows(state, &event, new_id));
+            events.extend(defaults::follow(&self.defaults, &event, &submission.context));
             evolve(state, &event);
             let records = Records { clock: self.clock, context: &submission.context, customer_id };
             let (messages, entries) = (&mut self.folded.messages, &mut self.folded.entries);

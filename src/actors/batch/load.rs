@@ -14,6 +14,7 @@ mod wishlists;
 pub use attributes::{FoundAttributes, read as read_attributes};
 
 use super::Failure;
+use super::defaults::{DefaultSegment, Defaults};
 use crate::actors::segments::Standards;
 use crate::db::customer_keys::KeptKey;
 use crate::db::{self, idempotency::Remembered};
@@ -47,6 +48,8 @@ pub struct Loaded {
     pub attributes: FoundAttributes,
     /// All of them, where a command is about one.
     pub segments: Segments,
+    /// What new customers are put into, where there may be any of these.
+    pub defaults: Vec<DefaultSegment>,
     pub remembered: Vec<Remembered>,
 }
 
@@ -168,6 +171,7 @@ pub async fn load(
     since: DateTime<Utc>,
     now: DateTime<Utc>,
     standards: &Standards,
+    defaults: &Defaults,
 ) -> Result<Loaded, Failure> {
     let wanted = Wanted::of(submissions);
     let customers: Vec<Uuid> = wanted.customers.iter().copied().collect();
@@ -206,6 +210,7 @@ pub async fn load(
         orders,
         memberships,
         exports,
+        found_defaults,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -234,6 +239,7 @@ pub async fn load(
             &wanted.privacy_exports,
             db::privacy_exports::of_customers(connection, &wanted.privacy_exports)
         ),
+        defaults.of_newcomers(connection, submissions),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -290,6 +296,7 @@ pub async fn load(
         groups: groups.into_iter().map(|one| (one.group.code.clone(), one)).collect(),
         attributes,
         segments,
+        defaults: defaults.complete(found_defaults)?,
         remembered,
     })
 }

@@ -7,6 +7,7 @@
 //! the one at fault is refused.
 
 pub mod block;
+pub mod defaults;
 mod fold;
 mod load;
 mod save;
@@ -28,8 +29,9 @@ use crate::domain::welcome::Series;
 use crate::domain::{CustomerId, Submission};
 use crate::faults;
 use crate::security::revoked::RevokedSessions;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use db::transactions::{QueryError, begin, commit, rollback};
+use defaults::Defaults;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::collections::HashSet;
@@ -65,6 +67,8 @@ pub struct Batches {
     pub keep_keys: TimeDelta,
     /// The mails that follow from a first verification.
     pub welcome: Series,
+    /// The segments that new customers are put into.
+    pub defaults: Defaults,
     /// What customers are judged by.
     pub standards: Standards,
     /// What is told of persons is sealed by it.
@@ -260,12 +264,21 @@ impl Batches {
     ) -> Result<(Vec<Answer>, save::Written), Failure> {
         faults::at("batch.begun");
         let since = self.clock.now() - self.keep_keys;
-        let loaded = load::load(connection, submissions, since, self.clock.now(), &self.standards);
-        let loaded = loaded.await?;
+        let loaded = self.load(connection, submissions, since).await?;
         faults::at("batch.decide");
         let folded = fold::fold(loaded, submissions, &self.welcome, &self.seals, &*self.clock);
         let written = save::save(connection, &folded, since).await?;
         Ok((folded.answers, written))
+    }
+
+    async fn load(
+        &self,
+        connection: &db::Connection,
+        submissions: &[Submission],
+        since: DateTime<Utc>,
+    ) -> Result<load::Loaded, Failure> {
+        let (now, standards) = (self.clock.now(), &self.standards);
+        load::load(connection, submissions, since, now, standards, &self.defaults).await
     }
 
     fn wake(&self, written: &save::Written) {

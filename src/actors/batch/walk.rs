@@ -5,7 +5,7 @@
 //! The progress row is locked last, after the customers and what is in force: as everybody does who takes
 //! more than one of these locks.
 
-use super::{Batches, Failure, fold, load, save};
+use super::{Batches, Failure, fold, save};
 use crate::actors::customers::SubmitError;
 use crate::db;
 use crate::db::segment_builds::{Build, Step};
@@ -81,7 +81,7 @@ impl Batches {
     ) -> Result<Result<save::Written, Walked>, Failure> {
         let now = self.clock.now();
         let since = now - self.keep_keys;
-        let loaded = load::load(connection, &page.submissions, since, now, &self.standards).await?;
+        let loaded = self.load(connection, &page.submissions, since).await?;
         let (welcome, seals) = (&self.welcome, &self.seals);
         let folded = fold::fold(loaded, &page.submissions, welcome, seals, &*self.clock);
         let outdated = Err(SubmitError::Rejected(Rejection::Conflict));

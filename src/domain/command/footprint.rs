@@ -346,6 +346,17 @@ impl Command {
         }
     }
 
+    /// Whether it may make a customer.
+    pub fn creates(&self) -> bool {
+        matches!(
+            self,
+            Self::Register(_)
+                | Self::CreateByStaff(_)
+                | Self::RegisterByIdentity(_)
+                | Self::Import(_)
+        )
+    }
+
     /// Whether all segments must be locked.
     pub fn is_about_segments(&self) -> bool {
         matches!(self, Self::Segment(_))

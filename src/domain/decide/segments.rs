@@ -27,12 +27,15 @@ pub fn decide(state: &State, command: &SegmentCommand, context: &Context) -> Dec
             check_version(*if_match, segment.version)?;
             update(segments, &state.attributes, segment, change, context)
         }
-        SegmentCommand::Delete { name, if_match } => {
+        SegmentCommand::Delete { name, if_match, defaults } => {
             let segment = named(segments, name).ok_or(Rejection::NotFound)?;
             if segment.force == Force::Deleting {
                 return decided(Vec::new(), Answer::Segment(segment.code.clone()));
             }
             check_version(*if_match, segment.version)?;
+            if defaults.contains(&segment.code) {
+                return Err(Rejection::SegmentIsDefault);
+            }
             delete(segments, segment, context)
         }
         SegmentCommand::Finish { id } => finish(segments, *id),

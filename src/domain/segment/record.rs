@@ -238,6 +238,8 @@ pub enum SegmentCommand {
     },
     /// Its members leave first, so this is not its end.
     Delete {
+        /// New customers are put into these: none of them can go.
+        defaults: Vec<SegmentCode>,
         name: SegmentName,
         if_match: Option<i64>,
     },

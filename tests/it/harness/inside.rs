@@ -40,6 +40,7 @@ impl Inside {
             clock: Arc::new(SystemClock),
             keep_keys: TimeDelta::hours(24),
             welcome: Default::default(),
+            defaults: Default::default(),
             standards: Default::default(),
             seals: seals([7; 32]),
             after: AfterCommit::default(),

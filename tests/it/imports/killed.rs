@@ -250,6 +250,7 @@ async fn ready(shop: &Shop, file: &[u8]) -> (Engine, Row) {
         clock: Arc::new(SystemClock),
         keep_keys: TimeDelta::hours(24),
         welcome: Default::default(),
+        defaults: Default::default(),
         standards: Default::default(),
         seals: crate::harness::inside::seals(shop.root_key),
         after: AfterCommit::default(),

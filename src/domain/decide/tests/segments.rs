@@ -75,7 +75,11 @@ fn redefine(name: &str, definition: &str) -> Command {
 }
 
 fn delete(name: &str) -> Command {
-    Command::Segment(SegmentCommand::Delete { name: by_code(name), if_match: None })
+    Command::Segment(SegmentCommand::Delete {
+        name: by_code(name),
+        if_match: None,
+        defaults: vec![],
+    })
 }
 
 fn finish(n: u128) -> Command {
