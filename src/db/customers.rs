@@ -193,6 +193,23 @@ pub async fn lock_many(
     rows.into_iter().map(customer).collect()
 }
 
+/// Locks the living ones of these customers, in the order of their ids, and answers with the number of each
+/// one's latest message: for who changes nothing else of a customer.
+///
+/// # Errors
+/// Those of the query; a lock that could not be had in time.
+pub async fn lock_sequences(mut conn: &Connection, ids: &[Uuid]) -> QueryResult<Vec<(Uuid, i64)>> {
+    let living = customers::table
+        .filter(customers::id.eq_any(ids))
+        .filter(customers::deleted_at.is_null())
+        .order(customers::id)
+        .select((customers::id, customers::sequence));
+    match faults::no_row_locks() {
+        true => living.load(&mut conn).await,
+        false => living.for_update().load(&mut conn).await,
+    }
+}
+
 /// # Errors
 /// Those of the query.
 pub async fn profiles(

@@ -181,6 +181,15 @@ bulk! {
         sequence: BigInt = i64,
     }
 
+    /// The number of the latest message alone.
+    NumberCustomers [
+        "UPDATE customers AS t SET sequence = u.sequence FROM unnest(",
+        ") AS u (id, sequence) WHERE t.id = u.id"
+    ] {
+        id: SqlUuid = Uuid,
+        sequence: BigInt = i64,
+    }
+
     /// Lays claim to identifiers and returns those that were had: one that is missing is somebody
     /// else's. One that was given up is its owner's to take back, and everybody's in the end.
     ClaimIdentifiers [

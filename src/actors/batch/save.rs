@@ -44,6 +44,13 @@ pub struct Written {
     pub revoked: Vec<(SessionId, DateTime<Utc>)>,
 }
 
+impl Written {
+    /// Nothing but messages in these shards.
+    pub fn of_messages(shards: BTreeSet<u16>) -> Self {
+        Self { shards, mails: false, texts: false, walks: false, revoked: Vec::new() }
+    }
+}
+
 /// The rows to write, by statement.
 #[derive(Default)]
 pub struct Plan {
@@ -476,7 +483,7 @@ impl Plan {
 
 /// The affected rows of statements that were sent together. Of several errors the one that tells
 /// the cause: once a statement fails, those behind it only say that the transaction is over.
-fn all_done(
+pub(super) fn all_done(
     results: impl IntoIterator<Item = Result<usize, QueryError>>,
 ) -> Result<Vec<usize>, QueryError> {
     let mut counts = Vec::new();

@@ -1,9 +1,12 @@
-//! A page of the walk that a segment's new revision makes over all customers: the same load, fold and
-//! statements as a batch, with the walk's own progress in the same transaction. So a kill at any instant
-//! leaves either all of a page or nothing of it, and whoever goes on begins behind what is there.
+//! A page of the walk that a segment's new revision makes over all customers, with the walk's own progress
+//! in the same transaction. So a kill at any instant leaves either all of a page or nothing of it, and
+//! whoever goes on begins behind what is there. Who is judged by facts goes the way of a batch; whom a
+//! condition over rows decides about, the shorter one of [`by_rows`].
 //!
 //! The progress row is locked last, after the customers and what is in force: as everybody does who takes
 //! more than one of these locks.
+
+pub mod by_rows;
 
 use super::{Batches, Failure, fold, save};
 use crate::actors::customers::SubmitError;
@@ -15,20 +18,39 @@ use crate::domain::ids::SegmentId;
 use crate::domain::message::Message;
 use crate::domain::outcome::Rejection;
 use crate::faults;
+use by_rows::ByRows;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 /// What a page does.
 pub struct Page {
     /// Where the walk is before it.
     pub from: Build,
-    /// About those whose memberships may have to change.
-    pub submissions: Vec<Submission>,
+    pub work: Work,
     /// The last customer that is done by it; `None` moves nothing.
     pub to: Option<Uuid>,
     /// Customers that were looked at for it.
     pub looked_at: i64,
     /// Whether nobody comes after it.
     pub last: bool,
+}
+
+/// How those are judged whose memberships may have to change.
+pub enum Work {
+    /// Each by its facts, as after a change.
+    Judged(Vec<Submission>),
+    /// All by one condition.
+    ByRows(ByRows),
+}
+
+impl Work {
+    /// Whether anybody may join or leave.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Judged(submissions) => !submissions.is_empty(),
+            Self::ByRows(rows) => !rows.customers.is_empty(),
+        }
+    }
 }
 
 /// What became of a page.
@@ -79,22 +101,56 @@ impl Batches {
         connection: &mut db::PooledConnection,
         page: &Page,
     ) -> Result<Result<save::Written, Walked>, Failure> {
+        match &page.work {
+            Work::Judged(submissions) => self.judged(connection, page, submissions).await,
+            Work::ByRows(rows) => self.by_rows(connection, page, rows).await,
+        }
+    }
+
+    async fn judged(
+        &self,
+        connection: &mut db::PooledConnection,
+        page: &Page,
+        submissions: &[Submission],
+    ) -> Result<Result<save::Written, Walked>, Failure> {
         let now = self.clock.now();
         let since = now - self.keep_keys;
-        let loaded = self.load(connection, &page.submissions, since).await?;
+        let loaded = self.load(connection, submissions, since).await?;
         let (welcome, seals) = (&self.welcome, &self.seals);
-        let folded = fold::fold(loaded, &page.submissions, welcome, seals, &*self.clock);
+        let folded = fold::fold(loaded, submissions, welcome, seals, &*self.clock);
         let outdated = Err(SubmitError::Rejected(Rejection::Conflict));
         if folded.answers.contains(&outdated) {
             return Ok(Err(Walked::Outdated));
         }
-        let (joined, parted) = changes(&folded, page.from.segment());
-        let (to, looked_at, last) = (page.to, page.looked_at, page.last);
-        let step = Step { to, looked_at, joined, parted, at: now, last };
+        let step = page.step(changes(&folded, page.from.segment()), now);
         if !db::segment_builds::advance(connection, &page.from, &step).await? {
             return Ok(Err(Walked::Elsewhere));
         }
         Ok(Ok(save::save(connection, &folded, since).await?))
+    }
+
+    async fn by_rows(
+        &self,
+        connection: &mut db::PooledConnection,
+        page: &Page,
+        rows: &ByRows,
+    ) -> Result<Result<save::Written, Walked>, Failure> {
+        let found = match rows.find(connection, &*self.clock).await? {
+            Ok(found) => found,
+            Err(undone) => return Ok(Err(undone)),
+        };
+        let step = page.step(found.changes(), self.clock.now());
+        if !db::segment_builds::advance(connection, &page.from, &step).await? {
+            return Ok(Err(Walked::Elsewhere));
+        }
+        found.save(connection).await?;
+        Ok(Ok(save::Written::of_messages(found.shards)))
+    }
+}
+
+impl Page {
+    fn step(&self, (joined, parted): (i64, i64), at: DateTime<Utc>) -> Step {
+        Step { to: self.to, looked_at: self.looked_at, joined, parted, at, last: self.last }
     }
 }
 

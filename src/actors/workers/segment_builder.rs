@@ -8,7 +8,8 @@
 //! the same rules, for these are in force from the commit that began the walk.
 
 use crate::actors::batch::Batches;
-use crate::actors::batch::walk::{Page, Walked};
+use crate::actors::batch::walk::by_rows::ByRows;
+use crate::actors::batch::walk::{Page, Walked, Work};
 use crate::actors::customers::{Customers, SubmitError};
 use crate::actors::segments::{Known, SegmentDesk};
 use crate::actors::worker::{Done, Worker};
@@ -42,8 +43,13 @@ const SLICE: Duration = Duration::from_secs(1);
 /// A frozen owner loses its lock after this long; longer than a page may take.
 const IDLE_SECONDS: u64 = 30;
 
-/// Customers that one page changes: their rows are locked until it is done, which is felt by others.
-const CHANGED_MAX: usize = 100;
+/// Customers that one page judges by their facts: their rows are locked until it is done, which is felt by
+/// others.
+const JUDGED_MAX: usize = 100;
+
+/// Customers that one page changes by a condition over rows, likewise: each of them takes far less time. At
+/// most as many as are looked at for a page elsewhere.
+const CHANGED_MAX: i64 = 1_000;
 
 /// The longest stretch of customers of whom the database says in one statement who differs: what is told of
 /// the progress moves by no more.
@@ -174,8 +180,8 @@ impl SegmentBuilder {
         }
         let Some(program) = known.programs.rule(segment.id) else {
             // A definition that cannot be read (which is told): its members stay as they are.
-            let page =
-                Page { from: build, submissions: vec![], to: None, looked_at: 0, last: true };
+            let work = Work::Judged(Vec::new());
+            let page = Page { from: build, work, to: None, looked_at: 0, last: true };
             self.carry_out(page).await?;
             return Ok(0);
         };
@@ -203,26 +209,32 @@ impl SegmentBuilder {
         if !self.sweep(connection, &build, known).await? {
             return Ok(0);
         }
-        let members = db::segment_members::page(connection, segment.id, None, CHANGED_MAX as i64);
+        let most = CHANGED_MAX.min(self.page);
+        let members = db::segment_members::page(connection, segment.id, None, most);
         let members = members.await.map_err(db::Error::from)?;
         faults::at("segments.page_read");
         if members.is_empty() && segment.force == Force::Deleting {
             let command = Command::Segment(SegmentCommand::Finish { id: segment.id });
-            let submission = self.submission(SUBJECT, command);
+            let submission = Submission {
+                subject: SUBJECT,
+                command,
+                context: self.context(),
+                idempotency: None,
+            };
             self.customers.submit(submission).await?;
             return Ok(0);
         }
         let looked_at = members.len() as i64;
-        let submissions = members.iter().map(|member| {
-            let command = MembershipCommand::Take {
+        let customers = members.iter().map(|member| member.customer_id.0);
+        let page = Page {
+            work: Work::ByRows(ByRows {
                 segment: segment.id,
                 code: segment.code.clone(),
-                cause: MembershipCause::Definition,
-            };
-            self.submission(Subject::Customer(member.customer_id), Command::Membership(command))
-        });
-        let page = Page {
-            submissions: submissions.collect(),
+                condition: Sql::nobody(),
+                version: known.programs.version,
+                customers: customers.collect(),
+                context: self.context(),
+            }),
             to: members.last().map(|member| member.customer_id.0),
             looked_at,
             last: members.is_empty(),
@@ -265,29 +277,51 @@ impl SegmentBuilder {
         let (now, rfm) = (self.clock.now(), known.rfm.as_ref());
         let around = Surroundings { now, rfm, segments: &none, tiers: None };
         // What time turns must be known by its instant, and what is computed is in no row.
-        let found = match db::segments::compile(&program.checked, around) {
-            Ok(condition) if !program.checked.is_timed() => {
-                self.by_rows(connection, program, &condition, after).await?
+        let condition = match db::segments::compile(&program.checked, around) {
+            Ok(condition) if !program.checked.is_timed() => Some(condition),
+            _ => None,
+        };
+        // Who asks about its members is judged together with them.
+        let (found, condition) = match condition {
+            Some(condition) if !known.programs.is_asked_about(program) => {
+                let most = CHANGED_MAX.min(self.page);
+                (self.by_rows(connection, program, &condition, after, most).await?, Some(condition))
             }
-            _ => self.by_facts(connection, program, known, after).await?,
+            Some(condition) => {
+                let most = JUDGED_MAX as i64;
+                (self.by_rows(connection, program, &condition, after, most).await?, None)
+            }
+            None => (self.by_facts(connection, program, known, after).await?, None),
         };
         faults::at("segments.page_read");
+        let Found { differ, to, looked_at, last } = found;
+        let work = match condition {
+            Some(condition) => Work::ByRows(ByRows {
+                segment: program.id,
+                code: program.code.clone(),
+                condition,
+                version: known.programs.version,
+                customers: differ,
+                context: self.context(),
+            }),
+            None => Work::Judged(self.judging(program, known, differ)),
+        };
+        Ok(Page { work, to, looked_at, last, from: build })
+    }
+
+    fn judging(&self, program: &Program, known: &Known, customers: Vec<Uuid>) -> Vec<Submission> {
         let asked = Asked::These(BTreeSet::from([program.id]));
-        let submissions = found.differ.into_iter().map(|id| {
-            let command = MembershipCommand::Judge {
+        let submission = |id| Submission {
+            subject: Subject::Customer(CustomerId(id)),
+            command: Command::Membership(MembershipCommand::Judge {
                 programs: Arc::clone(&known.programs),
                 asked: asked.clone(),
                 cause: MembershipCause::Definition,
-            };
-            self.submission(Subject::Customer(CustomerId(id)), Command::Membership(command))
-        });
-        Ok(Page {
-            submissions: submissions.collect(),
-            to: found.to,
-            looked_at: found.looked_at,
-            last: found.last,
-            from: build,
-        })
+            }),
+            context: self.context(),
+            idempotency: None,
+        };
+        customers.into_iter().map(submission).collect()
     }
 
     /// The database is asked who differs, in a stretch as long as suits their number.
@@ -297,15 +331,17 @@ impl SegmentBuilder {
         program: &Program,
         condition: &Sql,
         after: Uuid,
+        most: i64,
     ) -> Result<Found, db::Error> {
         let stretch = db::segments::next_stretch(connection, after, self.stretch).await?;
         let Some((to, living)) = stretch else {
             return Ok(Found { differ: vec![], to: None, looked_at: 0, last: true });
         };
-        let (span, most) = ((after, to), CHANGED_MAX as i64);
+        let span = (after, to);
         let differ = db::segments::differing(connection, condition, program.id, span, most).await?;
+        let differ: Vec<Uuid> = differ.into_iter().map(|one| one.customer).collect();
         // More may differ behind the last one that was told: that is where the next page begins.
-        if let Some(to) = differ.last().copied().filter(|_| differ.len() == CHANGED_MAX) {
+        if let Some(to) = differ.last().copied().filter(|_| differ.len() as i64 == most) {
             let looked_at = db::segments::living_between(connection, after, to).await?;
             self.stretch = (looked_at * 2).clamp(self.page, STRETCH_MAX);
             return Ok(Found { differ, to: Some(to), looked_at, last: false });
@@ -329,9 +365,9 @@ impl SegmentBuilder {
             true => Vec::new(),
             false => self.differing(connection, program, known, &ids).await?,
         };
-        if let Some(next) = differ.get(CHANGED_MAX).copied() {
+        if let Some(next) = differ.get(JUDGED_MAX).copied() {
             // What is beyond waits for the next page.
-            differ.truncate(CHANGED_MAX);
+            differ.truncate(JUDGED_MAX);
             ids.retain(|id| *id < next);
             last = false;
         }
@@ -381,7 +417,7 @@ impl SegmentBuilder {
         let since = Instant::now();
         match self.batches.walk(&page).await {
             Ok(Walked::Done) => {
-                if !page.submissions.is_empty() {
+                if page.work.changes() {
                     sleep(since.elapsed().mul_f64(REST)).await;
                 }
                 Ok(())
@@ -397,14 +433,13 @@ impl SegmentBuilder {
         }
     }
 
-    fn submission(&self, subject: Subject, command: Command) -> Submission {
-        let context = Context {
+    fn context(&self) -> Context {
+        Context {
             actor: Actor::Service,
             now: self.clock.now(),
             request_id: "segment-builder".to_owned(),
             traceparent: None,
-        };
-        Submission { subject, command, context, idempotency: None }
+        }
     }
 }
 

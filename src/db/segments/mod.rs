@@ -19,7 +19,7 @@ use crate::domain::ids::SegmentId;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -93,13 +93,26 @@ pub async fn members_among(
     Members { condition, of: Of::These(customers) }.load(&mut conn).await
 }
 
-/// Customers of a page whose membership is not what a condition says.
+/// Customers whose membership is not what a condition says.
 struct Differing<'a> {
     condition: &'a Sql,
     segment: Uuid,
-    after: Uuid,
-    to: Uuid,
-    limit: i64,
+    of: Among<'a>,
+}
+
+/// Whose memberships are compared.
+enum Among<'a> {
+    /// Of those after one, up to another and that included, the first so many that differ.
+    Between(Uuid, Uuid, i64),
+    These(&'a [Uuid]),
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable)]
+pub struct Differs {
+    pub customer: Uuid,
+    /// Whether it belongs to the segment now, and should not; otherwise it is to join.
+    pub belongs: bool,
 }
 
 impl QueryId for Differing<'_> {
@@ -108,25 +121,39 @@ impl QueryId for Differing<'_> {
 }
 
 impl Query for Differing<'_> {
-    type SqlType = SqlUuid;
+    type SqlType = (SqlUuid, Bool);
 }
 
 impl QueryFragment<Pg> for Differing<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.unsafe_to_cache_prepared();
         out.push_sql(
-            "SELECT c.id FROM customers AS c LEFT JOIN segment_members AS m \
+            "SELECT c.id, m.customer_id IS NOT NULL FROM customers AS c LEFT JOIN segment_members AS m \
              ON m.customer_id = c.id AND m.segment_id = ",
         );
         out.push_bind_param::<SqlUuid, _>(&self.segment)?;
-        out.push_sql(" WHERE c.deleted_at IS NULL AND c.id > ");
-        out.push_bind_param::<SqlUuid, _>(&self.after)?;
-        out.push_sql(" AND c.id <= ");
-        out.push_bind_param::<SqlUuid, _>(&self.to)?;
+        out.push_sql(" WHERE c.deleted_at IS NULL AND ");
+        match &self.of {
+            Among::Between(after, to, _) => {
+                out.push_sql("c.id > ");
+                out.push_bind_param::<SqlUuid, _>(after)?;
+                out.push_sql(" AND c.id <= ");
+                out.push_bind_param::<SqlUuid, _>(to)?;
+            }
+            Among::These(ids) => {
+                out.push_sql("c.id = ANY (");
+                out.push_bind_param::<Array<SqlUuid>, _>(*ids)?;
+                out.push_sql(")");
+            }
+        }
         out.push_sql(" AND (");
         self.condition.walk_ast(out.reborrow())?;
-        out.push_sql(") IS TRUE <> (m.customer_id IS NOT NULL) ORDER BY c.id LIMIT ");
-        out.push_bind_param::<BigInt, _>(&self.limit)
+        out.push_sql(") IS TRUE <> (m.customer_id IS NOT NULL) ORDER BY c.id");
+        if let Among::Between(_, _, limit) = &self.of {
+            out.push_sql(" LIMIT ");
+            out.push_bind_param::<BigInt, _>(limit)?;
+        }
+        Ok(())
     }
 }
 
@@ -141,8 +168,24 @@ pub async fn differing(
     segment: SegmentId,
     (after, to): (Uuid, Uuid),
     limit: i64,
-) -> QueryResult<Vec<Uuid>> {
-    Differing { condition, segment: segment.0, after, to, limit }.load(&mut conn).await
+) -> QueryResult<Vec<Differs>> {
+    let of = Among::Between(after, to, limit);
+    Differing { condition, segment: segment.0, of }.load(&mut conn).await
+}
+
+/// Those of these customers who live and belong to a segment and do not fulfil its condition, or the other
+/// way round, in the order of their ids.
+///
+/// # Errors
+/// Those of the query.
+pub async fn differing_among(
+    mut conn: &Connection,
+    condition: &Sql,
+    segment: SegmentId,
+    customers: &[Uuid],
+) -> QueryResult<Vec<Differs>> {
+    let of = Among::These(customers);
+    Differing { condition, segment: segment.0, of }.load(&mut conn).await
 }
 
 /// The next living customers after one, at most `limit`.

@@ -38,6 +38,12 @@ impl Sql {
         Self(vec![Piece::Fixed(text)])
     }
 
+    /// What is true of nobody.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self::fixed("false")
+    }
+
     pub(super) fn push(&mut self, text: &'static str) -> &mut Self {
         self.0.push(Piece::Fixed(text));
         self

@@ -67,6 +67,11 @@ impl Programs {
         }
     }
 
+    /// Whether any other asks about the members of this one's segment.
+    pub fn is_asked_about(&self, program: &Program) -> bool {
+        self.askers(&program.code).next().is_some()
+    }
+
     /// All that may be judged when these are asked: those that ask about their members, too.
     pub fn reached(&self, asked: &Asked) -> Vec<&Program> {
         let mut ahead = self.asked(asked);

@@ -21,7 +21,12 @@ const RULES: &[(&str, &str)] = &[
     ("a", "customer_tags CONTAINS 'x' AND customer_type = 'individual'"),
     ("b", "NOT IN SEGMENT 'a' OR customer_tags CONTAINS 'y'"),
     ("c", "customer_added_date > -2d AND customer_tags CONTAINS 'x'"),
+    // Rows decide about it, and nobody asks about it: the short way.
+    ("d", "customer_tags CONTAINS 'y' AND customer_type = 'individual'"),
 ];
+
+/// What they are changed to.
+const CHANGED: &[&str] = &["customer_tags CONTAINS 'y'", "customer_type = 'business'"];
 
 /// As many customers, of whom some bear tags.
 async fn people(shop: &Shop, node: &Node, count: usize) -> Vec<String> {
@@ -97,14 +102,21 @@ async fn s3_changes_during_a_walk_are_not_lost() {
     settled(&shop).await;
     // A walk begins while the one before it is under way, and they ask about each other.
     let mut rules = RULES.to_vec();
-    for definition in ["customer_tags CONTAINS 'y'", "customer_type = 'business'", RULES[0].1] {
+    for definition in [CHANGED[0], CHANGED[1], RULES[0].1] {
         change(&shop, &node, "a", json!({ "definition": definition })).await.expect(200);
         tokio::time::sleep(Duration::from_millis(150)).await;
         rules[0].1 = definition;
     }
-    change(&shop, &other, "c", json!({ "active": false })).await.expect(200);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    change(&shop, &other, "c", json!({ "active": true })).await.expect(200);
+    for definition in [CHANGED[1], RULES[3].1, CHANGED[0]] {
+        change(&shop, &node, "d", json!({ "definition": definition })).await.expect(200);
+        settled(&shop).await;
+        rules[3].1 = definition;
+    }
+    for code in ["c", "d"] {
+        change(&shop, &other, code, json!({ "active": false })).await.expect(200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        change(&shop, &other, code, json!({ "active": true })).await.expect(200);
+    }
     settled(&shop).await;
     stirred.shutdown().await;
     quiet(&shop).await;
@@ -113,6 +125,54 @@ async fn s3_changes_during_a_walk_are_not_lost() {
     holds(&shop, &rules).await;
     let build = show(&shop, &node, "a").await["build"].clone();
     assert!(build["looked_at"].as_i64().unwrap() >= 200, "{build}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_who_changes_while_a_page_waits_for_its_lock_is_judged_as_it_is_then() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    for (code, definition, askers) in [
+        // Both ways: by a condition over rows, and by facts, because somebody asks about it.
+        ("rows", "customer_tags CONTAINS 'y'", false),
+        ("facts", "customer_tags CONTAINS 'y'", true),
+    ] {
+        let [stays, turns, joins] = [json!([]), json!(["y"]), json!([])]
+            .map(|tags| customer(&shop, &node, json!({ "tags": tags })));
+        let (stays, turns, joins) = (stays.await, turns.await, joins.await);
+        quiet(&shop).await;
+        rule(&shop, &node, code, "customer_tags CONTAINS 'nobody'").await;
+        if askers {
+            rule(&shop, &node, "asks", &format!("IN SEGMENT '{code}'")).await;
+        }
+        settled(&shop).await;
+        // Somebody else has them locked, and changes them, when the page has found who differs.
+        let other = shop.database.client().await;
+        other
+            .batch_execute(&format!(
+                "BEGIN; UPDATE customers SET tags = '{{}}' WHERE id = '{turns}';
+                 UPDATE customers SET tags = '{{y}}' WHERE id = '{joins}'"
+            ))
+            .await
+            .unwrap();
+        change(&shop, &node, code, json!({ "definition": definition })).await.expect(200);
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                     AND datname = current_database()";
+        eventually("the page waits for a lock", Duration::from_secs(10), async || {
+            (shop.database.count(waits).await > 0).then_some(())
+        })
+        .await;
+        other.batch_execute("COMMIT").await.unwrap();
+        settled(&shop).await;
+        let members = format!(
+            "SELECT count(*) FROM segment_members AS m JOIN segments AS s ON s.id = m.segment_id \
+             WHERE s.code = '{code}' AND customer_id IN ('{stays}', '{turns}')"
+        );
+        assert_eq!(shop.database.count(&members).await, 0, "{code}");
+        for id in [stays, turns, joins] {
+            let gone = node.delete(&format!("/v1/admin/customers/{id}")).bearer(&shop.staff_key);
+            gone.send().await.expect(204);
+        }
+    }
 }
 
 /// A process of the service, without waiting until it is ready: it may not live so long.
@@ -182,8 +242,13 @@ async fn s3_a_walk_goes_on_after_a_kill_at_any_page_and_doubles_nothing() {
     let points =
         ["segments.page_read", "segments.page_written", "segments.page_done", "segments.judged"];
     for (round, point) in points.into_iter().enumerate() {
-        let definition = if round % 2 == 0 { "customer_tags CONTAINS 'y'" } else { RULES[0].1 };
-        change(&shop, &node, "a", json!({ "definition": definition })).await.expect(200);
+        let mut rules = RULES.to_vec();
+        if round % 2 == 0 {
+            (rules[0].1, rules[3].1) = (CHANGED[0], CHANGED[1]);
+        }
+        for rule in [rules[0], rules[3]] {
+            change(&shop, &node, rule.0, json!({ "definition": rule.1 })).await.expect(200);
+        }
         // Before its first page is done, or after: both are as good.
         node.kill9();
         let mut kills = 0;
@@ -207,8 +272,6 @@ async fn s3_a_walk_goes_on_after_a_kill_at_any_page_and_doubles_nothing() {
         assert!(kills >= 2, "{point}: killed {kills} times");
         node = shop.node().await;
         quiet(&shop).await;
-        let mut rules = RULES.to_vec();
-        rules[0].1 = definition;
         holds(&shop, &rules).await;
     }
 }
