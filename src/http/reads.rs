@@ -65,7 +65,7 @@ pub const READS: &[(&str, Shows)] = &[
     ("/v1/admin/customers/{id}/wishlists", Shows::List),
     ("/v1/admin/customers/{id}/wishlists/{wishlist_id}", Shows::One),
     ("/v1/admin/customers/{id}/wishlists/{wishlist_id}/items", Shows::List),
-    ("/v1/admin/customers/{id}/tags", Shows::One),
+    ("/v1/admin/customers/{id}/tags", Shows::List),
     ("/v1/admin/customers/{id}/notes", Shows::List),
     ("/v1/admin/customers/{id}/notes/{note_id}", Shows::One),
     ("/v1/admin/customers/{id}/consents", Shows::List),
