@@ -11,6 +11,7 @@ mod hosts;
 mod layers;
 mod orders;
 mod passkey_origin;
+mod privacy;
 mod rules;
 mod sections;
 mod sms_values;
@@ -35,6 +36,7 @@ pub use hosts::each_host;
 pub use layers::Origin as ValueOrigin;
 pub use orders::{OrderIntakeConfig, OrderServiceConfig, OrdersConfig, ReconciliationConfig};
 pub use passkey_origin::PasskeyOrigin;
+pub use privacy::{ErasureCommand, PrivacyConfig};
 pub use sections::{
     AnalyticsConfig, AuditConfig, Config, CustomersConfig, DatabaseConfig, HashingConfig,
     HttpConfig, IdempotencyConfig, ImportsConfig, LimitsConfig, MailConfig, MailLinks,

@@ -46,6 +46,16 @@ pub const POINTS: &[&str] = &[
     "parked_orders.claimed",
     "parked_orders.recorded",
     "parked_orders.unparked",
+    // Erasures.
+    "reaper.read",
+    "erasure.begun",
+    "erasure.erased",
+    "reaper.erased",
+    "reaper.resent",
+    "answers.taken",
+    "answers.recorded",
+    "answers.buried",
+    "answers.acknowledged",
     // Reconciliation of orders.
     "reconciliation.noted",
     "reconciliation.repaired",

@@ -86,6 +86,9 @@ enum Command {
     /// The sealed audit trail
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Who was erased, and is to stay so
+    #[command(subcommand)]
+    Privacy(progress::privacy::PrivacyCommand),
 }
 
 #[derive(Subcommand)]
@@ -415,6 +418,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Audit(command) => {
             telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
             return progress::audit::run(&config, command);
+        }
+        Command::Privacy(command) => {
+            telemetry::start_logs(&config.telemetry, LogTarget::Stderr)?;
+            return progress::privacy::run(&config, command);
         }
         // done above: they may ask for less of the configuration
         Command::CheckConfig | Command::Segment(_) => {}

@@ -3,6 +3,7 @@
 
 pub mod analytics;
 pub mod audit;
+pub mod privacy;
 mod reconcile;
 
 pub use reconcile::reconcile;

@@ -387,7 +387,7 @@ impl DeadLetterDesk {
             let rows = db::replays::bodies(&connection, some).await.map_err(db::Error::from)?;
             drop(connection);
             let sequences: Vec<i64> = rows.iter().map(|row| row.customer_sequence).collect();
-            let message = |row| outgoing(row, rabbit.exchange(), &self.settings.schemas);
+            let message = |row| outgoing(row, rabbit, &self.settings.schemas);
             let run = queue.publish(rows.iter().map(message).collect()).await;
             told.published += run.confirmed;
             told.first_sequence =

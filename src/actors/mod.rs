@@ -9,6 +9,7 @@ pub mod customer_keys;
 pub mod customers;
 pub mod dead_letters;
 pub mod email_change;
+pub mod erasures;
 pub mod exports;
 pub mod gate;
 pub mod imports;

@@ -10,6 +10,7 @@ use crate::domain::command::{FreshSession, SessionDevice, Subject};
 use crate::domain::customer::Customer;
 use crate::domain::outcome::{Outcome, Rejection, SignedIn};
 use crate::domain::session::{Client, Device, Session, SessionPolicy};
+use crate::domain::status::Status;
 use crate::domain::{Actor, Command, CustomerId, DeviceId, SessionId, Submission};
 use crate::security::tokens::{Presented, RefreshTokens, Token, device_token};
 use futures_util::FutureExt;
@@ -48,6 +49,7 @@ pub struct Opened {
 /// A session that goes on, with its next refresh token.
 pub struct Refreshed {
     pub customer_id: CustomerId,
+    pub status: Status,
     pub session: Session,
     pub refresh_token: Token,
 }
@@ -170,8 +172,9 @@ impl Sessions {
             policy: self.settings.policy,
         };
         match self.submit(held.owner, command, origin).await {
-            Ok(Outcome::Refreshed { session, .. }) => Ok(Refreshed {
+            Ok(Outcome::Refreshed { session, status }) => Ok(Refreshed {
                 customer_id: held.owner,
+                status,
                 session: *session,
                 refresh_token: child.token.clone(),
             }),

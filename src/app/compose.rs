@@ -1,6 +1,9 @@
 //! Making the parts and starting what lives, in the order of their dependence.
 
-use super::{analytics, audit, preconditions, privacy_exports, probes, segment_workers, settings};
+use super::watches::{revocation_watch, signing_watch};
+use super::{
+    analytics, audit, erasures, preconditions, privacy_exports, probes, segment_workers, settings,
+};
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches, Seals};
 use crate::actors::consents::{self, Purposes};
@@ -31,8 +34,6 @@ use crate::actors::workers::mailer::{self, Mailer};
 use crate::actors::workers::order_intake::{self, Desk, OrderIntake, ParkedOrders};
 use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
 use crate::actors::workers::reconciler::{self, Reconciler};
-use crate::actors::workers::revocation_watch::{self, RevocationWatch};
-use crate::actors::workers::signing_watch::{self, SigningWatch};
 use crate::actors::workers::space_watch::{self, Space, SpaceWatch};
 use crate::actors::workers::texter::{self, Texter};
 use crate::brokers::limits::Limiter;
@@ -206,9 +207,11 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     }
     segment_workers::start(config, &parts, &runtime, &mut intake, &batches, &customers, &desk);
     let exporter = privacy_exports::worker(config, &parts, &runtime, &customers);
-    let nudge = exporter.nudge();
+    let exports = exporter.nudge();
     intake.add(exporter);
-    let services = services(config, &parts, &runtime, customers, imports, desk, nudge);
+    let reaper = erasures::start(config, &parts, &runtime, &mut intake, &customers)?;
+    let nudges = Nudges { exports, reaper };
+    let services = services(config, &parts, &runtime, customers, imports, desk, nudges)?;
     Ok(Running {
         services,
         shards,
@@ -219,44 +222,6 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
         rabbit: parts.rabbit,
         escalated,
     })
-}
-
-/// Reads the revoked sessions once, before anybody is served.
-///
-/// # Errors
-/// Those of the read.
-pub async fn know_revocations(
-    config: &Config,
-    parts: &Parts,
-    database: &Handle,
-) -> anyhow::Result<()> {
-    let watch = revocation_watch(config, parts)();
-    database.spawn(async move { watch.refresh().await }).await??;
-    Ok(())
-}
-
-fn revocation_watch(
-    config: &Config,
-    parts: &Parts,
-) -> impl Fn() -> RevocationWatch + Send + Sync + 'static {
-    let (database, clock, revoked) =
-        (parts.database.clone(), parts.clock.clone(), parts.revoked.clone());
-    let life = config.sessions.access_token_minutes.delta();
-    let period = config.sessions.revocation_poll_ms.duration();
-    move || RevocationWatch::new(database.clone(), clock.clone(), revoked.clone(), life, period)
-}
-
-fn signing_watch(
-    config: &Config,
-    parts: &Parts,
-) -> impl Fn() -> SigningWatch + Send + Sync + 'static {
-    let (database, clock, access) =
-        (parts.database.clone(), parts.clock.clone(), parts.access.clone());
-    let (sealer, settings) = (Arc::new(Sealer::new(&parts.root)), settings::signing(config));
-    move || {
-        let (database, clock) = (database.clone(), clock.clone());
-        SigningWatch::new(database, clock, sealer.clone(), access.clone(), settings)
-    }
 }
 
 /// Starts the workers, and says whom a commit wakes.
@@ -272,8 +237,8 @@ fn start_workers(
     janitor::describe_metrics();
     mailer::describe_metrics();
     outbox_relay::describe_metrics();
-    revocation_watch::describe_metrics();
-    signing_watch::describe_metrics();
+    crate::actors::workers::revocation_watch::describe_metrics();
+    crate::actors::workers::signing_watch::describe_metrics();
     texter::describe_metrics();
     let mut workers = Workers::new();
     let (outbox, segments) = (Dirty::new(), Dirty::new());
@@ -340,7 +305,7 @@ fn start_intake(
     customers: &Customers,
 ) -> anyhow::Result<Workers> {
     let mut intake = Workers::new();
-    let Some(settings::Orders { source, dead_letters }) = settings::orders(config)? else {
+    let Some(settings::Letters { source, dead_letters }) = settings::orders(config)? else {
         return Ok(intake);
     };
     order_intake::describe_metrics();
@@ -454,6 +419,12 @@ impl Shared {
     }
 }
 
+/// What wakes the workers that carry out what routes ask for.
+struct Nudges {
+    exports: Nudge,
+    reaper: Nudge,
+}
+
 /// What handlers work with.
 fn services(
     config: &Arc<Config>,
@@ -462,8 +433,8 @@ fn services(
     customers: Customers,
     imports: Imports,
     segments: SegmentDesk,
-    exports: Nudge,
-) -> Services {
+    nudges: Nudges,
+) -> anyhow::Result<Services> {
     let shared = Shared::new(config, parts, &customers);
     let gate = shared.gate(config, parts, &customers);
     let Shared {
@@ -471,7 +442,8 @@ fn services(
     } = shared;
     let phones =
         Phones::new(allowance.clone(), codes, parts.clock.clone(), PhoneSettings::from(&**config));
-    let privacy_exports = privacy_exports::desk(config, parts, &gate, &customer_keys, exports);
+    let privacy_exports =
+        privacy_exports::desk(config, parts, &gate, &customer_keys, nudges.exports);
     let second_factors = SecondFactorParts {
         database: parts.database.clone(),
         gate: gate.clone(),
@@ -525,9 +497,11 @@ fn services(
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let rabbit = parts.rabbit.clone();
     let dead_letters = DeadLetterDesk::new(database, clock, rabbit, settings::dead_letters(config));
-    Services {
+    let deletions = erasures::desk(config, parts, &gate, nudges.reaper)?;
+    Ok(Services {
         customers,
         dead_letters,
+        deletions,
         phones: Arc::new(phones),
         gate,
         passwords: Passwords::new(passwords, PasswordSettings::from(&**config)),
@@ -555,5 +529,5 @@ fn services(
         registry: runtime.registry(),
         readiness: Readiness::new(probes::all(parts, runtime.registry()), probes::notes(parts)),
         prometheus: parts.prometheus.clone(),
-    }
+    })
 }

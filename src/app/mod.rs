@@ -9,10 +9,12 @@ pub mod analytics;
 pub mod audit;
 mod compose;
 pub mod customer_keys;
+mod erasures;
 pub mod imports;
 pub mod keys;
 pub mod outbox;
 mod preconditions;
+pub mod privacy;
 mod privacy_exports;
 mod probes;
 pub mod reconcile;
@@ -22,6 +24,7 @@ mod settings;
 mod shutdown;
 pub mod signing_keys;
 mod stranded;
+mod watches;
 
 use crate::config::Config;
 use crate::db;
@@ -95,7 +98,7 @@ fn database_runtime() -> anyhow::Result<Runtime> {
 
 async fn run(config: Arc<Config>, parts: Parts, database: Handle) -> anyhow::Result<ExitCode> {
     // Else the first signed-in requests would find no answer to whether their session lives.
-    compose::know_revocations(&config, &parts, &database).await?;
+    watches::know_revocations(&config, &parts, &database).await?;
     stranded::tell(config.passkeys.rp_id.clone(), &parts.database);
     let running = compose::start(&config, parts, database)?;
     let servers = listen(&config, &running)?;

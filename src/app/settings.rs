@@ -13,7 +13,8 @@ use crate::brokers::limits::{Limiter, OnFailure};
 use crate::brokers::rabbit::{self, DeadLetters, OrderQueue, Rabbit, Source};
 use crate::brokers::redis::{self, Redis};
 use crate::config::{
-    self, Config, MailTransport, OnRedisFailure, ReadPooler, SmsTransport, Switch,
+    self, Config, MailTransport, OnRedisFailure, RabbitConfig, ReadPooler, ServerUrl, SmsTransport,
+    Switch,
 };
 use crate::db::roles::ApplicationRole;
 use crate::db::{Database, DatabaseSettings, Purpose, Replica};
@@ -35,6 +36,9 @@ use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+
+/// Answers of other services that are read before those in front of them are recorded.
+const ANSWERS_AHEAD: u16 = 20;
 
 /// Longest silence of an actor before its thread counts as blocked for good.
 const STALL_MAX: Duration = Duration::from_secs(15);
@@ -289,6 +293,7 @@ pub fn rabbit(config: &Config) -> anyhow::Result<Option<Rabbit>> {
         url: SecretString::from(url.expose()),
         exchange: config.rabbit.exchange.clone(),
         notifications_exchange: config.rabbit.notifications_exchange.clone(),
+        commands_exchange: config.privacy.exchange.clone(),
         connect_timeout: config.rabbit.connect_timeout_ms.duration(),
         confirm_timeout: config.rabbit.confirm_timeout_ms.duration(),
         heartbeat_seconds: u16::try_from(config.rabbit.heartbeat_seconds.count())
@@ -299,8 +304,8 @@ pub fn rabbit(config: &Config) -> anyhow::Result<Option<Rabbit>> {
     Ok(Some(Rabbit::new(settings)?))
 }
 
-/// Where facts of orders come from, and where they go when nobody can use them.
-pub struct Orders {
+/// Where messages come from, and where they go when nobody can use them.
+pub struct Letters {
     pub source: Source,
     pub dead_letters: DeadLetters,
 }
@@ -309,19 +314,12 @@ pub struct Orders {
 ///
 /// # Errors
 /// An address that cannot be read.
-pub fn orders(config: &Config) -> anyhow::Result<Option<Orders>> {
+pub fn orders(config: &Config) -> anyhow::Result<Option<Letters>> {
     let (rabbit, intake) = (&config.rabbit, &config.orders.intake);
     let Some(url) = rabbit.url.as_ref().filter(|_| intake.enabled == Switch::On) else {
         return Ok(None);
     };
-    let access = rabbit::Access {
-        url: SecretString::from(url.expose()),
-        connect_timeout: rabbit.connect_timeout_ms.duration(),
-        confirm_timeout: rabbit.confirm_timeout_ms.duration(),
-        heartbeat_seconds: u16::try_from(rabbit.heartbeat_seconds.count())
-            .context("rabbit.heartbeat_seconds is too large")?,
-        connection_name: format!("customer-service {} orders", std::process::id()),
-    };
+    let access = broker_access(rabbit, url, "orders")?;
     let names = OrderQueue {
         exchange: intake.exchange.clone(),
         queue: intake.queue.clone(),
@@ -333,7 +331,48 @@ pub fn orders(config: &Config) -> anyhow::Result<Option<Orders>> {
     let prefetch = u16::try_from(intake.in_flight_max * READ_AHEAD)
         .context("orders.intake.in_flight_max is too large")?;
     let dead_letters = DeadLetters::new(access.clone(), names.clone())?;
-    Ok(Some(Orders { source: Source::new(access, names, prefetch)?, dead_letters }))
+    Ok(Some(Letters { source: Source::new(access, names, prefetch)?, dead_letters }))
+}
+
+/// A connection beside the publisher's.
+fn broker_access(
+    rabbit: &RabbitConfig,
+    url: &ServerUrl,
+    what_for: &str,
+) -> anyhow::Result<rabbit::Access> {
+    Ok(rabbit::Access {
+        url: SecretString::from(url.expose()),
+        connect_timeout: rabbit.connect_timeout_ms.duration(),
+        confirm_timeout: rabbit.confirm_timeout_ms.duration(),
+        heartbeat_seconds: u16::try_from(rabbit.heartbeat_seconds.count())
+            .context("rabbit.heartbeat_seconds is too large")?,
+        connection_name: format!("customer-service {} {what_for}", std::process::id()),
+    })
+}
+
+/// Where answers to the commands of erasures come from, when a broker is configured and anybody is
+/// commanded.
+///
+/// # Errors
+/// An address that cannot be read.
+pub fn erasure_answers(config: &Config) -> anyhow::Result<Option<Letters>> {
+    let (rabbit, intake) = (&config.rabbit, &config.orders.intake);
+    let Some(url) = rabbit.url.as_ref().filter(|_| !config.privacy.commands.is_empty()) else {
+        return Ok(None);
+    };
+    let access = broker_access(rabbit, url, "erasures")?;
+    let queue = &config.privacy.answer_queue;
+    let names = OrderQueue {
+        exchange: queue.clone(),
+        queue: queue.clone(),
+        routing_keys: vec!["#".to_owned()],
+        dead_letter_exchange: intake.dead_letter_exchange.clone(),
+        dead_letter_queue: intake.dead_letter_queue.clone(),
+        dead_letters_max: intake.dead_letters_max,
+    };
+    let dead_letters = DeadLetters::new(access.clone(), names.clone())?;
+    let source = Source::new(access, names, ANSWERS_AHEAD)?;
+    Ok(Some(Letters { source, dead_letters }))
 }
 
 /// The order service, when it can be asked.

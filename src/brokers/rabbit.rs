@@ -58,6 +58,8 @@ pub struct Settings {
     pub exchange: String,
     /// Durable direct exchange for mails that another service sends.
     pub notifications_exchange: String,
+    /// Durable topic exchange for commands to other services.
+    pub commands_exchange: String,
     /// For TCP, TLS, handshake, channel and topology together, at each broker that is tried.
     pub connect_timeout: Duration,
     /// From `publish` to the broker's confirmation.
@@ -252,6 +254,11 @@ impl Rabbit {
         &self.shared.settings.exchange
     }
 
+    /// Name of the topic exchange for commands to other services.
+    pub fn commands_exchange(&self) -> &str {
+        &self.shared.settings.commands_exchange
+    }
+
     /// Name of the direct exchange for mail commands.
     pub fn notifications_exchange(&self) -> &str {
         &self.shared.settings.notifications_exchange
@@ -410,10 +417,11 @@ impl Shared {
         self.current().link.clone()
     }
 
-    fn exchanges(&self) -> [(&str, ExchangeKind); 2] {
+    fn exchanges(&self) -> [(&str, ExchangeKind); 3] {
         [
             (&self.settings.exchange, ExchangeKind::Topic),
             (&self.settings.notifications_exchange, ExchangeKind::Direct),
+            (&self.settings.commands_exchange, ExchangeKind::Topic),
         ]
     }
 }

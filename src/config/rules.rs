@@ -15,6 +15,7 @@ use super::consents;
 use super::hosts::{each_host, host_count};
 use super::layers::variable;
 use super::orders;
+use super::privacy;
 use super::sms_values::SmsTransport;
 use super::social;
 use super::values::ServerUrl;
@@ -37,6 +38,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     redis(&config.redis, faults);
     rabbit(&config.rabbit, faults);
     orders::check(config, faults);
+    privacy::check(config, faults);
     shards(&config.shards, &config.http, faults);
     hashing(&config.hashing, faults);
     sign_in(&config.sign_in, &config.hashing, &config.http, faults);

@@ -19,6 +19,7 @@ use super::consents::{ConsentsConfig, WelcomeConfig};
 use super::layers::Layers;
 use super::orders::OrdersConfig;
 use super::passkey_origin::PasskeyOrigin;
+use super::privacy::PrivacyConfig;
 use super::sms_values::{Country, HttpStatus, SmsTransport};
 use super::social::SocialConfig;
 use super::values::{
@@ -497,13 +498,6 @@ section! {
         keep_days: Days [0..=36_500],
         /// Whether staff says what it reads personal data for.
         purpose_required: Switch,
-    }
-}
-
-section! {
-    /// What is told of persons.
-    PrivacyConfig {
-        seal_values: Switch,
     }
 }
 

@@ -19,6 +19,7 @@ impl InsertMails {
         self.nonce.push(mail.body.nonce().map(|nonce| nonce.to_vec()));
         let codes_left = mail.body.codes_left();
         self.codes_left.push(codes_left.map(|left| i16::try_from(left).unwrap_or(i16::MAX)));
+        self.tells_of.push(mail.body.tells_of());
         self.created_at.push(mail.body.due_at().unwrap_or(created_at));
     }
 }

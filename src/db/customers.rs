@@ -210,6 +210,20 @@ pub async fn lock_sequences(mut conn: &Connection, ids: &[Uuid]) -> QueryResult<
     }
 }
 
+/// Loads and locks those of these customers that were deleted, in the order of their ids.
+///
+/// # Errors
+/// Those of the query.
+pub async fn lock_departed(mut conn: &Connection, ids: &[Uuid]) -> QueryResult<Vec<Customer>> {
+    let departed = customers::table
+        .filter(customers::id.eq_any(ids))
+        .filter(customers::deleted_at.is_not_null())
+        .order(customers::id)
+        .select(CustomerRow::as_select());
+    let rows: Vec<CustomerRow> = departed.for_update().load(&mut conn).await?;
+    rows.into_iter().map(Customer::try_from).collect()
+}
+
 /// # Errors
 /// Those of the query.
 pub async fn profiles(

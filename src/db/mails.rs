@@ -24,6 +24,8 @@ pub struct DueMail {
     pub nonce: Option<Vec<u8>>,
     /// Backup codes left, in the mail that tells of one.
     pub codes_left: Option<i16>,
+    /// The instant that it names.
+    pub tells_of: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     /// Failed tries so far.
     pub tries: i32,
@@ -69,7 +71,7 @@ impl QueryFragment<Pg> for Claim {
         out.push_bind_param::<BigInt, _>(&self.limit)?;
         out.push_sql(
             " FOR UPDATE SKIP LOCKED) AS due WHERE m.id = due.id \
-             RETURNING m.id, m.kind, m.locale, m.nonce, m.codes_left, m.created_at, m.tries, \
+             RETURNING m.id, m.kind, m.locale, m.nonce, m.codes_left, m.tells_of, m.created_at, m.tries, \
              (SELECT coalesce(m.address, c.email) FROM customers AS c WHERE c.id = m.customer_id \
              AND c.deleted_at IS NULL AND c.status <> 'erased'), m.step, \
              m.step IS NOT NULL AND EXISTS (SELECT FROM customers AS c WHERE c.id = m.customer_id \
@@ -88,6 +90,7 @@ impl Query for Claim {
         Text,
         Nullable<Bytea>,
         Nullable<SmallInt>,
+        Nullable<Timestamptz>,
         Timestamptz,
         Integer,
         Nullable<Text>,

@@ -17,6 +17,8 @@ pub mod customers;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod devices;
+pub mod erasing;
+pub mod erasures;
 pub mod error;
 pub mod exports;
 pub mod flows;

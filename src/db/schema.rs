@@ -448,6 +448,88 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Each customer that was erased, also those that had become one with it before.
+    erasure_ledger.erased_customers (customer_id) {
+        /// Who: an id that names nobody any more.
+        customer_id -> Uuid,
+        /// By which erasure.
+        erasure_id -> Uuid,
+        /// When.
+        erased_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// What an erasure consists of: what is kept here, and each other service that is told to forget.
+    erasure_steps (id) {
+        /// UUIDv7; the command and its answer bear it.
+        id -> Uuid,
+        /// Which erasure.
+        erasure_id -> Uuid,
+        /// Of whom.
+        customer_id -> Uuid,
+        /// local, or the type of the command.
+        name -> Text,
+        /// sent: an answer is awaited; failed: the last answer said so; done.
+        state -> Text,
+        /// How often it was commanded.
+        tries -> Int4,
+        /// The message of the last command.
+        message_id -> Nullable<Uuid>,
+        /// A code of the service that failed; never its words, which may name somebody.
+        last_error -> Nullable<Text>,
+        /// When it was last commanded.
+        sent_at -> Timestamptz,
+        /// When it is commanded again without an answer that it is done.
+        next_try_at -> Nullable<Timestamptz>,
+        /// When it was done.
+        done_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Deletions that customers or staff asked for, and how far each has come (rules P1, P2).
+    erasures (id) {
+        /// UUIDv7; commands to other services bear it.
+        id -> Uuid,
+        /// Who is to be erased.
+        customer_id -> Uuid,
+        /// scheduled: within its grace, or waiting; running: nothing is kept here any more, others are still asked; completed or cancelled.
+        state -> Text,
+        /// owner or staff.
+        requested_by -> Text,
+        /// The key of the staff that asked.
+        staff_key -> Nullable<Text>,
+        /// Where the customer stood; cancelling brings it back.
+        status_before -> Text,
+        /// Whether advertising was accepted; cancelling brings it back.
+        accepted_marketing -> Bool,
+        /// The static segments that it was in, each with since when; cancelling brings them back.
+        segments -> Jsonb,
+        /// When it was asked for.
+        requested_at -> Timestamptz,
+        /// When its grace is over.
+        due_at -> Timestamptz,
+        /// A month after it was asked for, by when the law wants an answer.
+        legal_due_at -> Timestamptz,
+        /// When the reaper looks at it; later than its end of grace where something stands against it.
+        look_at -> Timestamptz,
+        /// What stood against it when it was last looked at.
+        put_off -> Nullable<Text>,
+        /// When all that is kept here was erased.
+        started_at -> Nullable<Timestamptz>,
+        /// When every other service had answered that it is done.
+        completed_at -> Nullable<Timestamptz>,
+        /// When it was cancelled.
+        cancelled_at -> Nullable<Timestamptz>,
+        /// Commands sent to other services so far, by which they are numbered.
+        commands -> Int8,
+        /// How many rows of each table were deleted or emptied.
+        removed -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
     /// Requests already carried out, written in the transaction of their effect.
     idempotency_keys (owner, key) {
         /// Whose key: keys of different callers never meet.
@@ -566,6 +648,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Duties to keep that stand against an erasure (rule P4).
+    legal_holds (id) {
+        /// UUIDv7.
+        id -> Uuid,
+        /// Who must not be erased.
+        customer_id -> Uuid,
+        /// Why: a code, since words would name somebody.
+        reason -> Text,
+        /// The key of the staff that placed it.
+        placed_by -> Text,
+        /// Since when.
+        placed_at -> Timestamptz,
+        /// The key of the staff that released it.
+        released_by -> Nullable<Text>,
+        /// Until when.
+        released_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     /// Mails to send: written in the transaction that decided on them, sent by a worker (rule A11).
     mails (id) {
         /// UUIDv7; also names the mail to the mail server, so that a repetition is recognised.
@@ -596,6 +698,8 @@ diesel::table! {
         codes_left -> Nullable<Int2>,
         /// Which mail of the welcome series it is; each customer gets each once.
         step -> Nullable<Text>,
+        /// The day that the mail names, such as that of a scheduled deletion.
+        tells_of -> Nullable<Timestamptz>,
     }
 }
 
@@ -1449,11 +1553,15 @@ diesel::allow_tables_to_appear_in_same_query!(
     customers,
     data_keys,
     devices,
+    erased_customers,
+    erasure_steps,
+    erasures,
     idempotency_keys,
     identities,
     import_chunks,
     import_errors,
     imports,
+    legal_holds,
     mails,
     one_time_tokens,
     order_fact_attempts,

@@ -76,6 +76,7 @@ mod attributes;
 mod consents;
 mod customer_keys;
 mod deletions;
+mod erasures;
 mod groups;
 mod idempotency;
 mod imports;
@@ -91,6 +92,7 @@ pub use attributes::{DeleteAttributes, InsertAttributes, UpdateAttributes};
 pub use consents::{InsertConsentEntries, SaveConsents};
 pub use customer_keys::{InsertDataKeys, RewrapDataKeys};
 pub use deletions::DeleteCustomers;
+pub use erasures::*;
 pub use groups::{DeleteGroups, InsertGroups, UpdateGroups};
 pub use imports::InsertImportErrors;
 pub use merges::*;
@@ -479,9 +481,9 @@ bulk! {
 
     /// A step of a series that a customer had is not written again.
     InsertMails [
-        "INSERT INTO mails (id, customer_id, address, kind, step, locale, nonce, codes_left, created_at, due_at) \
-         SELECT id, customer_id, address, kind, step, locale, nonce, codes_left, created_at, created_at FROM unnest(",
-        ") AS u (id, customer_id, address, kind, step, locale, nonce, codes_left, created_at) \
+        "INSERT INTO mails (id, customer_id, address, kind, step, locale, nonce, codes_left, tells_of, created_at, due_at) \
+         SELECT id, customer_id, address, kind, step, locale, nonce, codes_left, tells_of, created_at, created_at FROM unnest(",
+        ") AS u (id, customer_id, address, kind, step, locale, nonce, codes_left, tells_of, created_at) \
          ON CONFLICT (customer_id, step) WHERE step IS NOT NULL DO NOTHING"
     ] {
         id: SqlUuid = Uuid,
@@ -492,6 +494,7 @@ bulk! {
         locale: Text = String,
         nonce: Nullable<Bytea> = Option<Vec<u8>>,
         codes_left: Nullable<SmallInt> = Option<i16>,
+        tells_of: Nullable<Timestamptz> = Option<DateTime<Utc>>,
         created_at: Timestamptz = DateTime<Utc>,
     }
 

@@ -71,6 +71,17 @@ pub fn words(action: &str, data: &Value) -> Option<&'static str> {
         "wishlist.item_removed" => "Something was taken off a wishlist.",
         "order.recorded" => "News of an order was recorded.",
         "statistics.updated" => "The summary of the orders was changed.",
+        "privacy.deletion_requested" => "The deletion of the account was asked for.",
+        "privacy.deletion_hastened" => "The deletion of the account was asked for at once.",
+        "privacy.deletion_cancelled" => "The deletion of the account was cancelled.",
+        "privacy.deletion_put_off" => "The deletion of the account was put off.",
+        "privacy.erasure_started" | "privacy.erasure_repeated" => {
+            "All that was kept here was deleted."
+        }
+        "privacy.erasure_commanded" => "Another service was told to delete what it keeps.",
+        "privacy.erasure_step_failed" => "Another service did not delete what it keeps.",
+        "privacy.erasure_step_done" => "Another service deleted what it kept.",
+        "privacy.erasure_completed" => "The deletion of the account was completed.",
         "message.replayed"
         | "messages.replayed"
         | "messages.replayed_to_queue"
@@ -97,8 +108,9 @@ mod tests {
     use super::*;
 
     /// What makes entries about customers.
-    const SOURCES: [&str; 5] = [
+    const SOURCES: [&str; 6] = [
         include_str!("event/trace.rs"),
+        include_str!("event/erasure.rs"),
         include_str!("event/order.rs"),
         include_str!("event/wishlist.rs"),
         include_str!("note.rs"),
@@ -125,7 +137,8 @@ mod tests {
         assert!(actions.len() > 60, "only {} actions were found", actions.len());
         for action in actions {
             let about_nobody = action.starts_with("group.");
-            let kept = action.starts_with(KEPT_FROM_OWNERS);
+            // A duty to keep may be a secret of who imposes it.
+            let kept = action.starts_with(KEPT_FROM_OWNERS) || action.starts_with("legal_hold.");
             let told = words(action, &Value::Null);
             assert_eq!(told.is_none(), about_nobody || kept, "{action}: {told:?}");
         }

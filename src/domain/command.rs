@@ -18,6 +18,7 @@ use super::customer::{CustomerType, GroupCode, Tags};
 use super::decide::ways;
 use super::email::EmailAddress;
 pub use super::email_change::{ConfirmEmailChange, Letter, RequestEmailChange, UndoEmailChange};
+pub use super::erasure::DeletionCommand;
 use super::fault::Fault;
 use super::flow::{Flow, FlowKind};
 pub use super::group::GroupCommand;
@@ -352,6 +353,8 @@ pub enum Command {
     DeleteCustomer {
         if_match: Option<i64>,
     },
+    /// About its erasure, which is for good.
+    Deletion(DeletionCommand),
     /// Another customer becomes one with this (rule L10).
     Merge(MergeCommand),
     /// Lifts the locks on the customer's identifiers, devices and factors, given as their buckets.

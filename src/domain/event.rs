@@ -4,12 +4,14 @@
 //! Messages and entries hold ids, names of fields and non-personal values in the clear; personal ones
 //! are told apart, to be sealed (rule M6).
 
+mod erasure;
 mod message;
 mod order;
 mod personal;
 mod trace;
 mod wishlist;
 
+pub use erasure::ErasureEvent;
 pub use order::OrderEvent;
 pub use personal::PersonalValues;
 pub use wishlist::WishlistEvent;
@@ -284,6 +286,8 @@ pub enum Event {
     Segment(SegmentEvent),
     /// It joined or left a segment.
     Membership(MembershipEvent),
+    /// Of its deletion.
+    Erasure(ErasureEvent),
     Unlocked {
         buckets: Vec<Bucket>,
     },
@@ -302,6 +306,15 @@ impl Event {
                 let (id, number) = event.place();
                 Some((id.0, number))
             }
+            Self::Erasure(event) => event.place().map(|(id, number)| (id.0, number)),
+            _ => None,
+        }
+    }
+
+    /// The id of its message, where that was made before it was decided.
+    pub fn message_id(&self) -> Option<MessageId> {
+        match self {
+            Self::Erasure(event) => event.message_id(),
             _ => None,
         }
     }

@@ -44,6 +44,7 @@ pub fn evolve(state: &mut State, event: &Event) {
         Event::Attribute(event) => event.apply(&mut state.attributes),
         Event::Segment(event) => event.apply(&mut state.segments),
         Event::Membership(event) => event.apply(&mut state.memberships),
+        Event::Erasure(event) => event.apply(state),
         Event::CustomerDeleted { at, merged_into } => {
             depart(state, *at);
             if merged_into.is_some() {

@@ -54,4 +54,10 @@ id!(
     ImportId,
     /// One copy of all that is kept of a customer, made for it.
     PrivacyExportId,
+    /// One deletion that a customer or staff asked for.
+    ErasureId,
+    /// One step of an erasure.
+    StepId,
+    /// One duty to keep a customer.
+    HoldId,
 );

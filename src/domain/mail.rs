@@ -84,6 +84,12 @@ pub enum MailBody {
     Merged,
     /// A copy of all that is kept of the customer can be downloaded.
     ExportReady,
+    /// The account is frozen, and its deletion can be cancelled until this instant.
+    DeletionScheduled {
+        due_at: DateTime<Utc>,
+    },
+    /// It was cancelled.
+    DeletionCancelled,
     /// A step of the welcome series.
     Welcome(WelcomeMail),
 }
@@ -130,6 +136,8 @@ impl MailBody {
             Self::PasskeySuspected => "passkey_suspected",
             Self::Merged => "merged",
             Self::ExportReady => "export_ready",
+            Self::DeletionScheduled { .. } => "deletion_scheduled",
+            Self::DeletionCancelled => "deletion_cancelled",
             Self::Welcome(mail) => mail.template.kind(),
         }
     }
@@ -168,6 +176,8 @@ impl MailBody {
             | Self::PasskeySuspected
             | Self::Merged
             | Self::ExportReady
+            | Self::DeletionScheduled { .. }
+            | Self::DeletionCancelled
             | Self::Welcome(_) => None,
         }
     }
@@ -184,6 +194,14 @@ impl MailBody {
     pub fn due_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Welcome(mail) => Some(mail.due_at),
+            _ => None,
+        }
+    }
+
+    /// The instant that it names.
+    pub fn tells_of(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::DeletionScheduled { due_at } => Some(*due_at),
             _ => None,
         }
     }

@@ -12,6 +12,7 @@ mod examples;
 mod exports;
 mod merges;
 mod orders;
+mod privacy;
 mod schemas;
 mod sealed;
 mod segments;
@@ -21,6 +22,7 @@ pub use attributes::*;
 pub use exports::ExportReady;
 pub use merges::CustomerMerged;
 pub use orders::StatisticsUpdated;
+pub use privacy::*;
 pub use sealed::Sealed;
 pub use segments::*;
 pub use wishlists::*;
@@ -194,6 +196,20 @@ contract! {
     SegmentAssigned = "segment.assigned",
     /// A customer does not belong to a segment any more.
     SegmentRemoved = "segment.removed",
+    /// A deletion was asked for: the account is frozen, and within its grace it can be cancelled.
+    DeletionRequested = "privacy.deletion_requested",
+    /// A scheduled deletion was cancelled: the account is as it was.
+    DeletionCancelled = "privacy.deletion_cancelled",
+    /// Nothing is kept of a customer any more; the services that were configured are commanded to forget.
+    ErasureStarted = "privacy.erasure_started",
+    /// Every service that was commanded has answered that it forgot the customer.
+    ErasureCompleted = "privacy.erasure_completed",
+    /// A command: what is kept of a customer's orders shall name nobody any more.
+    OrderAnonymize = "order.anonymize",
+    /// A command: a customer's ways to pay shall be deleted.
+    PaymentDeleteMethods = "payment.delete_methods",
+    /// A command: addresses, numbers and texts sent to a customer shall be deleted.
+    NotificationForget = "notification.forget",
 }
 
 fn json(data: &impl Serialize) -> Value {
@@ -274,7 +290,8 @@ pub struct StatusChanged {
     pub from: Status,
     /// Where it stands.
     pub to: Status,
-    /// Why: a code of the shop, or `email_verified`.
+    /// Why: a code of the shop, `email_verified`, or of a deletion `deletion_requested`,
+    /// `deletion_cancelled`, `deletion_due`.
     pub reason: ReasonCode,
 }
 

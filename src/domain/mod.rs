@@ -19,6 +19,7 @@ pub mod customer;
 pub mod decide;
 pub mod email;
 pub mod email_change;
+pub mod erasure;
 pub mod event;
 pub mod evolve;
 pub mod fault;

@@ -4,6 +4,7 @@ use super::address::Address;
 use super::attribute::Definition;
 use super::consent::{PurposeConsents, TextVersion};
 use super::customer::Customer;
+use super::erasure::{Erasure, LegalHold};
 use super::fault::Fault;
 use super::group::Group;
 use super::identity::Identity;
@@ -42,6 +43,8 @@ pub enum Outcome {
     Attribute(Box<Definition>),
     Segment(Box<Segment>),
     Merged(Box<MergeReport>),
+    Deletion(Box<Erasure>),
+    LegalHold(Box<LegalHold>),
     Order {
         /// Whether it was news: neither this version of the order nor a later one was known.
         recorded: bool,
@@ -176,6 +179,16 @@ pub enum Rejection {
     LastSignInMethod,
     /// The account's status does not let its owner change anything.
     NotActive(Status),
+    /// It was asked for before.
+    DeletionScheduled {
+        due_at: DateTime<Utc>,
+    },
+    /// The grace is over, and nothing is kept any more.
+    ErasureBegun,
+    /// Orders are on their way.
+    ActiveOrders,
+    /// There is one already.
+    LegalHoldExists,
     /// A one-time token that is unknown, used, void, expired or for another purpose.
     TokenInvalid,
     /// An authenticator is set up already.

@@ -4,6 +4,7 @@ use super::address::Address;
 use super::attribute::Attributes;
 use super::consent::Consents;
 use super::customer::Customer;
+use super::erasure::Deletions;
 use super::flow::Flow;
 use super::group::Standing;
 use super::handle::Handle;
@@ -35,7 +36,7 @@ pub struct State {
     /// `None`: there is no such customer, or it was deleted.
     pub customer: Option<Customer>,
     /// The customer as it was deleted a moment ago, for its last row and message: it is gone for
-    /// whoever comes later in the batch.
+    /// whoever comes later in the batch. A command about deletions finds here who was deleted before.
     pub departed: Option<Customer>,
     pub profile: Option<Profile>,
     pub preferences: Option<Preferences>,
@@ -67,6 +68,8 @@ pub struct State {
     pub memberships: Memberships,
     /// Copies of all that is kept of it, made for it.
     pub privacy_exports: PrivacyExports,
+    /// Its deletion, and what stands against it.
+    pub deletions: Deletions,
     /// The buckets that the command at hand names; several customers' commands may name one
     /// bucket, so the batch lends them to each in turn.
     pub throttles: BTreeMap<Bucket, Throttle>,

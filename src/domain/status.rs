@@ -75,6 +75,26 @@ impl ReasonCode {
         Self("email_verified".to_owned())
     }
 
+    /// Of the move that freezes an account.
+    pub fn deletion_requested() -> Self {
+        Self("deletion_requested".to_owned())
+    }
+
+    /// Of the move that thaws it.
+    pub fn deletion_cancelled() -> Self {
+        Self("deletion_cancelled".to_owned())
+    }
+
+    /// Of the last move: the grace is over.
+    pub fn deletion_due() -> Self {
+        Self("deletion_due".to_owned())
+    }
+
+    /// As it was kept.
+    pub fn from_stored(code: String) -> Self {
+        Self(code)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -8,6 +8,7 @@ mod mails;
 use super::catalogue::Code;
 use super::problem::Problem;
 use crate::config::Config;
+use crate::domain::erasure::is_command;
 use crate::domain::message::{MessageType, TYPES};
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{self, Bytes, Data};
@@ -18,7 +19,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 const ABOUT: &str = "What a shop's customer service tells. Bind a queue to the exchange by the types \
      that you want. Messages are CloudEvents 1.0 in AMQP binary mode: the body is the data, the \
      attributes are headers. Each arrives at least once with a stable id; `cloudEvents:sequence` \
-     counts the messages about one subject (a customer, the definition of an attribute, a segment) from 1 \
+     counts the messages about one subject (a customer, the definition of an attribute, a segment; for the \
+     commands of an erasure: that erasure) from 1 \
      without a gap, and first deliveries arrive in that order. No message to all holds personal data in the clear: read the customer by its id, or open what is `sealed`, by its key. The command `mail.send`, to the \
      one service that sends mails, does. \
      Later versions may add types, fields, and words where a schema leaves room for them (`anyOf` with any \
@@ -78,6 +80,8 @@ async fn message_schema(
 struct Names<'a> {
     /// Where messages go.
     exchange: &'a str,
+    /// Where commands to other services go.
+    commands: &'a str,
     /// Where mails go that another service sends.
     mails: &'a str,
     /// Where facts of orders come from.
@@ -90,6 +94,7 @@ impl<'a> Names<'a> {
         let intake = &config.orders.intake;
         Self {
             exchange: &config.rabbit.exchange,
+            commands: &config.privacy.exchange,
             mails: &config.rabbit.notifications_exchange,
             orders: &intake.exchange,
             order_queue: &intake.queue,
@@ -104,7 +109,8 @@ fn document(names: &Names<'_>) -> Value {
     };
     let mut schemas = by_kind(&|known| (known.schema)());
     schemas.insert("cloudevents.headers".to_owned(), headers());
-    let mut channels = by_kind(&|known| channel(known.kind, names.exchange));
+    let exchange = |kind| if is_command(kind) { names.commands } else { names.exchange };
+    let mut channels = by_kind(&|known| channel(known.kind, exchange(known.kind)));
     let mut operations = by_kind(&operation);
     let mut messages = by_kind(&message);
     mails::add(names, &mut channels, &mut operations, &mut messages, &mut schemas);
@@ -185,7 +191,7 @@ fn headers() -> Value {
             "cloudEvents:id": uuid("The message: the same at each of its deliveries. Also the AMQP property `message_id`."),
             "cloudEvents:type": { "type": "string", "description": "Also the routing key." },
             "cloudEvents:source": { "const": "/customer-service" },
-            "cloudEvents:subject": uuid("The customer, or the definition of an attribute or the segment where the message is about one."),
+            "cloudEvents:subject": uuid("The customer, or the definition of an attribute or the segment where the message is about one; the erasure of a command."),
             "cloudEvents:partitionkey": uuid("The same."),
             "cloudEvents:time": {
                 "type": "string",
@@ -222,8 +228,12 @@ fn headers() -> Value {
 }
 
 fn example_headers(kind: &str, data: &Value) -> Value {
-    let subject =
-        data.get("customer_id").or(data.get("attribute_id")).unwrap_or(&data["segment_id"]);
+    let subject = match is_command(kind) {
+        true => &data["erasure_id"],
+        false => {
+            data.get("customer_id").or(data.get("attribute_id")).unwrap_or(&data["segment_id"])
+        }
+    };
     json!({
         "cloudEvents:specversion": "1.0",
         "cloudEvents:id": "01a2027b-d6a4-7e19-b0f3-6d5c21d7a906",
@@ -244,6 +254,7 @@ mod tests {
 
     const NAMES: Names<'static> = Names {
         exchange: "customer.events",
+        commands: "customer.commands",
         mails: "customer.notifications",
         orders: "order.events",
         order_queue: "customer.order-facts",

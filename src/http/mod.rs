@@ -24,9 +24,11 @@ pub mod customer_view;
 pub mod customers;
 pub mod data_keys;
 pub mod dead_letters;
+pub mod deletions;
 pub mod docs;
 pub mod document;
 pub mod email_change;
+pub mod erasures;
 pub mod error;
 pub mod exports;
 pub mod field;
@@ -201,6 +203,8 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(parked_orders::routes)
         .configure(reconciliations::routes)
         .configure(dead_letters::routes)
+        .configure(deletions::routes)
+        .configure(erasures::routes)
         .configure(well_known::routes);
 }
 

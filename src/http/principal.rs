@@ -41,6 +41,19 @@ impl Principal for Owner {
     }
 }
 
+/// The signed-in customer, also one whose deletion is scheduled: for looking at it and cancelling it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaving(pub Owner);
+
+impl FromRequest for Leaving {
+    type Error = Problem;
+    type Future = Ready<Result<Leaving, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(signed_in(request).map(|(owner, _)| Leaving(owner)))
+    }
+}
+
 impl FromRequest for Owner {
     type Error = Problem;
     type Future = Ready<Result<Owner, Problem>>;
@@ -50,7 +63,16 @@ impl FromRequest for Owner {
     }
 }
 
+/// Whose deletion is scheduled may do nothing but cancel it.
 fn owner(request: &HttpRequest) -> Result<Owner, Problem> {
+    match signed_in(request)? {
+        (owner, false) => Ok(owner),
+        (_, true) => Err(Problem::new(Code::DeletionPending)),
+    }
+}
+
+/// Who is signed in, and whether only to leave.
+fn signed_in(request: &HttpRequest) -> Result<(Owner, bool), Problem> {
     let services = services(request)?;
     let token = bearer(request)?;
     let now = services.clock.now();
@@ -70,11 +92,12 @@ fn owner(request: &HttpRequest) -> Result<Owner, Problem> {
             }
         },
     }
-    Ok(Owner {
+    let owner = Owner {
         customer_id: CustomerId(access.customer_id),
         session_id: SessionId(access.session_id),
         aal: access.aal,
-    })
+    };
+    Ok((owner, access.leaving))
 }
 
 /// Something that an API key may be allowed to do.

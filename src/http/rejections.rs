@@ -28,7 +28,7 @@ impl From<Fault> for FieldFault {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::NotFound => Problem::new(Code::NotFound),
+            Rejection::NotFound | Rejection::FactorNotFound => Problem::new(Code::NotFound),
             Rejection::NoSuchCustomer { field } => Problem::new(Code::NotFound)
                 .detail(format!("There is no customer of the id in `{field}`.")),
             Rejection::MergeNotAllowed { from, into } => Problem::new(Code::MergeNotAllowed)
@@ -39,7 +39,6 @@ impl From<Rejection> for Problem {
             }
             Rejection::OrderOfAnotherCustomer => Problem::new(Code::Conflict),
             Rejection::EmailTaken => Problem::new(Code::EmailTaken),
-            Rejection::FactorNotFound => Problem::new(Code::NotFound),
             Rejection::FactorEnabled => Problem::new(Code::MfaEnabled),
             Rejection::FactorNotStarted => Problem::new(Code::MfaNotStarted),
             Rejection::NoSecondFactor => Problem::new(Code::MfaNotEnabled),
@@ -77,6 +76,11 @@ impl From<Rejection> for Problem {
                 .detail(format!("The text in use is version {}.", current.as_str())),
             Rejection::NotActive(status) => not_active(status),
             Rejection::TokenInvalid => Problem::new(Code::TokenInvalid),
+            Rejection::DeletionScheduled { due_at } => Problem::new(Code::DeletionScheduled)
+                .detail(format!("It is due on {}.", due_at.format("%Y-%m-%d"))),
+            Rejection::ErasureBegun => Problem::new(Code::ErasureBegun),
+            Rejection::ActiveOrders => Problem::new(Code::ActiveOrders),
+            Rejection::LegalHoldExists => Problem::new(Code::LegalHoldExists),
             Rejection::RefreshInvalid => Problem::new(Code::RefreshInvalid),
             Rejection::UnknownGroup => invalid(
                 "#/group",
@@ -202,6 +206,8 @@ pub fn unexpected(outcome: &Outcome) -> Problem {
         Outcome::Segment(_) => "segment",
         Outcome::Attribute(_) => "attribute",
         Outcome::Merged(_) => "merged",
+        Outcome::Deletion(_) => "deletion",
+        Outcome::LegalHold(_) => "legal_hold",
         Outcome::Order { .. } => "order",
         Outcome::Reconciled { .. } => "reconciled",
         Outcome::Admission(_) => "admission",
@@ -285,6 +291,14 @@ mod tests {
             (Rejection::TagLimitReached, 409, "tag_limit_reached"),
             (Rejection::NoteLimitReached { limit: 1_000 }, 409, "note_limit_reached"),
             (Rejection::LastAddress, 409, "last_address"),
+            (
+                Rejection::DeletionScheduled { due_at: chrono::DateTime::UNIX_EPOCH },
+                409,
+                "deletion_scheduled",
+            ),
+            (Rejection::ErasureBegun, 409, "erasure_begun"),
+            (Rejection::ActiveOrders, 409, "active_orders"),
+            (Rejection::LegalHoldExists, 409, "legal_hold_exists"),
             (Rejection::LinkRequired, 409, "link_required"),
             (Rejection::ProviderLinked, 409, "provider_already_linked"),
             (Rejection::IdentityTaken, 409, "identity_taken"),

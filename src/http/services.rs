@@ -12,6 +12,7 @@ use crate::actors::customer_keys::CustomerKeys;
 use crate::actors::customers::{Answered, Customers};
 use crate::actors::dead_letters::DeadLetterDesk;
 use crate::actors::email_change::EmailChange;
+use crate::actors::erasures::Deletions;
 use crate::actors::gate::Gate;
 use crate::actors::imports::Imports;
 use crate::actors::passkeys::Passkeys;
@@ -59,6 +60,8 @@ pub struct Services {
     pub privacy_exports: PrivacyExports,
     /// Where messages lie that could not be published.
     pub dead_letters: DeadLetterDesk,
+    /// Where deletions are asked for.
+    pub deletions: Deletions,
     /// Where definitions of segments are checked.
     pub segments: SegmentDesk,
     /// The links of shared wishlists.

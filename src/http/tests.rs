@@ -17,6 +17,7 @@ use crate::actors::customer_keys::CustomerKeys;
 use crate::actors::customers::Customers;
 use crate::actors::dead_letters::{DeadLetterDesk, Settings as DeadLetterSettings};
 use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSettings};
+use crate::actors::erasures::{Certificates, DeletionParts, DeletionSettings, Deletions};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::imports::Imports;
 use crate::actors::passkeys::{PasskeyParts, Passkeys};
@@ -37,6 +38,7 @@ use crate::clock::{Clock, ManualClock};
 use crate::config::Config;
 use crate::db::{Database, DatabaseSettings, Purpose};
 use crate::security::access::{Access, AccessSettings, AccessTokens};
+use crate::security::audit_seal::AuditKey;
 use crate::security::backup_codes::BackupCodes;
 use crate::security::customer_keys::WrappingKeys;
 use crate::security::hashing::{HashingPool, HashingSettings};
@@ -244,9 +246,18 @@ fn world(more: &[(&str, &str)]) -> World {
         nudge: Nudge::new(),
         per_day: config.privacy_exports.per_day,
     };
+    let deletions = DeletionParts {
+        database: database.clone(),
+        gate: gate.clone(),
+        clock: shared.clone(),
+        orders: None,
+        reaper: Nudge::new(),
+        certificates: Certificates::new(AuditKey::new(&root), "https://test.example".to_owned()),
+    };
     let services = Services {
         customers,
         privacy_exports: PrivacyExports::new(privacy_exports),
+        deletions: Deletions::new(deletions, DeletionSettings::from(&*config)),
         phones: Arc::new(phones),
         gate,
         passwords: Passwords::new(passwords, PasswordSettings::from(&*config)),
@@ -296,6 +307,7 @@ impl World {
             amr: vec!["pwd".to_owned()],
             auth_time: self.clock.now(),
             token_id: None,
+            leaving: false,
         };
         self.services.access.issue(&access, self.clock.now()).token
     }
@@ -496,6 +508,7 @@ const KEYLESS: &[&str] = &[
     "/v1/me/mfa/totp",
     "/v1/me/mfa/totp/confirm",
     "/v1/me/mfa/backup_codes",
+    "/v1/me/privacy/deletion",
     "/v1/me/passkeys/challenge",
     "/v1/admin/segments/{id}/members",
     "/v1/admin/segments/preview",

@@ -4,7 +4,8 @@ use super::services::Services;
 use crate::actors::sessions::{Opened, Refreshed};
 use crate::domain::CustomerId;
 use crate::domain::session::{SecondFactor, Session, SignInMethod};
-use crate::security::access::Access;
+use crate::domain::status::Status;
+use crate::security::access::{Access, LEAVING};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -32,6 +33,11 @@ pub struct TokenPair {
     #[schema(required = false)]
     device_token: Option<String>,
     customer_id: Uuid,
+    /// `deletion`: the account is scheduled for deletion, and the tokens are good for nothing but
+    /// looking at that and cancelling it. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, example = "deletion")]
+    scope: Option<&'static str>,
 }
 
 /// What was shown at the sign-in, in the names of RFC 8176, which has none for a link from a mail.
@@ -58,24 +64,32 @@ impl TokenPair {
         let refresh_token = opened.refresh_token.as_str();
         TokenPair {
             device_token,
-            ..pair(services, opened.customer.id, &opened.session, refresh_token)
+            ..pair(
+                services,
+                &opened.customer.id,
+                opened.customer.status,
+                &opened.session,
+                refresh_token,
+            )
         }
     }
 
     /// Of a session that goes on.
     pub fn refreshed(services: &Services, refreshed: &Refreshed) -> TokenPair {
-        let Refreshed { customer_id, session, refresh_token } = refreshed;
-        pair(services, *customer_id, session, refresh_token.as_str())
+        let Refreshed { customer_id, status, session, refresh_token } = refreshed;
+        pair(services, customer_id, *status, session, refresh_token.as_str())
     }
 }
 
 fn pair(
     services: &Services,
-    customer_id: CustomerId,
+    customer_id: &CustomerId,
+    status: Status,
     session: &Session,
     refresh_token: &str,
 ) -> TokenPair {
     let now = services.clock.now();
+    let leaving = status == Status::DeletionScheduled;
     let access = Access {
         customer_id: customer_id.0,
         session_id: session.id.0,
@@ -83,6 +97,7 @@ fn pair(
         amr: methods(session),
         auth_time: session.created_at,
         token_id: Some(services.clock.new_id()),
+        leaving,
     };
     let issued = services.access.issue(&access, now);
     TokenPair {
@@ -94,6 +109,7 @@ fn pair(
         session_id: session.id.0,
         device_token: None,
         customer_id: customer_id.0,
+        scope: leaving.then_some(LEAVING),
     }
 }
 

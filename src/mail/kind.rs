@@ -115,6 +115,10 @@ kinds! {
     Merged = "merged",
     /// A copy of all that is kept of the customer can be downloaded. Needs `link` (to sign in).
     ExportReady = "export_ready",
+    /// The account is frozen, and is erased on a day. Needs `day` as well.
+    DeletionScheduled = "deletion_scheduled",
+    /// It is not erased after all. Needs `link` (to sign in).
+    DeletionCancelled = "deletion_cancelled",
     /// A greeting, once the address is verified. Needs `link` (to sign in), as all of the series.
     Welcome = "welcome",
     /// What one can do with an account.

@@ -108,6 +108,7 @@ mod tests {
             "valid_hours": 24,
             "valid_minutes": 60,
             "codes_left": 3,
+            "day": "2026-12-23",
         });
         json.as_object().unwrap().clone()
     }

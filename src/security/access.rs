@@ -20,6 +20,8 @@ use super::signing::KeySet;
 
 const ALGORITHM: &str = "EdDSA";
 const TYPE: &str = "at+jwt";
+/// What `scope` says of a session whose owner is about to be deleted.
+pub const LEAVING: &str = "deletion";
 /// What `aal` may say.
 const LEVELS: RangeInclusive<u8> = 1..=2;
 /// Ours have about 600 bytes; more is refused before any work.
@@ -60,6 +62,8 @@ pub struct Access {
     pub auth_time: DateTime<Utc>,
     /// `jti`, when the token is to be told from others of its session.
     pub token_id: Option<Uuid>,
+    /// `scope`: whether it is good for nothing but looking at a scheduled deletion and cancelling it.
+    pub leaving: bool,
 }
 
 /// A token just made.
@@ -132,11 +136,15 @@ struct Claims {
     aal: u8,
     amr: Vec<String>,
     auth_time: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    scope: Option<String>,
 }
 
 /// An optional claim may be absent, but not `null`.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
-    Uuid::deserialize(deserializer).map(Some)
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Issues and verifies access tokens.
@@ -190,6 +198,7 @@ impl AccessTokens {
             aal: access.aal,
             amr: access.amr.clone(),
             auth_time: access.auth_time.timestamp(),
+            scope: access.leaving.then(|| LEAVING.to_owned()),
         };
         let mut token = format!("{}.{}", encode(&header), encode(&claims));
         let signature = key.sign(token.as_bytes());
@@ -275,6 +284,12 @@ impl Entry {
         if !known || spans.into_iter().any(too_long) {
             return Err(AccessError::Malformed);
         }
+        // A narrower right than we know of is none.
+        let leaving = match claims.scope.as_deref() {
+            None => false,
+            Some(LEAVING) => true,
+            Some(_) => return Err(AccessError::Malformed),
+        };
         let verified = Verified {
             access: Access {
                 customer_id: claims.sub,
@@ -283,6 +298,7 @@ impl Entry {
                 amr: claims.amr,
                 auth_time: shown,
                 token_id: claims.jti,
+                leaving,
             },
             issued_at: issued,
             expires_at: expires,

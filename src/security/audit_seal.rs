@@ -39,6 +39,13 @@ impl AuditKey {
         self.0.sign(&message(hash)).to_bytes()
     }
 
+    /// Signs a certificate in the form of a JWS: what is signed begins with its header in base64, which
+    /// no checkpoint's does.
+    #[must_use]
+    pub fn certify(&self, header_and_payload: &str) -> [u8; SIGNATURE_BYTES] {
+        self.0.sign(header_and_payload.as_bytes()).to_bytes()
+    }
+
     #[must_use]
     pub fn public(&self) -> AuditPublicKey {
         AuditPublicKey(self.0.verifying_key())

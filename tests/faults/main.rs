@@ -12,6 +12,7 @@ mod clients;
 mod clock;
 mod database;
 mod disk;
+mod erasures;
 mod ground;
 #[path = "../it/harness/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the integration tests use the rest of it")]
@@ -70,6 +71,7 @@ fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     for group in [
         points::SCENARIOS,
+        erasures::SCENARIOS,
         syscalls::SCENARIOS,
         kills::SCENARIOS,
         nodes::SCENARIOS,

@@ -11,10 +11,12 @@ use customer_service::faults::POINTS;
 use serde_json::json;
 use tokio::time::sleep;
 
+use crate::erasures;
 use crate::ground::Ground;
 use crate::harness::checker::{self, Acknowledged};
 use crate::harness::db::TestDatabase;
 use crate::harness::orders::fact;
+use crate::harness::services::ALL_COMMANDS;
 use crate::harness::shopper::{PASSWORD, address, home, registration};
 use crate::harness::{OrderService, Shop, Shopper, eventually, unique};
 use crate::report::{Report, ms};
@@ -35,6 +37,7 @@ const PARTS: &[(&str, &[&str])] = &[
     ("facts", &["order_intake.", "parked_orders."]),
     ("import", &["importer.", "block."]),
     ("export", &["exporter."]),
+    ("erasure", &["reaper.", "erasure.", "answers."]),
     ("analyst", &["analyst."]),
     ("reconciler", &["reconciliation."]),
     ("walk", &["segments.page_"]),
@@ -64,6 +67,7 @@ async fn at_every_point(ground: &Ground, report: &mut Report) {
         ("ORDERS__INTAKE__GIVE_UP_AFTER_SECONDS", "1"),
         ("SESSIONS__SIGNING_KEY_DAYS", "30"),
         ("ORDERS__RECONCILIATION__EVERY_HOURS", "1"),
+        ("PRIVACY__COMMANDS", ALL_COMMANDS),
         // That of the facts.
         ("ANALYTICS__CURRENCY", "EUR"),
     ];
@@ -179,6 +183,7 @@ async fn one(shop: &Arc<Shop>, orders: &OrderService, point: &str, book: &mut Bo
         "facts" => hear(shop, &rescued, orders, &shopper, book).await,
         "import" => import(shop, &rescued, book).await,
         "export" => export(shop, &rescued, &shopper).await,
+        "erasure" => drop(erasures::erase(shop, &rescued).await),
         "reconciler" => {
             let ended = "SELECT count(*) FROM reconciliation_runs WHERE finished_at IS NOT NULL";
             eventually(

@@ -21,6 +21,8 @@ struct Stage {
     node: Node,
     shopper: Shopper,
     address: String,
+    /// Of another customer.
+    erasure: String,
 }
 
 impl Stage {
@@ -31,7 +33,11 @@ impl Stage {
         let address = shopper.add_address(&node, "Huế").await;
         rule(&shop, &node, SEGMENT, "mfa_enabled = true").await;
         by_hand(&shop, &node, BY_HAND).await;
-        Self { shop, node, shopper, address }
+        let leaver = Shopper::new(&shop, &node).await;
+        let path = format!("/v1/admin/customers/{}/deletion", leaver.id);
+        let asked = node.post(&path, json!({})).bearer(&shop.staff_key).send().await.expect(202);
+        let erasure = asked.json()["id"].as_str().unwrap().to_owned();
+        Self { shop, node, shopper, address, erasure }
     }
 
     /// A call that only its input can make fail.
@@ -42,6 +48,8 @@ impl Stage {
             &self.shopper.session
         } else if operation.template.ends_with("/{id}/members") {
             BY_HAND
+        } else if operation.template.contains("/erasures/") {
+            &self.erasure
         } else if operation.template.contains("/segments/") {
             SEGMENT
         } else {
@@ -182,7 +190,8 @@ async fn every_field_of_every_body_is_named_when_its_value_is_hostile() {
     assert!(fields >= 40, "only {fields} fields were tried");
     assert_eq!(
         stage.shop.database.count("SELECT count(*) FROM customers WHERE deleted_at IS NULL").await,
-        1
+        2,
+        "those of the stage"
     );
 }
 

@@ -91,6 +91,12 @@ async fn p2_rows_that_stay_take_what_erasure_leaves_in_them() {
     let database = TestDatabase::new().await;
     let id = SystemClock.new_id();
     insert_customer(&database.client().await, id, "mai@example.org").await;
+    let erasure = format!(
+        "INSERT INTO erasures (id, customer_id, state, requested_by, status_before, accepted_marketing, \
+         requested_at, due_at, legal_due_at, look_at) \
+         VALUES ('{id}', '{id}', 'scheduled', 'owner', 'active', true, now(), now(), now(), now())"
+    );
+    database.execute(&erasure).await;
     let mut tried = 0;
     for table in personal::tables() {
         let Rows::OfCustomer { by, fate: Fate::Kept(_) } = table.rows else { continue };
@@ -168,7 +174,7 @@ Every column of every table, and what it is to a person. Generated from `src/dom
 - **Export**: whether its owner gets the value with all else that is kept of him, or why not.
 - **Erasure**: what is left of the value when its owner is erased.
 
-The export (`docs/export.md`) is made of this map. What stands under *erasure* is what that is held to.
+The export (`docs/export.md`) is made of this map. What stands under *erasure* is what an erasure does: its statement is made from this map too ([erasure.md](erasure.md)).
 ";
 
 async fn page(database: &TestDatabase) -> String {

@@ -17,6 +17,7 @@ mod customer_keys;
 mod data_map;
 mod dead_letters;
 mod email_change;
+mod erasure;
 mod expand;
 mod export;
 mod groups;

@@ -12,8 +12,9 @@ use crate::export;
 use crate::harness::checker;
 use crate::harness::consumer::Message;
 use crate::harness::identity::{CLIENT_ID, Person};
+use crate::harness::services::ALL_COMMANDS;
 use crate::harness::shopper::{PASSWORD, address, home, sign_in};
-use crate::harness::{Api, IdentityProvider, Shop, Shopper, eventually};
+use crate::harness::{Api, IdentityProvider, Services, Shop, Shopper, eventually};
 use crate::merge;
 use crate::orders;
 use crate::second_factors::Guarded;
@@ -23,7 +24,8 @@ const NEW_PASSWORD: &str = "seven violet umbrellas 42";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     let provider = IdentityProvider::start().await;
-    let settings = provider.settings("google");
+    let mut settings = provider.settings("google");
+    settings.push(("PRIVACY__COMMANDS".to_owned(), ALL_COMMANDS.to_owned()));
     let settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let shop = Shop::configured(&settings).await;
     let consumer = shop.consumer().await;
@@ -87,8 +89,11 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
     node.delete(&gone).bearer(&shop.staff_key).send().await.expect(204);
     let (from, into) = (merge::made(&shop, &node).await, merge::made(&shop, &node).await);
     merge::merge(&shop, &node, &from, &into).await.expect(200);
+    let services = Services::obedient(&shop, 1).await;
+    deletions(&shop, &node).await;
 
     checker::check(&shop.database, &consumer, &[], Duration::from_secs(20)).await;
+    drop(services);
     let received = consumer.received();
     let kinds: BTreeSet<_> = received.iter().map(|message| message.kind.as_str()).collect();
     let all: BTreeSet<_> = TYPES.iter().map(|known| known.kind).collect();
@@ -117,6 +122,21 @@ async fn m4_m6_every_kind_is_published_and_none_tells_a_personal_value() {
         }
     }
     consumer.close().await;
+}
+
+/// All that happens to a deletion.
+async fn deletions(shop: &Shop, node: &Api) {
+    let shopper = Shopper::new(shop, node).await;
+    let path = format!("/v1/admin/customers/{}/deletion", shopper.id);
+    node.post(&path, json!({})).bearer(&shop.staff_key).send().await.expect(202);
+    node.delete(&path).bearer(&shop.staff_key).send().await.expect(204);
+    let now = json!({ "at_once": true });
+    node.post(&path, now).bearer(&shop.staff_key).send().await.expect(202);
+    let over = "SELECT count(*) FROM erasures WHERE state = 'completed'";
+    eventually("the erasure is over", Duration::from_secs(20), async || {
+        (shop.database.count(over).await == 1).then_some(())
+    })
+    .await;
 }
 
 /// All that happens to the definition of an attribute, and another one to be held.

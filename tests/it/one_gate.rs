@@ -60,6 +60,7 @@ fn table() -> Vec<(&'static str, Way)> {
     table.push(("GET /problems/{code}", Free("the name of a problem, and no secret")));
     let of_a_message = "in which state messages are that are kept back, and no secret";
     table.push(("GET /v1/admin/events/dead_letters", Free(of_a_message)));
+    table.push(("GET /v1/admin/erasures", Free("how far a deletion is, and no secret")));
     table.push((
         "GET /v1/wishlists/shared/{token}",
         Free("a list that its owner gave out, and nobody's account; limited by address"),
@@ -207,6 +208,7 @@ fn of_the_owner() -> Vec<(&'static str, Way)> {
         ("POST /v1/me/privacy/export", again(json!({}))),
         ("PATCH /v1/me/passkeys/{id}", again(json!({ "second_factor": true }))),
         ("DELETE /v1/me/passkeys/{id}", again(json!({}))),
+        ("POST /v1/me/privacy/deletion", again(json!({}))),
     ]
 }
 

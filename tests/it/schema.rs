@@ -23,15 +23,15 @@ async fn schema(database: &TestDatabase) -> Vec<String> {
             || a.attnotnull || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || coalesce(col_description(c.oid, a.attnum), '-')
          FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
          LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-         WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys')) AND c.relname NOT LIKE '\\_\\_diesel%'",
+         WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys', 'erasure_ledger')) AND c.relname NOT LIKE '\\_\\_diesel%'",
         "SELECT 'relation ' || relkind::text || ' ' || relname || ' ' || coalesce(reloptions::text, '') || coalesce(pg_get_expr(relpartbound, oid), '')
             || coalesce(obj_description(oid, 'pg_class'), '-')
-         FROM pg_class WHERE relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys')) AND relname NOT LIKE '\\_\\_diesel%'",
+         FROM pg_class WHERE relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys', 'erasure_ledger')) AND relname NOT LIKE '\\_\\_diesel%'",
         "SELECT 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
-         FROM pg_constraint WHERE connamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys')) AND conname NOT LIKE '\\_\\_diesel%'",
-        "SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname IN ('public', 'customer_keys') AND tablename NOT LIKE '\\_\\_diesel%'",
-        "SELECT 'function ' || pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys'))",
-        "SELECT 'type ' || typname FROM pg_type WHERE typnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys')) AND typtype IN ('d', 'e')",
+         FROM pg_constraint WHERE connamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys', 'erasure_ledger')) AND conname NOT LIKE '\\_\\_diesel%'",
+        "SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname IN ('public', 'customer_keys', 'erasure_ledger') AND tablename NOT LIKE '\\_\\_diesel%'",
+        "SELECT 'function ' || pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys', 'erasure_ledger'))",
+        "SELECT 'type ' || typname FROM pg_type WHERE typnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys', 'erasure_ledger')) AND typtype IN ('d', 'e')",
         "SELECT 'trigger ' || pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
         "SELECT 'group ' || code || name FROM customer_groups",
     ];
@@ -64,7 +64,7 @@ async fn migrations_go_up_down_and_up_to_the_same_schema() {
     assert_eq!(schema(&database).await, first);
     let silent = "SELECT c.relname || '.' || a.attname FROM pg_class c \
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-        WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys')) \
+        WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'customer_keys', 'erasure_ledger')) \
         AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname NOT LIKE '\\_\\_diesel%' AND col_description(c.oid, a.attnum) IS NULL";
     let silent = database.column(silent).await;
     assert!(silent.is_empty(), "columns without a comment: {silent:?}");
@@ -100,7 +100,7 @@ async fn generate(database: &TestDatabase) -> String {
     let tables = "SELECT CASE n.nspname WHEN 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END, \
         coalesce(obj_description(c.oid, 'pg_class'), ''), c.relname \
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-        WHERE n.nspname IN ('public', 'customer_keys') AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
+        WHERE n.nspname IN ('public', 'customer_keys', 'erasure_ledger') AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
         AND c.relname <> '__diesel_schema_migrations' ORDER BY 3";
     let mut names = Vec::new();
     for row in database.rows(tables).await {

@@ -8,6 +8,7 @@ use super::load::{FoundAttributes, Loaded};
 use super::sealing::{NewKey, Sealing, Seals};
 use crate::actors::customers::{Answered, SubmitError};
 use crate::clock::Clock;
+use crate::db::erasures::Gone;
 use crate::db::idempotency::Remembered;
 use crate::domain::attribute::{
     AttributeKey, Attributes, Definition, Signpost, Standing as Defined,
@@ -63,9 +64,31 @@ pub struct Folded<'a> {
     /// New lines of the ledger of consents.
     pub consents: Vec<(CustomerId, consent::Entry, &'a Context)>,
     pub merges: Vec<(MergeReport, DateTime<Utc>)>,
+    /// Those of whom nothing is to be left.
+    pub erased: Vec<Gone>,
+    /// Where their tries to sign in are counted.
+    pub erased_buckets: Vec<Bucket>,
     /// Requests to remember, with what their callers are told.
     pub keys: Vec<(&'a IdempotencyKey, Option<CustomerId>, Outcome, DateTime<Utc>)>,
     pub answers: Vec<Answer>,
+}
+
+impl<'a> Folded<'a> {
+    /// What of an event is written as it is, beside its message and its entry.
+    fn keep(&mut self, event: Event, customer_id: Option<CustomerId>, context: &'a Context) {
+        match (event, customer_id) {
+            (Event::MailQueued(mail), _) => self.mails.push((*mail, context.now)),
+            (Event::TextQueued(text), _) => self.texts.push((*text, context.now)),
+            (Event::Consent(entry), Some(id)) => self.consents.push((id, *entry, context)),
+            (Event::Merged(report), _) => self.merges.push((*report, context.now)),
+            (Event::Erasure(event), Some(customer)) => {
+                let gone = event.erases();
+                self.erased.extend(gone.map(|(erasure, at)| Gone { customer, erasure, at }));
+            }
+            (Event::Segment(event), _) => self.segments.push((event, context)),
+            _ => {}
+        }
+    }
 }
 
 /// What became of a segment, and who did it.
@@ -203,6 +226,7 @@ impl<'a> Fold<'a, '_> {
             }
         }
         let mut events = VecDeque::from(decided.events);
+        let mut happened = Vec::new();
         while let Some(event) = events.pop_front() {
             let new_id = || MailId(self.clock.new_id());
             events.extend(self.welcome.follows(state, &event, new_id));
@@ -211,19 +235,10 @@ impl<'a> Fold<'a, '_> {
             let records = Records { clock: self.clock, context: &submission.context, customer_id };
             let (messages, entries) = (&mut self.folded.messages, &mut self.folded.entries);
             records.note(messages, entries, &mut self.sealing, state, &event);
-            let now = submission.context.now;
-            match (event, customer_id) {
-                (Event::MailQueued(mail), _) => self.folded.mails.push((*mail, now)),
-                (Event::TextQueued(text), _) => self.folded.texts.push((*text, now)),
-                (Event::Consent(entry), Some(id)) => {
-                    self.folded.consents.push((id, *entry, &submission.context));
-                }
-                (Event::Merged(report), _) => self.folded.merges.push((*report, now)),
-                (Event::Segment(event), _) => {
-                    self.folded.segments.push((event, &submission.context));
-                }
-                _ => {}
-            }
+            happened.push(event);
+        }
+        if let Command::Deletion(command) = &submission.command {
+            self.folded.erased_buckets.extend(command.erased_buckets());
         }
         let outcome = decided.answer.outcome(state);
         // What was lent goes back.
@@ -245,6 +260,9 @@ impl<'a> Fold<'a, '_> {
         self.segments.append(&mut state.segments);
         let lent = state.other.take();
         self.folded.after.extend(other.zip(lent.map(|lent| *lent)));
+        for event in happened {
+            self.folded.keep(event, customer_id, &submission.context);
+        }
         if let Some(key) = &submission.idempotency {
             self.remember(key, customer_id, &outcome, submission.context.now);
         }
@@ -366,7 +384,7 @@ impl<'a> Records<'a, '_> {
             _ => None,
         };
         let mut outgoing = told.map(|(customer_id, customer_sequence, message)| Outgoing {
-            id: MessageId(self.clock.new_id()),
+            id: event.message_id().unwrap_or_else(|| MessageId(self.clock.new_id())),
             shard: shard::of_customer(customer_id),
             customer_id,
             customer_sequence,

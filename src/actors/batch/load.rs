@@ -5,6 +5,7 @@
 //! nodes that want the same rows wait, they never deadlock.
 
 mod attributes;
+mod erasures;
 mod memberships;
 mod merges;
 mod notes;
@@ -83,6 +84,7 @@ struct Wanted {
     facts: Vec<Uuid>,
     recounts: Vec<Uuid>,
     privacy_exports: Vec<Uuid>,
+    deletions: Vec<Uuid>,
     orders: BTreeSet<(Uuid, OrderId)>,
     buckets: BTreeSet<Bucket>,
     flows: BTreeSet<SecretHash>,
@@ -143,6 +145,7 @@ impl Wanted {
                 (need.facts, &mut wanted.facts),
                 (need.recount, &mut wanted.recounts),
                 (need.privacy_exports, &mut wanted.privacy_exports),
+                (need.deletion, &mut wanted.deletions),
             ];
             for (needed, list) in parts {
                 if needed {
@@ -211,6 +214,7 @@ pub async fn load(
         memberships,
         exports,
         found_defaults,
+        deletions,
         remembered,
     ) = tokio::try_join!(
         unless_empty(&wanted.profile, db::customers::profiles(connection, &wanted.profile)),
@@ -240,6 +244,7 @@ pub async fn load(
             db::privacy_exports::of_customers(connection, &wanted.privacy_exports)
         ),
         defaults.of_newcomers(connection, submissions),
+        erasures::load(connection, &wanted.deletions),
         unless_empty(&keys, db::idempotency::find_many(connection, &keys, since)),
     )?;
     let mut states: HashMap<CustomerId, State> = HashMap::with_capacity(customers.len());
@@ -288,6 +293,7 @@ pub async fn load(
     merges.add_to(&mut states);
     orders.add_to(&mut states);
     memberships.add_to(&mut states);
+    deletions.add_to(&mut states);
     Ok(Loaded {
         states,
         keys,

@@ -152,6 +152,12 @@ impl Batches {
         answers.into_iter().next().unwrap_or(Err(SubmitError::Unknown))
     }
 
+    /// Carries several out likewise, together as far as they can be.
+    pub async fn submit_all(&self, submissions: &[Submission]) -> Vec<Answer> {
+        let committing = AtomicBool::new(false);
+        Box::pin(self.answers(submissions, &committing)).await
+    }
+
     /// In order of arrival, in one transaction as far as they can be together.
     async fn answers(&self, submissions: &[Submission], committing: &AtomicBool) -> Vec<Answer> {
         let mut answers = Vec::with_capacity(submissions.len());

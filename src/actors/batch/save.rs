@@ -2,6 +2,7 @@
 //! between; the outbox last, since it takes the locks that make commit order.
 
 mod attributes;
+mod erasures;
 mod memberships;
 mod merges;
 mod notes;
@@ -21,6 +22,7 @@ use crate::domain::{CustomerId, SessionId, State};
 use crate::faults;
 use attributes::AttributeRows;
 use chrono::{DateTime, Utc};
+use erasures::ErasureRows;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use memberships::MembershipRows;
@@ -85,6 +87,7 @@ pub struct Plan {
     merges: MergeRows,
     memberships: MembershipRows,
     privacy_exports: PrivacyExportRows,
+    erasures: ErasureRows,
     tokens: SaveTokens,
     flows: SaveFlows,
     deleted_groups: DeleteGroups,
@@ -117,6 +120,7 @@ pub async fn save(
     let (plan, shards) = Plan::of(folded, since);
     plan.rows(connection).await?;
     faults::at("batch.rows_written");
+    erasures::erase(connection, folded).await?;
     plan.append(connection).await?;
     Ok(plan.written(shards))
 }
@@ -172,6 +176,10 @@ impl Plan {
                     self.deleted.push(departed);
                 }
             }
+            // Told of after its end: only its numbers go on.
+            (None, None) if before.departed != after.departed => {
+                after.departed.iter().for_each(|departed| self.touched.push(departed));
+            }
             _ => {}
         }
         match (&before.profile, &after.profile) {
@@ -195,6 +203,7 @@ impl Plan {
         self.orders.push(id, &before.orders, &after.orders);
         self.memberships.push(id, &before.memberships, &after.memberships);
         self.privacy_exports.push(id, &before.privacy_exports, &after.privacy_exports);
+        self.erasures.push(&before.deletions, &after.deletions);
         self.factors(id, before, after);
     }
 
@@ -383,6 +392,7 @@ impl Plan {
             self.merges.execute(connection).boxed(),
             self.memberships.execute(connection).boxed(),
             self.privacy_exports.execute(connection).boxed(),
+            self.erasures.execute(connection).boxed(),
             self.new_groups.execute(connection).boxed(),
             self.new_customers.execute(connection).boxed(),
             self.new_profiles.execute(connection).boxed(),
@@ -439,6 +449,7 @@ impl Plan {
             self.merges.len(),
             self.memberships.len(),
             self.privacy_exports.len(),
+            self.erasures.len(),
         ];
         let complete = written.iter().zip(expected).all(|(rows, expected)| *rows == expected);
         if !complete {

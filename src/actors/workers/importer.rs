@@ -197,7 +197,8 @@ impl Worker for Importer {
     }
 
     async fn run_once(&mut self) -> anyhow::Result<Done> {
-        let done = self.work().await;
+        // On the heap: with all that a block may lead to it is large.
+        let done = Box::pin(self.work()).await;
         if done.is_err() {
             // What is known of the import may be wrong by now: it is asked anew.
             self.run = None;

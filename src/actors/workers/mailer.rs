@@ -121,6 +121,9 @@ impl Letters {
         if let Some(left) = due.codes_left {
             values.insert("codes_left".to_owned(), json!(left));
         }
+        if let Some(instant) = due.tells_of {
+            values.insert("day".to_owned(), json!(instant.format("%Y-%m-%d").to_string()));
+        }
         let (locale, created_at) = (due.locale.clone(), due.created_at);
         Ok(Mail { id: due.id, to, kind, locale, values, created_at })
     }
@@ -170,6 +173,8 @@ impl Letters {
             | MailKind::PasskeySuspected
             | MailKind::Merged
             | MailKind::ExportReady
+            | MailKind::DeletionScheduled
+            | MailKind::DeletionCancelled
             | MailKind::SignInLocked
             | MailKind::NewDevice
             | MailKind::IdentityWelcome

@@ -366,7 +366,7 @@ impl OutboxRelay {
         }
         while let Some(letter) = self.next_letter() {
             let sending = self.rabbit.clone();
-            let message = letter.outgoing(self.rabbit.exchange(), &self.settings.schemas);
+            let message = letter.outgoing(&self.rabbit, &self.settings.schemas);
             let sent = self.while_beating(async move { sending.publish(message).await }).await?;
             let fault = match sent {
                 Ok(pending) => {

@@ -66,7 +66,7 @@ impl Source {
     /// Why there is no feed: the broker, or a topology that does not fit.
     pub async fn open(&self) -> Result<Feed, PublishFault> {
         let feed = self.brokers.open(self.access.connect_timeout, |uri| self.begin(uri)).await?;
-        tracing::info!(queue = self.names.queue, "reads order facts");
+        tracing::info!(queue = self.names.queue, "reads a queue");
         Ok(feed)
     }
 

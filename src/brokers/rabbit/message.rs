@@ -24,7 +24,7 @@ pub(super) const PERSISTENT: u8 = 2;
 /// made up here: a second publish of the same outbox row is the same message.
 #[derive(Clone)]
 pub struct OutgoingMessage {
-    /// Exchange to publish to; declared by [`super::Rabbit`] when it is one of its two.
+    /// Exchange to publish to; declared by [`super::Rabbit`] when it is one of its own.
     pub exchange: String,
     /// At most 255 bytes; for events the type.
     pub routing_key: String,

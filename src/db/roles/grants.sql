@@ -38,6 +38,11 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA customer_keys TO %I', role);
     EXECUTE format('REVOKE ALL ON customer_keys.data_keys FROM %I', role);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON customer_keys.data_keys TO %I', role);
+    -- who was erased: entered once, and for good
+    EXECUTE format('REVOKE ALL ON SCHEMA erasure_ledger FROM %I', role);
+    EXECUTE format('GRANT USAGE ON SCHEMA erasure_ledger TO %I', role);
+    EXECUTE format('REVOKE ALL ON erasure_ledger.erased_customers FROM %I', role);
+    EXECUTE format('GRANT SELECT, INSERT ON erasure_ledger.erased_customers TO %I', role);
     -- the doors: what runs as its owner
     FOR thing IN
         SELECT oid::regprocedure AS name FROM pg_proc

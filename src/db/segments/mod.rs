@@ -146,9 +146,10 @@ impl QueryFragment<Pg> for Differing<'_> {
                 out.push_sql(")");
             }
         }
-        out.push_sql(" AND (");
+        // Whose deletion is scheduled belongs to none (rule P1).
+        out.push_sql(" AND (c.status <> 'deletion_scheduled' AND (");
         self.condition.walk_ast(out.reborrow())?;
-        out.push_sql(") IS TRUE <> (m.customer_id IS NOT NULL) ORDER BY c.id");
+        out.push_sql(") IS TRUE) <> (m.customer_id IS NOT NULL) ORDER BY c.id");
         if let Among::Between(_, _, limit) = &self.of {
             out.push_sql(" LIMIT ");
             out.push_bind_param::<BigInt, _>(limit)?;

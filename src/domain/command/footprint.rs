@@ -1,6 +1,7 @@
 //! What a command touches: the parts of the state it reads, the buckets and the flow it locks.
 
 use super::*;
+use crate::domain::erasure::Asking;
 
 /// The part of a state that a command reads, so that a batch loads no more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,9 +42,16 @@ pub struct Needs {
     pub recount: bool,
     /// Copies of all that is kept of it.
     pub privacy_exports: bool,
+    /// Its deletion, and what stands against it; of who was deleted, too.
+    pub deletion: bool,
 }
 
 impl Needs {
+    /// What a linked account lets somebody in by, and in which language the owner is told.
+    fn of_linking() -> Self {
+        Self { handles: true, identities: true, preferences: true, ..Self::default() }
+    }
+
     /// With the old password end the sessions, devices and links that it may have opened.
     fn of_new_password() -> Self {
         Self {
@@ -70,6 +78,40 @@ impl Needs {
             passkeys: true,
             memberships: true,
             ..Self::default()
+        }
+    }
+
+    /// What freezing an account ends.
+    fn of_freezing() -> Self {
+        Self {
+            deletion: true,
+            preferences: true,
+            sessions: true,
+            tokens: true,
+            phone_confirmation: true,
+            memberships: true,
+            statistics: true,
+            ..Self::default()
+        }
+    }
+
+    /// What a step of a deletion looks at.
+    fn of_step(command: &DeletionCommand) -> Self {
+        let deletion = Self { deletion: true, ..Self::default() };
+        match command {
+            DeletionCommand::Request(wish) => match &wish.asking {
+                Asking::Owner(proof) => Self::of_freezing().and(proof.needs()),
+                Asking::Staff => Self::of_freezing(),
+            },
+            DeletionCommand::Cancel { .. } => {
+                Self { sessions: true, preferences: true, memberships: true, ..deletion }
+            }
+            DeletionCommand::Begin(_) => Self { sessions: true, statistics: true, ..deletion },
+            DeletionCommand::PlaceHold { .. }
+            | DeletionCommand::ReleaseHold
+            | DeletionCommand::Resend { .. }
+            | DeletionCommand::Answer { .. }
+            | DeletionCommand::EraseAgain { .. } => deletion,
         }
     }
 
@@ -132,6 +174,7 @@ impl Needs {
             facts: self.facts || other.facts,
             recount: self.recount || other.recount,
             privacy_exports: self.privacy_exports || other.privacy_exports,
+            deletion: self.deletion || other.deletion,
         }
     }
 }
@@ -140,7 +183,6 @@ impl Command {
     /// What of the customer must be loaded and locked; the customer itself always is.
     pub fn needs(&self) -> Needs {
         let none = Needs::default();
-        let linking = Needs { handles: true, identities: true, preferences: true, ..none };
         match self {
             Self::Register(_) | Self::CreateByStaff(_) | Self::Import(_) | Self::Segment(_) => none,
             // Its failure may lock, and the owner is told in its language.
@@ -197,10 +239,10 @@ impl Command {
             Self::RegisterByIdentity(_) => none,
             Self::SignInByIdentity(_) => {
                 let opening = Needs { sessions: true, devices: true, factors: true, ..none };
-                opening.and(linking)
+                opening.and(Needs::of_linking())
             }
             Self::BeginLinking { proof, .. } => proof.needs(),
-            Self::LinkIdentity { .. } => linking,
+            Self::LinkIdentity { .. } => Needs::of_linking(),
             Self::UnlinkIdentity { proof, .. } => {
                 let unlinking = Needs { identities: true, preferences: true, ..none };
                 unlinking.and(ways::needed()).and(proof.needs())
@@ -227,6 +269,7 @@ impl Command {
             Self::PrivacyExport(command) => command.needs(),
             Self::DeleteCustomer { .. } => Needs::of_deletion(),
             Self::Merge(_) => Needs::of_taking_in(),
+            Self::Deletion(command) => Needs::of_step(command),
             Self::UpdateProfile { .. } => Needs { profile: true, ..none },
             Self::UpdatePreferences { .. } => Needs { preferences: true, ..none },
             Self::AddAddress { .. }
@@ -290,6 +333,10 @@ impl Command {
             Self::PrivacyExport(command) => {
                 command.proof().and_then(Proof::bucket).into_iter().collect()
             }
+            Self::Deletion(DeletionCommand::Request(wish)) => match &wish.asking {
+                Asking::Owner(proof) => proof.bucket().into_iter().collect(),
+                Asking::Staff => Vec::new(),
+            },
             _ => Vec::new(),
         }
     }

@@ -14,9 +14,10 @@ use crate::domain::flow::Flow;
 use crate::domain::identity::{Account, Identity};
 use crate::domain::ids::MailId;
 use crate::domain::mail::{Mail, MailBody};
-use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::outcome::{Outcome, Rejection, SignInRefusal};
 use crate::domain::proof::Proof;
 use crate::domain::state::State;
+use crate::domain::status::Status;
 
 /// Signs in whose account it is, whatever its address is by now. An account that is nobody's yet
 /// is linked first where both sides have verified the same address: whoever controls it could take
@@ -29,6 +30,12 @@ pub fn sign_in(state: &State, sign_in: &SignInByIdentity, context: &Context) -> 
         let same = verified.is_some_and(|email| email.canonical() == customer.email.canonical());
         if !same || state.identities.contains_key(&sign_in.account.provider) {
             return Err(Rejection::LinkRequired);
+        }
+        // nor is one changed whose deletion is scheduled
+        if customer.status == Status::DeletionScheduled {
+            let refusal = SignInRefusal::DeletionScheduled;
+            events.push(Event::SignInRefused { refusal });
+            return decided(events, Answer::Now(Outcome::SignInRefused(refusal)));
         }
         // an account that may not sign in is not changed either
         if let Some(refusal) = sign_in::refusal(customer.status, true) {

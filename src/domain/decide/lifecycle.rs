@@ -15,8 +15,11 @@ use crate::domain::throttle::Bucket;
 pub fn move_status(state: &State, to: Status, reason: &ReasonCode, context: &Context) -> Decision {
     let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
     let from = customer.status;
-    // Erasure is more than a move: a status alone would claim what was not done.
-    if to == Status::Erased || !allows(from, to, customer.status_before_deletion) {
+    // A deletion is more than a move, from its wish to its end: a status alone would claim what was not
+    // done.
+    let deletion =
+        [from, to].iter().any(|it| matches!(it, Status::DeletionScheduled | Status::Erased));
+    if deletion || !allows(from, to, customer.status_before_deletion) {
         return Err(Rejection::TransitionNotAllowed { from, to });
     }
     let mut events =

@@ -6,13 +6,17 @@ use crate::domain::event::Event;
 use crate::domain::message::MembershipCause;
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::segment::membership::{
-    Held, MembershipCommand, MembershipEvent, Memberships, judge,
+    Held, MembershipCommand, MembershipEvent, Memberships, judge, leave_all,
 };
 use crate::domain::state::State;
+use crate::domain::status::Status;
 
 pub fn decide(state: &State, command: &MembershipCommand, context: &Context) -> Decision {
     // A customer that is gone has left all its segments with its own end.
-    state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    let customer = state.customer.as_ref().ok_or(Rejection::NotFound)?;
+    if customer.status == Status::DeletionScheduled {
+        return restricted(state, command);
+    }
     let Memberships { held, in_force, .. } = &state.memberships;
     let event = match command {
         MembershipCommand::Judge { programs, asked, cause } => {
@@ -41,4 +45,15 @@ pub fn decide(state: &State, command: &MembershipCommand, context: &Context) -> 
         }
     };
     decided(event.into_iter().map(Event::Membership).collect(), Answer::Now(Outcome::Done))
+}
+
+/// Whose deletion is scheduled belongs to no segment, whatever its rule says (rule P1).
+fn restricted(state: &State, command: &MembershipCommand) -> Decision {
+    let cause = match command {
+        MembershipCommand::Put { .. } => {
+            return Err(Rejection::NotActive(Status::DeletionScheduled));
+        }
+        MembershipCommand::Judge { cause, .. } | MembershipCommand::Take { cause, .. } => *cause,
+    };
+    decided(leave_all(&state.memberships, cause), Answer::Now(Outcome::Done))
 }

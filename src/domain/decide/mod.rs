@@ -6,6 +6,7 @@
 mod addresses;
 pub mod attributes;
 mod consents;
+mod deletions;
 mod email_change;
 mod flows;
 mod groups;
@@ -89,6 +90,9 @@ pub enum Answer {
     /// The segment of this code.
     Segment(super::segment::record::SegmentCode),
     Refreshed(super::ids::SessionId),
+    /// The deletion that was asked for.
+    Deletion,
+    LegalHold,
 }
 
 impl Answer {
@@ -156,6 +160,14 @@ impl Answer {
                     }
                     _ => missing,
                 }
+            }
+            Self::Deletion => {
+                let request = state.deletions.request.clone();
+                request.map_or(missing, |one| Outcome::Deletion(Box::new(one)))
+            }
+            Self::LegalHold => {
+                let hold = state.deletions.hold.clone();
+                hold.map_or(missing, |one| Outcome::LegalHold(Box::new(one)))
             }
             Self::Refreshed(id) => match (state.sessions.get(&id), &state.customer) {
                 (Some(session), Some(customer)) => Outcome::Refreshed {
@@ -275,6 +287,7 @@ pub fn decide(state: &State, command: &Command, context: &Context) -> Decision {
         Command::Segment(command) => segments::decide(state, command, context),
         Command::Membership(command) => memberships::decide(state, command, context),
         Command::DeleteCustomer { if_match } => lifecycle::delete(state, *if_match, context),
+        Command::Deletion(command) => deletions::decide(state, command, context),
         Command::Merge(command) => merge::merge(state, command, context),
         Command::Unlock { buckets } => lifecycle::unlock(state, buckets),
     }

@@ -22,7 +22,8 @@ pub fn refresh(
 ) -> Decision {
     let customer = state.customer.as_ref().ok_or(Rejection::RefreshInvalid)?;
     let session = state.sessions.get(&id).ok_or(Rejection::RefreshInvalid)?;
-    if !session.is_live(context.now) || customer.status != Status::Active {
+    let may_go_on = matches!(customer.status, Status::Active | Status::DeletionScheduled);
+    if !session.is_live(context.now) || !may_go_on {
         return Err(Rejection::RefreshInvalid);
     }
     if session.refresh_hash == *presented {

@@ -153,10 +153,12 @@ pub fn refusal(status: Status, email_verified: bool) -> Option<SignInRefusal> {
     match status {
         Status::Suspended => Some(SignInRefusal::Suspended),
         Status::Inactive | Status::Erased => Some(SignInRefusal::Inactive),
-        Status::DeletionScheduled => Some(SignInRefusal::DeletionScheduled),
         Status::Pending => Some(SignInRefusal::EmailUnverified),
-        Status::Active if !email_verified => Some(SignInRefusal::EmailUnverified),
-        Status::Active => None,
+        Status::Active | Status::DeletionScheduled if !email_verified => {
+            Some(SignInRefusal::EmailUnverified)
+        }
+        // Within the grace of a deletion the session is for looking at it and cancelling it alone.
+        Status::Active | Status::DeletionScheduled => None,
     }
 }
 

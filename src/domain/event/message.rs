@@ -108,6 +108,7 @@ impl Event {
             Self::Attribute(event) => event.message(),
             Self::Segment(event) => event.message(),
             Self::Membership(event) => return event.message(customer_id),
+            Self::Erasure(event) => return event.message(customer_id),
             Self::TokenIssued(_)
             | Self::TokenUsed { .. }
             | Self::TokenVoided { .. }

@@ -2,9 +2,10 @@
 //! sealed (rule M6): into the event's message, for who may open it, and into its entry of the audit
 //! trail. A field that an event names as changed has its value here, by the same name.
 
-use super::{Created, Event, WishlistEvent};
+use super::{Created, ErasureEvent, Event, WishlistEvent};
 use crate::domain::address::AddressFields;
 use crate::domain::customer::Customer;
+use crate::domain::identity::Account;
 use crate::domain::phone::PhoneNumber;
 use crate::domain::preferences::Preferences;
 use crate::domain::profile::Profile;
@@ -83,15 +84,14 @@ impl Event {
                 let fields = of_address(&address.fields);
                 PersonalValues::of_changed(changed, |name| fields.get(name).cloned())
             }
-            Self::IdentityLinked(identity) => {
-                let account = &identity.account;
-                let email = account.email.iter().map(|email| ("email", json(email.as_str())));
-                PersonalValues::of([("subject", json(&account.subject))].into_iter().chain(email))
-            }
+            Self::IdentityLinked(identity) => of_account(&identity.account),
             Self::PasskeyAdded(passkey) | Self::PasskeyChanged { passkey, .. } => {
                 PersonalValues::of([("name", json(&passkey.name))])
             }
             Self::Wishlist(event) => of_wishlist(event),
+            Self::Erasure(ErasureEvent::MarketingSwitched { on, .. }) => {
+                PersonalValues::of([("accepts_marketing", json(on))])
+            }
             Self::GroupChanged { .. }
             | Self::PhoneCodeFailed
             | Self::PhoneRequestDropped
@@ -144,9 +144,15 @@ impl Event {
             | Self::Attribute(_)
             | Self::Segment(_)
             | Self::Membership(_)
+            | Self::Erasure(_)
             | Self::Unlocked { .. } => None,
         }
     }
+}
+
+fn of_account(account: &Account) -> Option<PersonalValues> {
+    let email = account.email.iter().map(|email| ("email", json(email.as_str())));
+    PersonalValues::of([("subject", json(&account.subject))].into_iter().chain(email))
 }
 
 fn json(value: impl Serialize) -> Value {

@@ -177,6 +177,7 @@ impl Event {
             Self::Note(event) => Some(event.trace()),
             Self::PrivacyExport(event) => Some(event.trace()),
             Self::Order(event) => Some(event.trace()),
+            Self::Erasure(event) => Some(event.trace()),
             Self::Unlocked { .. } => trace("sign_in.unlocked", json!({})),
             Self::AttemptClaimed { .. }
             | Self::AttemptReleased { .. }

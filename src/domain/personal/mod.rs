@@ -5,6 +5,7 @@
 mod customers;
 mod operations;
 mod orders;
+mod privacy;
 mod records;
 mod segments;
 mod sign_in;
@@ -137,6 +138,7 @@ pub fn tables() -> impl Iterator<Item = &'static Table> {
         orders::TABLES,
         segments::TABLES,
         records::TABLES,
+        privacy::TABLES,
         operations::TABLES,
     ];
     all.into_iter().flatten()

@@ -114,7 +114,19 @@ pub const TABLES: &[Table] = &[
         rows: GONE,
         columns: &[
             (Id, &["customer_id"]),
-            (TOLD, &["kind", "locale", "address", "created_at", "sent_at", "step", "codes_left"]),
+            (
+                TOLD,
+                &[
+                    "kind",
+                    "locale",
+                    "address",
+                    "created_at",
+                    "sent_at",
+                    "step",
+                    "codes_left",
+                    "tells_of",
+                ],
+            ),
             (withheld(Form::Clear, SECRET), &["nonce"]),
             (Ours, &["id", "due_at", "tries", "last_error", "given_up_at"]),
         ],

@@ -11,7 +11,9 @@ use std::collections::BTreeSet;
 /// What a message marks; `None`: the type is not known here, so all may have changed.
 pub fn of_message(kind: &str, data: &Value) -> Option<BTreeSet<Mark>> {
     let marks: &[Mark] = match kind {
-        "customer.created" | "customer.merged" => &[Mark::Created],
+        "customer.created" | "customer.merged"
+        // It left all of them with the wish to be deleted.
+        | "privacy.deletion_cancelled" => &[Mark::Created],
         "customer.updated" => return Some(of_fields(data)),
         "customer.status_changed" => &[Mark::Status],
         "customer.group_changed" => &[Mark::Group],
@@ -40,7 +42,14 @@ pub fn of_message(kind: &str, data: &Value) -> Option<BTreeSet<Mark>> {
         | "wishlist.updated"
         | "wishlist.item_changed"
         | "privacy.export_ready"
+        // Told as a move of the status.
+        | "privacy.deletion_requested"
+        | "privacy.erasure_started"
+        | "privacy.erasure_completed"
         // Of no customer.
+        | "order.anonymize"
+        | "payment.delete_methods"
+        | "notification.forget"
         | "attribute.created"
         | "attribute.updated"
         | "attribute.deleted"

@@ -127,6 +127,7 @@ fn schema() -> Value {
                     "valid_hours": whole("How long the link is good, in hours, rounded down."),
                     "valid_minutes": whole("The same in minutes."),
                     "codes_left": whole("Backup codes that are left."),
+                    "day": { "type": "string", "format": "date", "description": "The day that the mail is about." },
                 },
             },
             "created_at": { "type": "string", "format": "date-time" },

@@ -3,9 +3,9 @@
 use crate::http::form::Form;
 use crate::http::problem::FieldError;
 use crate::http::{
-    addresses, attributes, auth, consents, customers, dead_letters, email_change, groups, me,
-    merges, mfa, notes, passkeys, passwords, phone, preferences, profile, segments, social, tags,
-    wishlists,
+    addresses, attributes, auth, consents, customers, dead_letters, deletions, email_change,
+    groups, me, merges, mfa, notes, passkeys, passwords, phone, preferences, profile, segments,
+    social, tags, wishlists,
 };
 use crate::security::password_policy::PasswordPolicy;
 use serde_json::Value;
@@ -61,6 +61,9 @@ pub fn bodies() -> BTreeMap<&'static str, Body> {
         "CustomerPatch" customers::CustomerPatch::read
         "StatusMove" customers::StatusMove::read
         "MergeOrder" merges::MergeOrder::read
+        "DeletionBody" deletions::Wish::read
+        "StaffDeletion" deletions::StaffDeletion::read
+        "NewLegalHold" deletions::NewLegalHold::read
         "DiscardOrder" dead_letters::DiscardOrder::read
         "DeadLetterFilter" dead_letters::DeadLetterFilter::read
         "MessageReplay" dead_letters::MessageReplay::read

@@ -46,6 +46,7 @@ fn access() -> Access {
         amr: vec!["pwd".into()],
         auth_time: at(NOW - 100),
         token_id: None,
+        leaving: false,
     }
 }
 
@@ -123,8 +124,13 @@ fn the_corpus_starts_from_a_good_token() {
     assert!(judge(&signed(&good_header(), &good_claims())).is_ok());
     let without_jti = with(&good_claims(), "jti", None);
     assert!(judge(&signed(&good_header(), &without_jti)).is_ok());
-    let newer_node = with(&good_claims(), "scope", Some(json!("all")));
+    let newer_node = with(&good_claims(), "tier", Some(json!("all")));
     assert!(judge(&signed(&good_header(), &newer_node)).is_ok());
+    // A scope narrows, and one that is not known here may allow nothing.
+    for (scope, good) in [("deletion", true), ("all", false), ("", false)] {
+        let narrowed = with(&good_claims(), "scope", Some(json!(scope)));
+        assert_eq!(judge(&signed(&good_header(), &narrowed)).is_ok(), good, "{scope}");
+    }
 }
 
 #[test]

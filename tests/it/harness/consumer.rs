@@ -106,6 +106,8 @@ impl Consumer {
             channel.queue_delete(queue, QueueDeleteOptions::default()).await.ok();
             let exchange = self.exchange.as_str().into();
             channel.exchange_delete(exchange, ExchangeDeleteOptions::default()).await.ok();
+            let commands = commands_of(&self.exchange).into();
+            channel.exchange_delete(commands, ExchangeDeleteOptions::default()).await.ok();
             connection.close(200, "done".into()).await.ok();
         }
     }
@@ -115,6 +117,11 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.reading.abort();
     }
+}
+
+/// Where a shop whose events go to this exchange sends its commands.
+pub fn commands_of(exchange: &str) -> String {
+    format!("{exchange}.commands")
 }
 
 /// To one of the brokers that the address lists.
@@ -138,9 +145,9 @@ async fn connect_to(
 ) -> lapin::Result<(Connection, Channel)> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let topic = ExchangeDeclareOptions { durable: true, ..Default::default() };
     let none = FieldTable::default;
-    channel.exchange_declare(exchange.into(), ExchangeKind::Topic, durable, none()).await?;
+    channel.exchange_declare(exchange.into(), ExchangeKind::Topic, topic, none()).await?;
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     // What a broken-off test leaves behind goes by itself.
@@ -149,6 +156,10 @@ async fn connect_to(
     channel.queue_declare(queue.into(), durable, arguments).await?;
     let bind = QueueBindOptions::default();
     channel.queue_bind(queue.into(), exchange.into(), "#".into(), bind, none()).await?;
+    // Commands to other services are messages as well, and have an exchange of their own.
+    let commands = commands_of(exchange);
+    channel.exchange_declare(commands.as_str().into(), ExchangeKind::Topic, topic, none()).await?;
+    channel.queue_bind(queue.into(), commands.into(), "#".into(), bind, none()).await?;
     Ok((connection, channel))
 }
 

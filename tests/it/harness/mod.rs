@@ -25,6 +25,7 @@ pub mod orders;
 pub mod proxy;
 pub mod race;
 pub mod servers;
+pub mod services;
 pub mod shop;
 pub mod shopper;
 pub mod texts;
@@ -40,6 +41,7 @@ pub use inside::Inside;
 pub use node::Node;
 pub use order_book::OrderBook;
 pub use orders::OrderService;
+pub use services::Services;
 pub use shop::Shop;
 pub use shopper::Shopper;
 

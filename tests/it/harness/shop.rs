@@ -53,6 +53,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ORDERS__INTAKE__ENABLED", "off"),
     // Whose tests are of reconciliations says when.
     ("ORDERS__RECONCILIATION__EVERY_HOURS", "0"),
+    // Whose tests are of erasures says who is told to forget.
+    ("PRIVACY__COMMANDS", ""),
+    ("PRIVACY__PERIOD_SECONDS", "1"),
     ("TELEMETRY__LOG", "info,customer_service=debug"),
 ];
 
@@ -118,6 +121,8 @@ impl Shop {
             ("RABBIT__URL", unless_given("RABBIT__URL", "TEST_AMQP_URL")),
             ("RABBIT__EXCHANGE", exchange.clone()),
             ("RABBIT__NOTIFICATIONS_EXCHANGE", format!("{exchange}.notifications")),
+            ("PRIVACY__EXCHANGE", super::consumer::commands_of(&exchange)),
+            ("PRIVACY__ANSWER_QUEUE", format!("{exchange}.answers")),
             ("MAIL__FOLDER", folder.join("mail").display().to_string()),
             ("SMS__FOLDER", folder.join("sms").display().to_string()),
             ("SECRETS__ROOT_KEY", STANDARD.encode(root_key)),

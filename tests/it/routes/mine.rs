@@ -213,7 +213,8 @@ async fn passkey(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
 }
 
 async fn privacy(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
-    let all = Trial::at("/v1/me/privacy/export");
+    let (all, deletion) =
+        (Trial::at("/v1/me/privacy/export"), Trial::at("/v1/me/privacy/deletion"));
     let one = async || Trial::at(export::made(&world.node, who).await);
     Some(match name {
         "POST /v1/me/privacy/export" => all.with(proof()).answers(202),
@@ -222,6 +223,9 @@ async fn privacy(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         "GET /v1/me/privacy/export/{id}/download" => {
             Trial::at(format!("{}/download", one().await.path))
         }
+        "POST /v1/me/privacy/deletion" => deletion.with(proof()).answers(202),
+        "GET /v1/me/privacy/deletion" => deletion,
+        "DELETE /v1/me/privacy/deletion" => deletion.answers(204),
         _ => return None,
     })
 }
@@ -247,4 +251,12 @@ async fn identity(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         }
         _ => return None,
     })
+}
+
+/// Signed in within the grace of a deletion that staff asked for.
+pub async fn leaving(world: &World, who: &Shopper) -> Shopper {
+    let path = format!("/v1/admin/customers/{}/deletion", who.id);
+    let asked = world.node.post(&path, json!({})).bearer(&world.shop.staff_key);
+    asked.send().await.expect(202);
+    who.again(&world.node).await
 }

@@ -75,6 +75,7 @@ impl World {
         let mut settings = provider.settings("google");
         let passkeys = crate::passkeys::SETTINGS;
         settings.extend(passkeys.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        settings.push(("PRIVACY__COMMANDS".to_owned(), "order.anonymize".to_owned()));
         settings.push(("ORDERS__RECONCILIATION__EVERY_HOURS".to_owned(), "1".to_owned()));
         let settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let shop = Shop::configured(&settings).await;
@@ -87,6 +88,13 @@ impl World {
 
     /// Who calls: somebody new where the call changes how one signs in.
     async fn someone(&self, operation: &Operation) -> Shopper {
+        let new = || Shopper::new(&self.shop, &self.node);
+        if operation.template == "/v1/me/privacy/deletion" {
+            return match operation.method {
+                Method::POST => new().await,
+                _ => mine::leaving(self, &new().await).await,
+            };
+        }
         let delicate =
             ["/mfa", "/passkeys", "/identities", "/phone", "/password", "/email", "/privacy"];
         match delicate.iter().any(|part| operation.template.contains(part)) {

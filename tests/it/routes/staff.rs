@@ -1,12 +1,14 @@
 //! How each operation under `/v1/admin` is called right.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::mine::wishlist;
 use super::{Trial, World};
 use crate::dead_letters::{Mailbox, parked};
 use crate::harness::shopper::{address, home};
-use crate::harness::{Shopper, unique};
+use crate::harness::{Shopper, eventually, unique};
 
 const CUSTOMERS: &str = "/v1/admin/customers";
 
@@ -20,7 +22,11 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         (Some(&"customers"), Some(_), Some(&"wishlists")) => wishlists(world, who, name).await,
         (Some(&"customers"), Some(_), Some(&"notes" | &"tags")) => remarks(world, name).await,
         (Some(&"customers"), Some(_), Some(&"privacy")) => privacy(world, name).await,
+        (Some(&"customers"), Some(_), Some(&"deletion" | &"legal_hold")) => {
+            deletion(world, name).await
+        }
         (Some(&"customers"), Some(_), _) => customer(world, name).await,
+        (Some(&"erasures"), ..) => erasures(world, name).await,
         (Some(&"groups"), ..) => groups(world, name).await,
         (Some(&"attributes"), ..) => attributes(world, name).await,
         (Some(&"segments"), ..) | (Some(&"exports"), Some(&"segments"), _) => {
@@ -328,6 +334,57 @@ async fn reconciliations(world: &World, name: &str) -> Option<Trial> {
         "GET /v1/admin/orders/reconciliations" => Trial::at(path),
         "GET /v1/admin/orders/reconciliations/{id}/differences" => {
             Trial::at(format!("{path}/{run}/differences"))
+        }
+        _ => return None,
+    })
+}
+
+async fn deletion(world: &World, name: &str) -> Option<Trial> {
+    let one = somebody(world).await;
+    let (deletion, hold) = (format!("{one}/deletion"), format!("{one}/legal_hold"));
+    let because = || json!({ "reason": "tax_audit" });
+    Some(match name {
+        "POST /v1/admin/customers/{id}/deletion" => {
+            Trial::at(deletion).with(json!({})).answers(202)
+        }
+        "GET /v1/admin/customers/{id}/deletion" => {
+            done(world, &deletion, json!({}), 202).await;
+            Trial::at(deletion)
+        }
+        "DELETE /v1/admin/customers/{id}/deletion" => {
+            done(world, &deletion, json!({}), 202).await;
+            Trial::at(deletion).answers(204)
+        }
+        "POST /v1/admin/customers/{id}/legal_hold" => Trial::at(hold).with(because()).answers(201),
+        "DELETE /v1/admin/customers/{id}/legal_hold" => {
+            done(world, &hold, because(), 201).await;
+            Trial::at(hold).answers(204)
+        }
+        _ => return None,
+    })
+}
+
+/// With one that has begun, and waits for the order service.
+async fn erasures(world: &World, name: &str) -> Option<Trial> {
+    let all = "/v1/admin/erasures";
+    let path = format!("{}/deletion", somebody(world).await);
+    let one = id(&done(world, &path, json!({ "at_once": true }), 202).await);
+    let began = format!("SELECT count(*) FROM erasures WHERE id = '{one}' AND state = 'running'");
+    eventually("the erasure begins", Duration::from_secs(20), async || {
+        (world.shop.database.count(&began).await == 1).then_some(())
+    })
+    .await;
+    let one = format!("{all}/{one}");
+    Some(match name {
+        "GET /v1/admin/erasures" => Trial::at(all),
+        "GET /v1/admin/erasures/{id}" => Trial::at(one),
+        "POST /v1/admin/erasures/{id}/retry" => Trial::at(format!("{one}/retry")).answers(202),
+        "GET /v1/admin/erasures/{id}/certificate" => {
+            let over = "UPDATE erasure_steps SET state = 'done', done_at = now(), next_try_at = NULL \
+                WHERE state <> 'done'; UPDATE erasures SET state = 'completed', completed_at = now() \
+                WHERE state = 'running'";
+            world.shop.database.execute(over).await;
+            Trial::at(format!("{one}/certificate"))
         }
         _ => return None,
     })

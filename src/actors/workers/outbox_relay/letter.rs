@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::window::Entry;
-use crate::brokers::rabbit::OutgoingMessage;
+use crate::brokers::rabbit::{OutgoingMessage, Rabbit};
 use crate::db::outbox::Row;
+use crate::domain::erasure::is_command;
 use crate::faults;
 
 #[derive(Clone, Debug)]
@@ -17,13 +18,17 @@ pub struct Letter {
 
 impl Letter {
     /// The message as the contract describes it.
-    pub fn outgoing(&self, exchange: &str, schemas: &str) -> OutgoingMessage {
-        outgoing(&self.row, exchange, schemas)
+    pub fn outgoing(&self, rabbit: &Rabbit, schemas: &str) -> OutgoingMessage {
+        outgoing(&self.row, rabbit, schemas)
     }
 }
 
 /// The message of a row as the contract describes it.
-pub fn outgoing(row: &Row, exchange: &str, schemas: &str) -> OutgoingMessage {
+pub fn outgoing(row: &Row, rabbit: &Rabbit, schemas: &str) -> OutgoingMessage {
+    let exchange = match is_command(&row.kind) {
+        true => rabbit.commands_exchange(),
+        false => rabbit.exchange(),
+    };
     OutgoingMessage {
         exchange: exchange.to_owned(),
         routing_key: row.kind.clone(),

@@ -145,7 +145,7 @@ impl OutboxRelay {
         let Some(letter) = self.window.take_suspect() else { return };
         self.on_trial = true;
         let trials = self.trials.clone();
-        let message = letter.outgoing(trials.exchange(), &self.settings.schemas);
+        let message = letter.outgoing(&trials, &self.settings.schemas);
         let trial = async move {
             let outcome = Outcome::Tried(trials.try_alone(message).await);
             Landing { letter, outcome }

@@ -156,9 +156,9 @@ fn a8_a_link_that_is_no_good_changes_no_address() {
     let way_back = given(changed("new@example.org")).by(Actor::Anonymous).at(110);
     way_back.when(confirm(61, 110)).refused(Rejection::TokenInvalid);
     let frozen = given(asked("new@example.org")).by(staff()).at(60);
-    let frozen = frozen.when(move_status(Status::DeletionScheduled)).after;
+    let frozen = frozen.when(super::deletions::request(1)).after;
     let then = given(frozen).by(Actor::Anonymous).at(70).when(confirm(60, 70));
-    then.refused(Rejection::NotActive(Status::DeletionScheduled));
+    then.refused(Rejection::TokenInvalid);
     let late = 100 + 72 * 3_600;
     let then = given(changed("new@example.org")).by(Actor::Anonymous).at(late);
     then.when(undo(61, late)).refused(Rejection::TokenInvalid);
@@ -317,8 +317,7 @@ fn a8_the_first_way_back_outlives_further_changes() {
 #[test]
 fn a8_the_way_back_leads_out_of_a_frozen_account_too() {
     let state = changed("thief@example.org");
-    let frozen =
-        given(state).by(staff()).at(110).when(move_status(Status::DeletionScheduled)).after;
+    let frozen = given(state).by(staff()).at(110).when(super::deletions::request(1)).after;
     let then = given(frozen).by(Actor::Anonymous).at(120).when(undo(61, 120));
     assert_eq!(customer(&then.after).email.canonical(), OLD);
     assert_eq!(mails(&then), [], "a frozen account's password cannot be reset");

@@ -94,11 +94,15 @@ fn a10_an_account_is_linked_on_the_way_only_if_both_sides_verified_one_address()
 
 #[test]
 fn a6_a10_the_status_refuses_and_nothing_is_linked_by_the_way() {
+    let frozen = given(active()).by(staff()).when(super::deletions::request(1)).after;
+    let command = sign_in_by(account("google", "1"), Some("zmail@example.org"));
+    let then = given(frozen).by(Actor::Anonymous).when(command);
+    assert_eq!(then.outcome(), Outcome::SignInRefused(SignInRefusal::DeletionScheduled));
+    then.happens(&["SignInRefused"]).tells(&[]);
     for state in [active(), linked()] {
         for (to, refusal) in [
             (Status::Suspended, SignInRefusal::Suspended),
             (Status::Inactive, SignInRefusal::Inactive),
-            (Status::DeletionScheduled, SignInRefusal::DeletionScheduled),
         ] {
             let state = given(state.clone()).by(staff()).when(move_status(to)).after;
             let command = sign_in_by(account("google", "1"), Some("zmail@example.org"));

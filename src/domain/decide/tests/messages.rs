@@ -111,6 +111,7 @@ samples! {
     Event::Attribute(_) => super::attributes::events(),
     Event::Segment(_) => super::segments::events(),
     Event::Membership(_) => super::segments::memberships(),
+    Event::Erasure(_) => super::deletions::events(),
     Event::CustomerDeleted { .. } => [None, Some(customer_id())]
         .map(|merged_into| Event::CustomerDeleted { at: at(1), merged_into }),
     Event::Merged(_) => super::merges::told(),

@@ -4,6 +4,7 @@
 mod addresses;
 mod attributes;
 mod consents;
+mod deletions;
 mod email_change;
 mod groups;
 mod identities;
@@ -578,6 +579,9 @@ fn with_status(status: Status) -> State {
                 customer.status = Status::Erased;
             }
             state
+        }
+        Status::DeletionScheduled => {
+            given(active()).by(staff()).at(20).when(deletions::request(1)).after
         }
         status => given(active()).by(staff()).at(20).when(move_status(status)).after,
     }

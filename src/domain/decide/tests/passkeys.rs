@@ -260,7 +260,6 @@ fn a6_status_and_address_are_judged_after_the_signature() {
     let rows = [
         (Status::Suspended, SignInRefusal::Suspended),
         (Status::Inactive, SignInRefusal::Inactive),
-        (Status::DeletionScheduled, SignInRefusal::DeletionScheduled),
         (Status::Pending, SignInRefusal::EmailUnverified),
     ];
     for (status, refusal) in rows {

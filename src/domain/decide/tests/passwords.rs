@@ -85,7 +85,7 @@ fn a8_a_link_that_is_no_good_resets_nothing() {
     let open = || asked(signed_in(), 60, 50);
     let mut moved = open();
     moved.customer.as_mut().unwrap().email = EmailAddress::parse("other@example.org").unwrap();
-    let frozen = given(open()).by(staff()).at(55).when(move_status(Status::DeletionScheduled));
+    let frozen = given(open()).by(staff()).at(55).when(super::deletions::request(1));
     let rows = [
         ("of another purpose", pending(), 60, 1),
         ("void", asked(open(), 61, 55), 60, 60),

@@ -111,13 +111,13 @@ fn l7_verifying_an_account_that_may_not_sign_in_verifies_only() {
 
 #[test]
 fn p1_a_link_waits_while_the_account_is_to_be_deleted() {
-    let frozen = given(pending()).by(staff()).at(5).when(move_status(Status::DeletionScheduled));
+    let frozen = given(pending()).by(staff()).at(5).when(super::deletions::request(1));
     let then = given(frozen.after).by(Actor::Anonymous).at(10).when(verify(1, 1));
     assert_eq!(then.outcome(), Outcome::SignInRefused(SignInRefusal::DeletionScheduled));
     let then = then.happens(&["SignInRefused"]).tells(&[]);
     assert_eq!(then.before, then.after);
     // Cancelled, the account is pending again and the link still leads into it.
-    let restored = given(then.after).by(staff()).at(20).when(move_status(Status::Pending)).after;
+    let restored = given(then.after).by(staff()).at(20).when(super::deletions::cancel()).after;
     let then = given(restored).by(Actor::Anonymous).at(30).when(verify(1, 1));
     assert_eq!(customer(&then.after).status, Status::Active);
 }

@@ -59,7 +59,7 @@ fn p1_staff_write_until_a_deletion_is_scheduled() {
 
 #[test]
 fn p1_no_confirmation_is_sent_while_a_deletion_is_scheduled_and_nobody_is_told_why() {
-    let scheduled = move_status(Status::DeletionScheduled);
+    let scheduled = super::deletions::request(1);
     let frozen = given(pending()).by(staff()).at(5).when(scheduled).after;
     for state in [frozen, with_status(Status::Erased)] {
         let then = given(state).by(Actor::Anonymous).when(resend(2, 1_000)).changes_nothing();

@@ -80,7 +80,7 @@ const BROUGHT: &[(&str, &[&str])] = &[
 ];
 
 /// Those of whom it depends on what happened.
-const SOMETIMES: &[&str] = &["Wishlist", "MailQueued", "TokenIssued"];
+const SOMETIMES: &[&str] = &["Wishlist", "MailQueued", "TokenIssued", "Erasure"];
 
 /// Has values and a message without room for them: what an owner calls a passkey is nobody's business.
 const KEPT_TO_THE_TRAIL: &[&str] = &["PasskeyAdded", "PasskeyChanged"];

@@ -326,11 +326,9 @@ fn a6_what_changed_since_the_first_step_voids_the_challenge() {
 
 #[test]
 fn a6_status_and_address_are_judged_after_the_second_factor() {
-    for (status, refusal) in [
-        (Status::Suspended, SignInRefusal::Suspended),
-        (Status::Inactive, SignInRefusal::Inactive),
-        (Status::DeletionScheduled, SignInRefusal::DeletionScheduled),
-    ] {
+    for (status, refusal) in
+        [(Status::Suspended, SignInRefusal::Suspended), (Status::Inactive, SignInRefusal::Inactive)]
+    {
         let mut state = challenged();
         if let Some(customer) = &mut state.customer {
             customer.status = status;

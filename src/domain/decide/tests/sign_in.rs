@@ -124,8 +124,7 @@ fn a6_status_is_asked_before_the_address_and_the_claim_is_given_back() {
         (unverified(Status::Suspended), SignInRefusal::Suspended),
         (with_status(Status::Inactive), SignInRefusal::Inactive),
         (unverified(Status::Inactive), SignInRefusal::Inactive),
-        (with_status(Status::DeletionScheduled), SignInRefusal::DeletionScheduled),
-        (unverified(Status::DeletionScheduled), SignInRefusal::DeletionScheduled),
+        (unverified(Status::DeletionScheduled), SignInRefusal::EmailUnverified),
         (with_status(Status::Pending), SignInRefusal::EmailUnverified),
         (unverified(Status::Active), SignInRefusal::EmailUnverified),
     ];

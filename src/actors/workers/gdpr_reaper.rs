@@ -1,0 +1,218 @@
+//! The reaper: carries deletions out whose grace is over, and tells other services again to forget whom
+//! they have not said to have forgotten (rule P2). It looks into two indexes and at nothing else.
+//!
+//! Whatever it does is one command to the customer's shard, decided there by what is so: two nodes, or
+//! a kill at any instant, do nothing twice. What something stands against is put off in the same way.
+
+use crate::actors::customers::{Customers, SubmitError};
+use crate::actors::erasures::{DeletionSettings, buckets, fresh, told_orders};
+use crate::actors::worker::{Done, Worker};
+use crate::clock::Clock;
+use crate::db::{self, Database};
+use crate::domain::command::Subject;
+use crate::domain::erasure::{BeginErasure, DeletionCommand, ErasureState, FreshStep, StepName};
+use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::{
+    Actor, Command, Context, CustomerId, ErasureId, MessageId, StepId, Submission,
+};
+use crate::faults;
+use crate::order_service::OrderService;
+use crate::security::tokens::ThrottleKeys;
+use anyhow::bail;
+use chrono::TimeDelta;
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Erasures of one run.
+const BATCH_MAX: i64 = 20;
+
+/// Between two complaints about the same.
+const COMPLAINT_PERIOD: Duration = Duration::from_secs(60 * 60);
+
+/// What the reaper works with.
+#[derive(Clone)]
+pub struct ReaperParts {
+    pub database: Database,
+    pub customers: Customers,
+    pub clock: Arc<dyn Clock>,
+    pub keys: Arc<ThrottleKeys>,
+    pub orders: Option<OrderService>,
+    pub settings: DeletionSettings,
+    pub overdue: TimeDelta,
+    pub period: Duration,
+}
+
+/// The worker; see the module.
+pub struct GdprReaper {
+    parts: ReaperParts,
+    complained_at: Option<Instant>,
+}
+
+/// Describes the reaper's metrics; once per process.
+pub fn describe_metrics() {
+    describe_counter!(
+        "erasures_total",
+        Unit::Count,
+        "Deletions, by what the reaper did: erased, put_off"
+    );
+    describe_counter!("erasure_commands_resent_total", Unit::Count, "Erasures commanded again");
+    describe_gauge!(
+        "erasures_overdue",
+        Unit::Count,
+        "Deletions that should be over (up to 1000), by what they wait for: local, services; alarm above 0"
+    );
+}
+
+impl GdprReaper {
+    pub fn new(parts: ReaperParts) -> Self {
+        Self { parts, complained_at: None }
+    }
+
+    async fn submit(
+        &self,
+        customer: CustomerId,
+        command: DeletionCommand,
+    ) -> Result<Outcome, SubmitError> {
+        let context = Context {
+            actor: Actor::Service,
+            now: self.parts.clock.now(),
+            request_id: self.parts.clock.new_id().to_string(),
+            traceparent: None,
+        };
+        let submission = Submission {
+            subject: Subject::Customer(customer),
+            command: Command::Deletion(command),
+            context,
+            idempotency: None,
+        };
+        Ok(self.parts.customers.submit(submission).await?.outcome)
+    }
+
+    /// Erases a customer whose grace is over, unless something stands against it.
+    async fn begin(&self, customer: CustomerId) -> anyhow::Result<()> {
+        let parts = &self.parts;
+        let active_orders = told_orders(&parts.database, parts.orders.as_ref(), customer).await?;
+        let buckets = {
+            let connection = parts.database.get().await?;
+            buckets(&connection, &parts.keys, &[customer]).await?
+        };
+        let names = [StepName::Local].into_iter().chain(parts.settings.commands.iter().copied());
+        let steps = names.map(|name| FreshStep {
+            id: StepId(parts.clock.new_id()),
+            name,
+            message: MessageId(parts.clock.new_id()),
+        });
+        let begin = BeginErasure {
+            buckets,
+            steps: steps.collect(),
+            active_orders,
+            policy: parts.settings.policy,
+        };
+        let command = DeletionCommand::Begin(Box::new(begin));
+        match self.submit(customer, command).await {
+            Ok(Outcome::Deletion(erasure)) if erasure.state == ErasureState::Scheduled => {
+                counter!("erasures_total", "outcome" => "put_off").increment(1);
+                let obstacle = erasure.put_off.map(|obstacle| obstacle.as_str());
+                tracing::info!(erasure.id = %erasure.id, obstacle, "a deletion that is due was put off");
+                Ok(())
+            }
+            Ok(Outcome::Deletion(erasure)) => {
+                faults::at("reaper.erased");
+                counter!("erasures_total", "outcome" => "erased").increment(1);
+                tracing::info!(erasure.id = %erasure.id, "a customer was erased");
+                Ok(())
+            }
+            // Cancelled, put off or erased by somebody else a moment ago.
+            Err(SubmitError::Rejected(Rejection::NotFound)) => Ok(()),
+            other => bail!("an erasure came to no end: {}", told(&other)),
+        }
+    }
+
+    /// Commands again what has no answer.
+    async fn resend(&self, customer: CustomerId, erasure: ErasureId) -> anyhow::Result<()> {
+        let (policy, messages) = (self.parts.settings.policy, fresh(&*self.parts.clock));
+        let command = DeletionCommand::Resend { erasure, messages, policy, all: false };
+        match self.submit(customer, command).await {
+            Ok(Outcome::Deletion(_)) => {
+                faults::at("reaper.resent");
+                counter!("erasure_commands_resent_total").increment(1);
+                Ok(())
+            }
+            Err(SubmitError::Rejected(Rejection::NotFound)) => Ok(()),
+            other => bail!("commanding again came to no end: {}", told(&other)),
+        }
+    }
+
+    async fn look_for_overdue(&mut self) -> Result<(), db::Error> {
+        let since = self.parts.clock.now() - self.parts.overdue;
+        let overdue = self.parts.database.read(move |connection| {
+            Box::pin(async move { db::erasures::overdue(connection, since).await })
+        });
+        let overdue = overdue.await?;
+        gauge!("erasures_overdue", "waits_for" => "local").set(overdue.waiting as f64);
+        gauge!("erasures_overdue", "waits_for" => "services").set(overdue.running as f64);
+        let any = overdue.waiting + overdue.running > 0;
+        let again = self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_PERIOD);
+        if any && again {
+            self.complained_at = Some(Instant::now());
+            tracing::error!(
+                waiting = overdue.waiting,
+                running = overdue.running,
+                "deletions are overdue: see GET /v1/admin/erasures"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Without what an outcome holds.
+fn told(answer: &Result<Outcome, SubmitError>) -> String {
+    match answer {
+        Ok(_) => "it came to an outcome that it cannot have".to_owned(),
+        Err(error) => format!("{error}"),
+    }
+}
+
+impl Worker for GdprReaper {
+    fn name(&self) -> &'static str {
+        "gdpr_reaper"
+    }
+
+    fn period(&self) -> Duration {
+        self.parts.period
+    }
+
+    async fn run_once(&mut self) -> anyhow::Result<Done> {
+        let now = self.parts.clock.now();
+        let (due, silent) = {
+            let connection = self.parts.database.get().await?;
+            let due = db::erasures::due(&connection, now, BATCH_MAX).await;
+            let silent = db::erasures::silent(&connection, now, BATCH_MAX).await;
+            (due.map_err(db::Error::from)?, silent.map_err(db::Error::from)?)
+        };
+        if !due.is_empty() || !silent.is_empty() {
+            faults::at("reaper.read");
+        }
+        let handled = due.len() + silent.len();
+        let more = [due.len(), silent.len()].contains(&(BATCH_MAX as usize));
+        // One that comes to no end keeps nobody else from its own.
+        let mut failure = None;
+        for (customer, _) in due {
+            if let Err(error) = self.begin(customer).await {
+                failure.get_or_insert(error);
+            }
+        }
+        for (customer, erasure) in silent {
+            if let Err(error) = self.resend(customer, erasure).await {
+                failure.get_or_insert(error);
+            }
+        }
+        self.look_for_overdue().await?;
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(Done { handled, more }),
+        }
+    }
+}
