@@ -119,6 +119,9 @@ pub const READS: &[(&str, Shows)] = &[
     ("/v1/admin/analytics/predictions", FIGURES),
 ];
 
+/// Routes that are asked by POST and show customers all the same: as [`Shows::Stream`].
+const READS_BY_POST: &[&str] = &["/v1/admin/segments/preview"];
+
 /// What is under way: by whom, what for.
 struct Reading {
     route: String,
@@ -134,7 +137,8 @@ struct Reading {
 /// 400 for a purpose that is none, or that is missing where one is required.
 pub fn begin(request: &HttpRequest, key: &str, services: &Services) -> Result<(), Problem> {
     let Some(route) = request.match_pattern() else { return Ok(()) };
-    if request.method() != Method::GET || !route.starts_with("/v1/admin/") {
+    let reads = request.method() == Method::GET || READS_BY_POST.contains(&route.as_str());
+    if !reads || !route.starts_with("/v1/admin/") {
         return Ok(());
     }
     // What is not on the list is noted all the same.

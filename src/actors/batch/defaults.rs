@@ -79,7 +79,8 @@ impl Defaults {
 /// What follows from an event: whoever is new joins them all.
 pub(super) fn follow(defaults: &[DefaultSegment], event: &Event, context: &Context) -> Vec<Event> {
     let Event::Created(_) = event else { return Vec::new() };
-    let held = Held { since: context.now, cause: MembershipCause::Change };
+    // As whom staff puts in: what moves with a merge and comes back with a cancelled deletion.
+    let held = Held { since: context.now, cause: MembershipCause::Manual };
     let joined = defaults.iter().map(|(segment, code)| {
         let (segment, code) = (*segment, code.clone());
         Event::Membership(MembershipEvent::Joined { segment, code, held })

@@ -102,6 +102,14 @@ async fn p5_every_route_that_shows_staff_personal_data_writes_an_entry() {
         noted += 1;
     }
     assert!(noted >= 20 && unnoted >= 15, "{noted} noted, {unnoted} not");
+    // So does what is asked by POST, and shows a sample of customers.
+    let before = reads(&world.shop).await.len();
+    let body = json!({ "definition": "customer_tags IS NULL", "sample": 1 });
+    let preview = world.node.post("/v1/admin/segments/preview", body);
+    preview.bearer(&world.shop.staff_key).send().await.expect(200);
+    let entries = reads(&world.shop).await.split_off(before);
+    assert_eq!(entries.len(), 1, "a preview leaves one entry");
+    assert_eq!(entries[0].data["route"], "/v1/admin/segments/preview");
     // Refused reads show nothing, so there is nothing to note.
     let before = reads(&world.shop).await.len();
     let nobody = format!("/v1/admin/customers/{}", Uuid::from_u128(7));
