@@ -3,6 +3,7 @@
 //! the order of tables does not matter. And the ledger of who was erased, kept apart from the backups.
 
 use super::Connection;
+use super::merges::{self, WHOLE};
 use super::schema::{customers, erasures};
 use super::statements::EnterIntoLedger;
 use crate::domain::personal::{self, Care, Column, Erasure, Fate, Rows, Table};
@@ -81,14 +82,6 @@ fn left(table: &Table) -> Option<String> {
 }
 
 #[derive(QueryableByName)]
-struct Whole {
-    #[diesel(sql_type = SqlUuid)]
-    root: Uuid,
-    #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
-}
-
-#[derive(QueryableByName)]
 struct Count {
     #[diesel(sql_type = Text)]
     place: String,
@@ -105,14 +98,7 @@ struct Count {
 /// Those of the queries.
 pub async fn erase(mut conn: &Connection, gone: &[Gone], buckets: &[Bucket]) -> QueryResult<()> {
     let roots: Vec<Uuid> = gone.iter().map(|one| one.customer.0).collect();
-    let whole: Vec<Whole> = diesel::sql_query(
-        "WITH RECURSIVE whole (root, id) AS (SELECT r, r FROM unnest($1) AS r \
-         UNION SELECT whole.root, m.from_id FROM whole JOIN customer_merges AS m ON m.into_id = whole.id) \
-         SELECT root, id FROM whole ORDER BY id",
-    )
-    .bind::<Array<SqlUuid>, _>(roots)
-    .load(&mut conn)
-    .await?;
+    let whole = merges::whole(conn, &roots).await?;
     let ids: Vec<Uuid> = whole.iter().map(|one| one.id).collect();
     permit(&ids, conn).await?;
     let buckets: Vec<Vec<u8>> = buckets.iter().map(|bucket| bucket.to_vec()).collect();
@@ -175,17 +161,15 @@ pub struct Trace {
 /// Those of the query.
 pub async fn traces(mut conn: &Connection, customers: &[CustomerId]) -> QueryResult<Vec<Trace>> {
     let ids: Vec<Uuid> = customers.iter().map(|id| id.0).collect();
-    diesel::sql_query(
-        "WITH RECURSIVE whole (id) AS (SELECT r FROM unnest($1) AS r \
-         UNION SELECT m.from_id FROM whole JOIN customer_merges AS m ON m.into_id = whole.id) \
-         SELECT 'customer' AS kind, id::text AS value FROM whole \
+    diesel::sql_query(format!(
+        "{WHOLE} SELECT 'customer' AS kind, id::text AS value FROM whole \
          UNION SELECT 'email', c.email_canonical FROM whole JOIN customers AS c USING (id) \
          WHERE c.email_canonical <> '' \
          UNION SELECT 'phone', c.phone FROM whole JOIN customers AS c USING (id) WHERE c.phone IS NOT NULL \
          UNION SELECT i.kind, i.value FROM whole JOIN customer_identifiers AS i ON i.customer_id = whole.id \
          WHERE i.kind IN ('email', 'phone') \
          UNION SELECT 'device', d.id::text FROM whole JOIN devices AS d ON d.customer_id = whole.id",
-    )
+    ))
     .bind::<Array<SqlUuid>, _>(ids)
     .load(&mut conn)
     .await

@@ -2,6 +2,7 @@
 //! personal data says ([`erasing`](super::erasing)).
 
 use super::Connection;
+use super::merges::WHOLE;
 use super::schema::{erasure_steps, erasures, segments};
 use super::statements::{SaveErasureSteps, SaveErasures, SaveLegalHolds};
 use crate::domain::erasure::{
@@ -190,13 +191,11 @@ struct HeldRow {
 /// Those of the query.
 pub async fn held(mut conn: &Connection, ids: &[Uuid]) -> QueryResult<Vec<Held>> {
     // A few times in the life of a customer.
-    let rows: Vec<HeldRow> = diesel::sql_query(
-        "WITH RECURSIVE whole (root, id) AS (SELECT r, r FROM unnest($1) AS r \
-         UNION SELECT whole.root, m.from_id FROM whole JOIN customer_merges AS m ON m.into_id = whole.id) \
-         SELECT whole.root, h.id, h.customer_id, h.reason, h.placed_by, h.placed_at, h.released_by, \
+    let rows: Vec<HeldRow> = diesel::sql_query(format!(
+        "{WHOLE} SELECT whole.root, h.id, h.customer_id, h.reason, h.placed_by, h.placed_at, h.released_by, \
          h.released_at FROM whole JOIN legal_holds AS h ON h.customer_id = whole.id \
          WHERE h.released_at IS NULL",
-    )
+    ))
     .bind::<Array<SqlUuid>, _>(ids)
     .load(&mut conn)
     .await?;

@@ -10,7 +10,7 @@ use crate::domain::merge::MergeReport;
 use crate::domain::order::Gone;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::Uuid as SqlUuid;
+use diesel::sql_types::{Array, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
 use uuid::Uuid;
@@ -82,6 +82,31 @@ pub async fn heir(mut conn: &Connection, id: CustomerId) -> QueryResult<Option<C
     .await
     .optional()?;
     Ok(heir.map(|heir| CustomerId(heir.into_id)))
+}
+
+/// Begins a statement about whole customers. `$1`: ids; `whole`: each of them as `root`, with its own id
+/// and that of everybody who became one with it, over however many merges.
+pub(super) const WHOLE: &str = "WITH RECURSIVE whole (root, id) AS (SELECT r, r FROM unnest($1) AS r \
+    UNION SELECT whole.root, m.from_id FROM whole JOIN customer_merges AS m ON m.into_id = whole.id)";
+
+/// Somebody of a whole customer: it, or who became one with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
+pub struct Part {
+    #[diesel(sql_type = SqlUuid)]
+    pub root: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+}
+
+/// These customers with everybody who became one with them, in the order of the ids.
+///
+/// # Errors
+/// Those of the query.
+pub async fn whole(mut conn: &Connection, roots: &[Uuid]) -> QueryResult<Vec<Part>> {
+    diesel::sql_query(format!("{WHOLE} SELECT root, id FROM whole ORDER BY id"))
+        .bind::<Array<SqlUuid>, _>(roots)
+        .load(&mut conn)
+        .await
 }
 
 impl InsertMerges {

@@ -1,8 +1,7 @@
-//! What is kept of one customer, table by table as the map of personal columns names them, all of one
-//! instant. The statements are made of the map's names, so nothing here knows a table.
+//! What is kept of one customer and of everybody who became one with it, table by table as the map of
+//! personal columns names them, all of one instant. The statements are made of the map's names, so nothing here knows a table.
 
 use super::{Connection, Database, Error};
-use crate::domain::CustomerId;
 use crate::domain::personal::Told;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
@@ -10,6 +9,7 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// One state of the database for all that follows. The last setting lets whoever reads rest for a
 /// moment between two tables; the first bounds one table of one customer.
@@ -36,7 +36,7 @@ impl Described {
     }
 }
 
-/// A customer's rows of a table, each as the text of a JSON object.
+/// Rows of a table, each as the text of a JSON object.
 pub type Lines = BoxStream<'static, Result<String, Error>>;
 
 impl Snapshot {
@@ -93,8 +93,8 @@ impl Snapshot {
         Ok(Described { what: found.what, columns, key: found.key })
     }
 
-    /// A customer's rows of a table, in the order of their keys: a row at a time, however many there
-    /// are. To be read to their end before anything else is.
+    /// The rows of these customers in a table, in the order of their keys: a row at a time, however many
+    /// there are. To be read to their end before anything else is.
     ///
     /// # Errors
     /// Those of the query.
@@ -102,32 +102,33 @@ impl Snapshot {
         &mut self,
         table: &Told,
         described: &Described,
-        customer: CustomerId,
+        whose: &[Uuid],
     ) -> Result<Lines, Error> {
         #[derive(QueryableByName)]
         struct Line {
             #[diesel(sql_type = Text)]
             line: String,
         }
-        let query = diesel::sql_query(statement(table, described)).bind::<SqlUuid, _>(customer.0);
+        let query = diesel::sql_query(statement(table, described))
+            .bind::<Array<SqlUuid>, _>(whose.to_vec());
         let rows = query.load_stream::<Line>(&mut self.0).await?;
         Ok(rows.map_ok(|row| row.line).map_err(Error::from).boxed())
     }
 }
 
-/// Of the map's and the catalogue's own names; what is a customer's is a parameter.
+/// Of the map's and the catalogue's own names; whose the rows are is a parameter.
 fn statement(table: &Told, described: &Described) -> String {
     let list = |names: &mut dyn Iterator<Item = &str>| {
         names.map(|name| format!("t.{}", quoted(name))).collect::<Vec<_>>()
     };
     let columns = list(&mut table.columns.iter().copied()).join(", ");
-    let own = list(&mut table.by.iter().copied()).join(" = $1 OR ");
+    let own = list(&mut table.by.iter().copied()).join(" = ANY ($1) OR ");
     let order = list(&mut described.key.iter().map(String::as_str)).join(", ");
     let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {order}") };
     let name = table.name.split('.').map(quoted).collect::<Vec<_>>().join(".");
     format!(
         "SELECT row_to_json(r)::text AS line FROM (SELECT {columns} FROM {name} AS t \
-         WHERE {own} = $1{order}) AS r"
+         WHERE {own} = ANY ($1){order}) AS r"
     )
 }
 
@@ -148,8 +149,8 @@ mod tests {
         assert_eq!(
             statement(&table, &described),
             "SELECT row_to_json(r)::text AS line FROM (SELECT t.\"name\", t.\"item_count\" \
-             FROM \"hidden\".\"lists\" AS t WHERE t.\"customer_id\" = $1 OR t.\"giver_id\" = $1 \
-             ORDER BY t.\"customer_id\", t.\"id\") AS r"
+             FROM \"hidden\".\"lists\" AS t WHERE t.\"customer_id\" = ANY ($1) \
+             OR t.\"giver_id\" = ANY ($1) ORDER BY t.\"customer_id\", t.\"id\") AS r"
         );
         assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
     }

@@ -1492,7 +1492,7 @@ diesel::table! {
         id -> Uuid,
         /// Whose list it stands on.
         customer_id -> Uuid,
-        /// On which list it stands.
+        /// On which list it stands, by its id.
         wishlist_id -> Uuid,
         /// The shop's name for the product; on a list once.
         sku -> Text,
@@ -1514,7 +1514,7 @@ diesel::table! {
 diesel::table! {
     /// Lists of what customers would like to have.
     wishlists (customer_id, id) {
-        /// UUIDv7.
+        /// UUIDv7; each item that stands on it names it.
         id -> Uuid,
         /// Whose.
         customer_id -> Uuid,

@@ -3,6 +3,7 @@
 
 mod killed;
 mod map;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};

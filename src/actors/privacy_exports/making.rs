@@ -9,7 +9,7 @@ use crate::actors::customer_keys::CustomerKeys;
 use crate::clock::Clock;
 use crate::db::personal_rows::{Described, Snapshot};
 use crate::db::privacy_exports::{Lease, Progress};
-use crate::db::{self, Database};
+use crate::db::{self, Database, merges};
 use crate::domain::personal::{self, Told};
 use crate::domain::{CustomerId, PrivacyExportId};
 use crate::faults;
@@ -20,6 +20,7 @@ use futures_util::TryStreamExt;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// The names of the files in an archive.
 pub const FILES: [&str; 3] = ["customer.json", "index.html", "manifest.json"];
@@ -56,6 +57,8 @@ struct Making<'a> {
     archive: Archive,
     sections: Vec<Section>,
     customer: CustomerId,
+    /// The customer, and everybody who became one with it.
+    whole: Vec<Uuid>,
     export: PrivacyExportId,
     made_at: DateTime<Utc>,
 }
@@ -71,6 +74,8 @@ impl Maker {
         let key = key.ok_or(Stop::Gone)?;
         let made_at = self.clock.now();
         let mut snapshot = Snapshot::take(&self.database).await?;
+        let whole = merges::whole(snapshot.connection(), &[customer.0]).await;
+        let whole = whole.map_err(db::Error::from)?.into_iter().map(|part| part.id).collect();
         let mut sections = Vec::new();
         for told in personal::told() {
             let described = snapshot.describe(told.name).await?;
@@ -89,7 +94,8 @@ impl Maker {
         let mut archive = Archive::new(shelf, made_at);
         archive.progress.tables_total = i32::try_from(2 * sections.len()).unwrap_or(i32::MAX);
         let clock = &*self.clock;
-        let mut making = Making { clock, snapshot, archive, sections, customer, export, made_at };
+        let mut making =
+            Making { clock, snapshot, archive, sections, customer, whole, export, made_at };
         let [data, page, manifest] = FILES;
         making.data(data).await?;
         making.page(page, Language::of(&locale)).await?;
@@ -108,6 +114,7 @@ impl Making<'_> {
             "form": FORM,
             "export_id": self.export,
             "customer_id": self.customer,
+            "merged_customer_ids": self.merged(),
             "made_at": time(self.made_at),
         });
         let head = head.to_string();
@@ -191,6 +198,7 @@ impl Making<'_> {
             "form": FORM,
             "export_id": self.export,
             "customer_id": self.customer,
+            "merged_customer_ids": self.merged(),
             "made_at": time(self.made_at),
             "files": [
                 { "name": data, "what": "All values, for programs." },
@@ -206,8 +214,12 @@ impl Making<'_> {
 
     async fn rows(&mut self, place: usize) -> Result<db::personal_rows::Lines, Stop> {
         let section = &self.sections[place];
-        let customer = self.customer;
-        Ok(self.snapshot.rows(&section.told, &section.described, customer).await?)
+        Ok(self.snapshot.rows(&section.told, &section.described, &self.whole).await?)
+    }
+
+    /// Who became one with the customer.
+    fn merged(&self) -> Vec<Uuid> {
+        self.whole.iter().copied().filter(|id| *id != self.customer.0).collect()
     }
 
     async fn table_done(&mut self) -> Result<(), Stop> {

@@ -119,10 +119,11 @@ pub const TABLES: &[Table] = &[
         rows: GONE,
         columns: &[
             (Id, &["customer_id"]),
-            (TOLD, &["name", "item_count", "created_at"]),
+            // By its id an item names it.
+            (TOLD, &["id", "name", "item_count", "created_at"]),
             (withheld(Form::Clear, SECRET), &["share_nonce"]),
             (withheld(Form::Digest, SECRET), &["share_hash"]),
-            (Ours, &["id", "version"]),
+            (Ours, &["version"]),
         ],
     },
     Table {
@@ -130,8 +131,19 @@ pub const TABLES: &[Table] = &[
         rows: GONE,
         columns: &[
             (Id, &["customer_id"]),
-            (TOLD, &["sku", "quantity", "note", "price_amount", "price_currency", "added_at"]),
-            (Ours, &["id", "wishlist_id", "version"]),
+            (
+                TOLD,
+                &[
+                    "wishlist_id",
+                    "sku",
+                    "quantity",
+                    "note",
+                    "price_amount",
+                    "price_currency",
+                    "added_at",
+                ],
+            ),
+            (Ours, &["id", "version"]),
         ],
     },
     Table {

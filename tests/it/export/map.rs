@@ -1,6 +1,6 @@
-//! The export against the map: every column that the map tells is in it, and none that it withholds.
-//! Rows are made of the catalogue alone, with a value of its own in each column, so that a new column on
-//! the map fails here until it is told.
+//! The export against the map: every column that the map tells is in it, and none that it withholds, of
+//! the customer and of everybody who became one with it. Rows are made of the catalogue alone, with a
+//! value of its own in each column, so that a new column on the map fails here until it is told.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use customer_service::domain::personal::{self, Care, Column, Export, Rows, Table
 use customer_service::security::customer_keys::WrappingKeys;
 use customer_service::security::key_ring::{KEYS_MAX, KeyRing};
 use customer_service::security::keys::RootSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{data, unzipped};
 use crate::harness::db::{TestDatabase, insert_customer};
@@ -56,7 +56,7 @@ async fn columns(database: &TestDatabase, table: &str) -> Vec<Found> {
 
 /// A value that no other column has, as SQL; texts say where they are from.
 fn value(table: &str, column: &Found, word: &str, number: usize) -> String {
-    let text = format!("{word}-{table}-{}", column.name);
+    let text = format!("{word}-{table}-{}-{number}", column.name);
     match column.kind.as_str() {
         "text" | "character varying" => format!("'{text}'"),
         "text[]" => format!("ARRAY['{text}']"),
@@ -85,10 +85,14 @@ fn told(table: &Table, column: &str) -> Option<bool> {
     }
 }
 
-/// A row of the customer in each table that is about customers, in place of whatever is there.
-async fn seed(database: &TestDatabase, customer: CustomerId) -> BTreeMap<&'static str, usize> {
-    database.execute(NO_CONSTRAINTS).await;
-    let (mut number, mut seeded) = (0, BTreeMap::new());
+/// A row of the customer in each table that is about customers, in place of whatever is there. Numbers
+/// from `first` on tell its values from those of others.
+async fn seed(
+    database: &TestDatabase,
+    customer: CustomerId,
+    first: usize,
+) -> BTreeMap<&'static str, usize> {
+    let (mut number, mut seeded) = (first, BTreeMap::new());
     for table in personal::tables() {
         let Rows::OfCustomer { by, .. } = table.rows else { continue };
         // The key must open; messages are nobody's to write, and tell nothing.
@@ -125,16 +129,25 @@ async fn seed(database: &TestDatabase, customer: CustomerId) -> BTreeMap<&'stati
 async fn p3_an_export_tells_every_column_that_the_map_tells_and_no_other() {
     let database = TestDatabase::new().await;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let customer = CustomerId(clock.new_id());
-    let other = CustomerId(clock.new_id());
+    let [customer, merged, earlier, other] = [(); 4].map(|()| CustomerId(clock.new_id()));
     let client = database.client().await;
-    insert_customer(&client, customer.0, "mai@example.org").await;
-    insert_customer(&client, other.0, "stranger@example.org").await;
+    for (id, name) in [(customer, "mai"), (merged, "mai2"), (earlier, "mai3"), (other, "stranger")]
+    {
+        insert_customer(&client, id.0, &format!("{name}@example.org")).await;
+    }
     let service = database.database();
     let wrapping = WrappingKeys::new(&RootSecret::new([7; 32]), &[]);
     let keys = CustomerKeys::new(&service, &clock, &Arc::new(KeyRing::new(wrapping, KEYS_MAX)));
     let key = keys.of(customer).await.unwrap().expect("a customer has a key");
-    let seeded = seed(&database, customer).await;
+    database.execute(NO_CONSTRAINTS).await;
+    let seeded = seed(&database, customer, 0).await;
+    // One became another, and that one became the customer.
+    for (first, from, into) in [(2_000, merged, customer), (4_000, earlier, merged)] {
+        assert_eq!(seed(&database, from, first).await, seeded);
+        let merge =
+            format!("INSERT INTO customer_merges VALUES ('{from}', '{into}', '{{}}', now())");
+        database.execute(&merge).await;
+    }
     let waiting = format!(
         "INSERT INTO privacy_exports (id, customer_id, state, actor_kind, actor_id, attempt, tables_done, \
          tables_total, row_count, bytes, pieces, created_at) VALUES \
@@ -160,7 +173,36 @@ async fn p3_an_export_tells_every_column_that_the_map_tells_and_no_other() {
     }
     assert_eq!(archive.len() as i64, made.bytes);
     let files = unzipped(&archive);
-    let tables = &data(&files)["tables"];
+    let told = data(&files);
+    let mut ids = [merged, earlier];
+    ids.sort();
+    assert_eq!(told["merged_customer_ids"], json!(ids));
+    for one in [customer, merged, earlier] {
+        let found = all_told(&database, one, &seeded, &told["tables"]).await;
+        assert_eq!(found, seeded.values().sum::<usize>());
+        assert!(found > 150, "only {found} columns");
+    }
+
+    // Nothing that is withheld, in any file; and each marker also on the page.
+    for (name, text) in &files {
+        assert!(!text.contains("hidden-"), "{name} tells what is withheld");
+        assert!(!text.contains("stranger@"), "{name} tells of somebody else");
+    }
+    let markers = files["customer.json"].matches("marker-").count();
+    assert!(markers > 60, "only {markers} markers");
+    assert!(files["index.html"].matches("marker-").count() >= markers, "the page tells less");
+
+    sealed_at_rest(&database, &archive).await;
+}
+
+/// That all that the map tells of one customer stands in `tables`, and nothing else; how many columns
+/// that were.
+async fn all_told(
+    database: &TestDatabase,
+    customer: CustomerId,
+    seeded: &BTreeMap<&'static str, usize>,
+    tables: &Value,
+) -> usize {
     let mut missing = Vec::new();
     let mut found = 0;
     for table in personal::tables().filter(|table| seeded.contains_key(table.name)) {
@@ -185,27 +227,15 @@ async fn p3_an_export_tells_every_column_that_the_map_tells_and_no_other() {
             found += 1;
         }
     }
-    assert!(missing.is_empty(), "{missing:#?}");
-    assert_eq!(found, seeded.values().sum::<usize>());
-    assert!(found > 150, "only {found} columns");
-
-    // Nothing that is withheld, in any file; and each marker also on the page.
-    for (name, text) in &files {
-        assert!(!text.contains("hidden-"), "{name} tells what is withheld");
-        assert!(!text.contains("stranger@"), "{name} tells of somebody else");
-    }
-    let markers = files["customer.json"].matches("marker-").count();
-    assert!(markers > 60, "only {markers} markers");
-    assert!(files["index.html"].matches("marker-").count() >= markers, "the page tells less");
-
-    sealed_at_rest(&database, &archive).await;
+    assert!(missing.is_empty(), "of {customer}: {missing:#?}");
+    found
 }
 
 /// A scan of the bytes as they lie in the table.
 async fn sealed_at_rest(database: &TestDatabase, archive: &[u8]) {
     let pieces = database.column("SELECT encode(data, 'hex') FROM privacy_export_pieces").await;
-    // With the one that was seeded.
-    assert_eq!(pieces.len(), 2);
+    // With those that were seeded.
+    assert_eq!(pieces.len(), 4);
     let sealed = pieces.iter().max_by_key(|piece| piece.len()).unwrap();
     assert!(sealed.starts_with("02"), "sealed by the customer's key");
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
