@@ -41,7 +41,8 @@ impl Principal for Owner {
     }
 }
 
-/// The signed-in customer, also one whose deletion is scheduled: for looking at it and cancelling it.
+/// The signed-in customer, also one whose deletion is scheduled: for looking at it and cancelling it, and
+/// for what the law leaves everybody until nothing is kept any more, a copy of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaving(pub Owner);
 
@@ -63,7 +64,7 @@ impl FromRequest for Owner {
     }
 }
 
-/// Whose deletion is scheduled may do nothing but cancel it.
+/// Whose deletion is scheduled may do nothing but what [`Leaving`] is for.
 fn owner(request: &HttpRequest) -> Result<Owner, Problem> {
     match signed_in(request)? {
         (owner, false) => Ok(owner),

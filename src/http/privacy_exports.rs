@@ -1,6 +1,7 @@
 //! `/v1/me/privacy/export`: a copy of all that is kept of a customer, for its owner (rule P3). Asking
 //! for one takes a fresh proof. So does downloading it, in effect: by the session that asked, or by one
-//! that began just now; whoever took over an old session gets nothing.
+//! that began just now; whoever took over an old session gets nothing. All of it is open to its owner
+//! until nothing is kept any more, also while a deletion is scheduled: hence [`Leaving`].
 
 use super::auth::{origin, passed_gate};
 use super::body::MaybeJsonBody;
@@ -10,7 +11,7 @@ use super::customer_parts::of_living;
 use super::idempotency::IdempotencyHeader;
 use super::mfa::{ProofBody, evidence};
 use super::pages::{Page, PageRequest};
-use super::principal::{Owner, PrivacyWrite, Staff};
+use super::principal::{Leaving, Owner, PrivacyWrite, Staff};
 use super::problem::{Problem, ProblemDocument};
 use super::query::Query;
 use super::rejections::unexpected;
@@ -139,7 +140,7 @@ impl From<PrivacyExport> for PrivacyExportView {
 )]
 #[post("/v1/me/privacy/export")]
 async fn ask(
-    owner: Owner,
+    Leaving(owner): Leaving,
     identity: RequestIdentity,
     address: ClientAddress,
     MaybeJsonBody(body): MaybeJsonBody,
@@ -164,7 +165,7 @@ async fn ask(
 )]
 #[get("/v1/me/privacy/export")]
 async fn list(
-    owner: Owner,
+    Leaving(owner): Leaving,
     request: HttpRequest,
     services: Data<Services>,
 ) -> Result<web::Json<Page<PrivacyExportView>>, Problem> {
@@ -188,7 +189,7 @@ async fn list(
 )]
 #[get("/v1/me/privacy/export/{id}")]
 async fn show(
-    owner: Owner,
+    Leaving(owner): Leaving,
     id: web::Path<PathId>,
     services: Data<Services>,
 ) -> Result<web::Json<PrivacyExportView>, Problem> {
@@ -215,7 +216,7 @@ async fn show(
 )]
 #[get("/v1/me/privacy/export/{id}/download")]
 async fn download(
-    owner: Owner,
+    Leaving(owner): Leaving,
     id: web::Path<PathId>,
     identity: RequestIdentity,
     services: Data<Services>,

@@ -1,10 +1,13 @@
 //! What of a customer is in an export beside its own rows: those of everybody who became one with it, and
-//! which of its things belongs to which.
+//! which of its things belongs to which. And that whoever leaves gets it too.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{data, download, made, unzipped};
-use crate::harness::{Answer, Shop, Shopper};
+use super::{EXPORTS, data, download, made, unzipped};
+use crate::harness::shopper::{PASSWORD, sign_in};
+use crate::harness::{Answer, Shop, Shopper, eventually};
 use crate::merge::{self, merge};
 
 fn files(answer: &Answer) -> Value {
@@ -72,4 +75,43 @@ async fn p3_a_reader_can_tell_which_item_stands_on_which_list() {
         assert!(list["id"].is_string(), "{list}");
         assert_eq!(item["wishlist_id"], list["id"]);
     }
+}
+
+/// The right of access lasts until nothing is kept any more (GDPR, article 15).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p3_whoever_leaves_gets_an_export_until_the_end_of_the_grace() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    let shopper = Shopper::new(&shop, &node).await;
+    let deletion = "/v1/me/privacy/deletion";
+    let asked = shopper.post(&node, deletion, json!({ "password": PASSWORD }));
+    asked.send().await.expect(202);
+    let pair = sign_in(&node, &shopper.email, PASSWORD).await.expect(200);
+    assert_eq!(pair.json()["scope"], "deletion");
+    let inside = Shopper::of(&shopper.email, &pair);
+
+    let wrong = json!({ "password": "not the password 12" });
+    inside.post(&node, EXPORTS, wrong).send().await.problem(403, "proof_invalid");
+    let path = made(&node, &inside).await;
+    let listed = inside.get(&node, EXPORTS).send().await.expect(200).json();
+    assert_eq!(listed["items"][0]["state"], "ready");
+    let told = files(&download(&node, &inside, &path).await.expect(200));
+    assert_eq!(column(&told, "customers", "status"), [&json!("deletion_scheduled")]);
+    eventually("the mail", Duration::from_secs(20), async || {
+        let mails = shop.mails_to(&shopper.email);
+        mails.into_iter().find(|mail| mail.kind == "export_ready")
+    })
+    .await;
+    // Staff may ask on its behalf as before.
+    let staffs = merge::path(&shopper.id, "/privacy/export");
+    let by_staff = node.call(reqwest::Method::POST, &staffs).bearer(&shop.staff_key);
+    by_staff.send().await.expect(202);
+
+    // It is the one thing more that is open, and changes nothing of the deletion.
+    inside.get(&node, "/v1/me").send().await.problem(403, "deletion_pending");
+    let shown = inside.get(&node, deletion).send().await.expect(200).json();
+    assert_eq!(shown["state"], "scheduled");
+    inside.delete(&node, deletion).send().await.expect(204);
+    let back = shopper.again(&node).await;
+    download(&node, &back, &path).await.expect(200);
 }
