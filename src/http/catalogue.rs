@@ -53,7 +53,7 @@ problems! {
     MalformedHeader "malformed_header" 400 "A request header could not be read"
         "A header such as If-Match or If-None-Match does not have the form that HTTP defines for it."
     PurposeRequired "purpose_required" 400 "Say what it is read for"
-        "The shop has staff say what it reads personal data for. Send the header X-Purpose, such as the number of a ticket: 1 to 120 letters, digits, spaces and signs of . , : # / _ -. It stays in the audit trail; do not name a person."
+        "The shop has staff say what it reads personal data for. Send the header X-Purpose, the code of a ticket: 1 to 120 letters of A-Z and a-z, digits and signs of - _ . # / :, and no space. It stays in the audit trail; do not name a person."
     MalformedIdempotencyKey "malformed_idempotency_key" 400 "The Idempotency-Key could not be read"
         "Send the header once, with 1 to 255 visible ASCII characters, plain or in double quotes."
     BodyTimeout "body_timeout" 408 "The body did not arrive in time"

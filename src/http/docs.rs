@@ -35,6 +35,7 @@ use super::{
     catalogue::{Code, PROBLEMS},
     document, error,
     problem::{FieldError, Problem, ProblemDocument},
+    reads,
 };
 
 /// Scripts and styles come from us alone; the page makes its logo from a data URL and styles
@@ -137,7 +138,7 @@ impl Description {
         for (path, item) in &mut document.paths.paths {
             let mut methods = Vec::new();
             for (method, operation) in operations(item) {
-                complete(operation, path);
+                complete(operation, method, path);
                 if method == "PATCH" {
                     offer_merge_patch(operation);
                 }
@@ -196,9 +197,15 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut O
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// Adds the answers that follow from an operation's shape, where it does not name them itself.
-fn complete(operation: &mut Operation, path: &str) {
+/// Adds what follows from an operation's shape and its route: the header that reads by staff take, and
+/// the answers that it does not name itself.
+fn complete(operation: &mut Operation, method: &str, path: &str) {
     let mut shared = vec![("default", "Problem")];
+    let of_reads = reads::parameters(method, path);
+    if !of_reads.is_empty() {
+        shared.push(("400", "MalformedRequest"));
+        operation.parameters.get_or_insert_default().extend(of_reads.into_iter().map(RefOr::T));
+    }
     if operation.request_body.is_some() {
         shared.extend([
             ("400", "MalformedRequest"),

@@ -15,7 +15,6 @@ use crate::db::audit::Deed;
 use crate::domain::command::Actor;
 use actix_web::body::{BodySize, BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
@@ -24,6 +23,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use std::time::Duration;
+use utoipa::IntoParams;
+use utoipa::openapi::path::Parameter;
 use uuid::Uuid;
 
 /// What somebody reads for.
@@ -122,6 +123,45 @@ pub const READS: &[(&str, Shows)] = &[
 /// Routes that are asked by POST and show customers all the same: as [`Shows::Stream`].
 const READS_BY_POST: &[&str] = &["/v1/admin/segments/preview"];
 
+/// What a route shows staff of customers, where that is noted.
+fn noted(method: &str, route: &str) -> Option<Shows> {
+    let reads = method == "GET" || READS_BY_POST.contains(&route);
+    if !reads || !route.starts_with("/v1/admin/") {
+        return None;
+    }
+    // What is not on the list is noted all the same.
+    let known = READS.iter().find(|(known, _)| *known == route);
+    let shows = known.map_or(Shows::Stream, |(_, shows)| *shows);
+    (!matches!(shows, Shows::Nothing(_))).then_some(shows)
+}
+
+/// The header of a read that is noted.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header; `purpose` reads it")]
+struct PurposeParam {
+    /// What it is read for: the code of a ticket, 1 to 120 letters, digits and signs of `-`, `_`, `.`,
+    /// `#`, `/` and `:`, no spaces. It stays in the audit trail, so name no person. Some shops require
+    /// it.
+    #[param(
+        rename = "X-Purpose",
+        required = false,
+        min_length = 1,
+        max_length = 120,
+        pattern = "^[A-Za-z0-9._#/:-]{1,120}$",
+        example = "SUP-4711"
+    )]
+    x_purpose: Option<String>,
+}
+
+/// What the API description tells of the header, of an operation that takes it.
+pub fn parameters(method: &str, route: &str) -> Vec<Parameter> {
+    match noted(method, route) {
+        Some(_) => PurposeParam::into_params(|| None),
+        None => Vec::new(),
+    }
+}
+
 /// What is under way: by whom, what for.
 struct Reading {
     route: String,
@@ -137,16 +177,7 @@ struct Reading {
 /// 400 for a purpose that is none, or that is missing where one is required.
 pub fn begin(request: &HttpRequest, key: &str, services: &Services) -> Result<(), Problem> {
     let Some(route) = request.match_pattern() else { return Ok(()) };
-    let reads = request.method() == Method::GET || READS_BY_POST.contains(&route.as_str());
-    if !reads || !route.starts_with("/v1/admin/") {
-        return Ok(());
-    }
-    // What is not on the list is noted all the same.
-    let known = READS.iter().find(|(known, _)| *known == route);
-    let shows = known.map_or(Shows::Stream, |(_, shows)| *shows);
-    if matches!(shows, Shows::Nothing(_)) {
-        return Ok(());
-    }
+    let Some(shows) = noted(request.method().as_str(), &route) else { return Ok(()) };
     let purpose = purpose(request)?;
     if purpose.is_none() && services.config.audit.purpose_required == Switch::On {
         return Err(Problem::new(Code::PurposeRequired));
@@ -160,8 +191,8 @@ pub fn begin(request: &HttpRequest, key: &str, services: &Services) -> Result<()
     Ok(())
 }
 
-/// The one `X-Purpose` of a request. Of few signs, so that it can hold the name of a ticket and neither
-/// an address nor a line of another record.
+/// The one `X-Purpose` of a request. One word of few signs, so that it can hold the code of a ticket, and
+/// neither the names of a person, an address nor a line of another record.
 fn purpose(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let mut values = request.headers().get_all(X_PURPOSE);
     let Some(value) = values.next() else { return Ok(None) };
@@ -169,14 +200,14 @@ fn purpose(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let text = text.filter(|_| values.next().is_none());
     text.map(|text| Some(text.to_owned())).ok_or_else(|| {
         Problem::new(Code::MalformedHeader).detail(format!(
-            "X-Purpose has 1 to {PURPOSE_MAX} letters, digits, spaces and signs of . , : # / _ -; it \
-             comes once."
+            "X-Purpose is the code of a ticket: 1 to {PURPOSE_MAX} letters of A-Z and a-z, digits and \
+             signs of - _ . # / :, and no space. It comes once."
         ))
     })
 }
 
 fn is_purpose(text: &str) -> bool {
-    let signs = |sign: char| sign.is_ascii_alphanumeric() || " .,:#/_-".contains(sign);
+    let signs = |sign: char| sign.is_ascii_alphanumeric() || "-_.#/:".contains(sign);
     (1..=PURPOSE_MAX).contains(&text.len()) && text.chars().all(signs)
 }
 
@@ -262,12 +293,32 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn p5_a_purpose_names_a_ticket_and_neither_an_address_nor_two_lines() {
-        for good in ["ticket 4711", "SUP-12: order #9/2, call_back", "x", &"x".repeat(120)] {
+    fn p5_a_purpose_is_the_code_of_a_ticket_and_has_no_room_for_a_person() {
+        for good in ["4711", "SUP-12", "desk:SUP-12/order#9.2_b", "#9", "x", &"x".repeat(120)] {
             assert!(is_purpose(good), "{good}");
         }
-        for bad in ["", "anna@example.org", "a\nb", "a\u{e9}", "<b>", "\"x\"", &"x".repeat(121)] {
+        let names = ["Anna Nguyen", "ticket 4711", "Anna\u{a0}Nguyen", "Nguyen,Anna", "\u{c1}nh"];
+        let others = ["", " ", "anna@example.org", "a\nb", "a\tb", "<b>", "\"x\"", "a+b", "%20"];
+        for bad in names.into_iter().chain(others).chain([&*"x".repeat(121)]) {
             assert!(!is_purpose(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn p5_what_is_noted_says_that_it_takes_a_purpose() {
+        for (method, route, expected) in [
+            ("GET", "/v1/admin/customers", true),
+            ("GET", "/v1/admin/customers/{id}", true),
+            ("GET", "/v1/admin/nobody/listed/it", true),
+            ("POST", "/v1/admin/segments/preview", true),
+            ("GET", "/v1/admin/groups", false),
+            ("POST", "/v1/admin/customers", false),
+            ("PATCH", "/v1/admin/customers/{id}", false),
+            ("GET", "/v1/me", false),
+        ] {
+            let names: Vec<_> = parameters(method, route).into_iter().map(|one| one.name).collect();
+            assert_eq!(names == ["X-Purpose"], expected, "{method} {route}");
+            assert_eq!(names.is_empty(), !expected, "{method} {route}");
         }
     }
 

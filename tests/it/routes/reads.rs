@@ -68,7 +68,7 @@ async fn p5_every_route_that_shows_staff_personal_data_writes_an_entry() {
         let (name, template) = (operation.name.as_str(), operation.template.as_str());
         let trial = staff::trial(&world, &world.one, name).await.expect("a row in staff.rs");
         let before = reads(&world.shop).await.len();
-        let purpose = format!("test of {}", operation.method);
+        let purpose = format!("test-of:{}", operation.method);
         let call = world.call(&operation, &trial.path, &trial.body).bearer(&world.shop.staff_key);
         let answer = call.header("x-purpose", &purpose).send().await.expect(trial.status);
         let mut entries = reads(&world.shop).await.split_off(before);
@@ -76,6 +76,10 @@ async fn p5_every_route_that_shows_staff_personal_data_writes_an_entry() {
             assert!(!why.is_empty());
             *known == template || (known.ends_with('/') && template.starts_with(known))
         });
+        let described = &document["paths"][template]["get"]["parameters"];
+        let described = described.as_array().into_iter().flatten();
+        let takes = described.filter(|one| one["name"] == "X-Purpose" && one["in"] == "header");
+        assert_eq!(takes.count(), usize::from(!listed), "{name} says that it takes a purpose");
         if listed {
             assert!(entries.is_empty(), "{name} is noted and listed as not");
             unnoted += 1;
@@ -151,12 +155,15 @@ async fn p5_a_purpose_is_a_ticket_and_may_be_required() {
     let read = || node.get(&path).bearer(&shop.staff_key);
     let refused = read().send().await.problem(400, "purpose_required");
     assert!(refused.json()["detail"].is_string());
-    for bad in ["anna@example.org", "", "\"x\"", &"x".repeat(121)] {
-        read().header("x-purpose", bad).send().await.problem(400, "malformed_header");
+    for bad in ["anna@example.org", "Anna Nguyen", "ticket 4711", "", "\"x\"", &"x".repeat(121)] {
+        let refused = read().header("x-purpose", bad).send().await;
+        let refused = refused.problem(400, "malformed_header");
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("- _ . # / :, and no space"), "{detail}");
     }
     assert!(reads(&shop).await.is_empty());
-    read().header("x-purpose", "ticket 4711").send().await.expect(200);
-    assert_eq!(reads(&shop).await[0].data["purpose"], "ticket 4711");
+    read().header("x-purpose", "desk:SUP-4711/a#2").send().await.expect(200);
+    assert_eq!(reads(&shop).await[0].data["purpose"], "desk:SUP-4711/a#2");
     // What shows nothing personal needs no purpose, nor does a customer for its own.
     node.get("/v1/admin/groups").bearer(&shop.staff_key).send().await.expect(200);
     shopper.get(&node, "/v1/me").send().await.expect(200);
