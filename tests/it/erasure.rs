@@ -2,6 +2,7 @@
 
 mod answers;
 mod ground;
+mod meanwhile;
 mod residue;
 mod restored;
 

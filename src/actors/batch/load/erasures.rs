@@ -1,5 +1,10 @@
 //! What is known of customers' deletions, and those who were deleted before, of whom a deletion may
 //! still be asked for.
+//!
+//! Whoever became one with a customer is locked along, before it is looked at what stands against its
+//! deletion: a hold is placed under the lock of the customer that it names, so one that is being placed
+//! is waited for, and one that comes later finds nobody (rule P4). All of these are dead, so that they
+//! come after the living in every batch, and nobody joins them any more.
 
 use super::unless_empty;
 use crate::db;
@@ -21,7 +26,10 @@ pub(super) struct Found {
 }
 
 pub(super) async fn load(connection: &db::Connection, ids: &[Uuid]) -> Result<Found, QueryError> {
-    let departed = unless_empty(ids, db::customers::lock_departed(connection, ids)).await?;
+    let whole = unless_empty(ids, db::merges::whole(connection, ids)).await?;
+    let whole: Vec<Uuid> = whole.into_iter().map(|part| part.id).collect();
+    let mut departed = db::customers::lock_departed(connection, &whole).await?;
+    departed.retain(|customer| ids.contains(&customer.id.0));
     let open = unless_empty(ids, db::erasures::open(connection, ids)).await?;
     let held = unless_empty(ids, db::erasures::held(connection, ids)).await?;
     let left: Vec<Uuid> =
