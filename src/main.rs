@@ -18,6 +18,7 @@ use customer_service::security::audit_seal::AuditPublicKey;
 use customer_service::telemetry::{self, LogTarget};
 use uuid::Uuid;
 
+mod health;
 mod progress;
 mod segments;
 
@@ -53,6 +54,8 @@ enum Command {
     Migrate,
     /// Show the effective configuration, or everything that is wrong with it
     CheckConfig,
+    /// Ask the service that runs on this machine whether it takes requests; exit code 1 where it does not
+    Health,
     /// Keys of staff and of other services
     #[command(subcommand)]
     Key(KeyCommand),
@@ -380,6 +383,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         io::stdout().write_all(overview.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Health = cli.command {
+        return health::run(path, &environment);
+    }
     if let Command::Segment(command) = cli.command {
         return segments::run(path, &environment, command);
     }
@@ -424,7 +430,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             return progress::privacy::run(&config, command);
         }
         // done above: they may ask for less of the configuration
-        Command::CheckConfig | Command::Segment(_) => {}
+        Command::CheckConfig | Command::Health | Command::Segment(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -107,7 +107,15 @@ async fn operator_routes_can_have_an_address_of_their_own() {
     let inside = operators.get("/metrics").send().await.status;
     let outside = api.get("/metrics").send().await.status;
     let openapi = api.get("/openapi.json").send().await.status;
+    // The command finds the operators' address by itself, and tells what is answered there.
+    let health = || shop.command(&settings).arg("health").output().unwrap();
+    let ready = health();
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!((inside, outside, openapi), (200, 404, 200));
+    assert!(ready.status.success(), "{}", String::from_utf8_lossy(&ready.stderr));
+    assert!(String::from_utf8_lossy(&ready.stdout).contains("\"database\""));
+    let gone = health();
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&gone.stderr).contains(&ops), "it says where it asked");
 }
