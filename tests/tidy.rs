@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/deploy.rs"]
+mod deploy;
+
 /// Most lines of a file: beyond that it holds more than one idea.
 const FILE_LINES_MAX: usize = 600;
 
