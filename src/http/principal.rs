@@ -82,7 +82,7 @@ fn signed_in(request: &HttpRequest) -> Result<(Owner, bool), Problem> {
         invalid_token()
     })?;
     let access = &verified.access;
-    match services.revoked.check(access.session_id, now) {
+    match services.revoked.check(access.session_id, access.customer_id, now) {
         Liveness::Live => {}
         Liveness::Revoked => return Err(invalid_token()),
         Liveness::Unknown => match services.config.sessions.on_revocation_unknown {

@@ -282,7 +282,8 @@ impl Handing {
             return Ok(None);
         }
         let now = self.services.clock.now();
-        let live = self.services.revoked.check(self.owner.session_id.0, now);
+        let Owner { customer_id, session_id, .. } = self.owner;
+        let live = self.services.revoked.check(session_id.0, customer_id.0, now);
         if live == Liveness::Revoked || self.services.readiness.is_stopping() {
             return Err(Problem::new(Code::Unavailable));
         }

@@ -1,5 +1,5 @@
-//! Which sessions are revoked, known in memory, so that a token that is still valid on paper stops
-//! working within a second on every node (rule A7).
+//! Which sessions are revoked and which customers are erased, known in memory, so that a token that is
+//! still valid on paper stops working within a second on every node (rule A7).
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -52,8 +52,9 @@ impl RevokedSessions {
         *remembered = until.max(*remembered);
     }
 
-    /// Takes a snapshot of all revoked sessions; `as_of` is the instant *before* it was read. One
-    /// that is older than the last is ignored.
+    /// Takes a snapshot of all that is revoked, sessions and erased customers by their ids, which no two
+    /// things share; `as_of` is the instant *before* it was read. One that is older than the last is
+    /// ignored.
     pub fn replace_all(
         &self,
         snapshot: impl IntoIterator<Item = (Uuid, DateTime<Utc>)>,
@@ -69,11 +70,12 @@ impl RevokedSessions {
         known.marked.retain(|_, until| *until > as_of);
     }
 
-    /// What is known of a session now.
+    /// What is known now of a session, which ends also with its customer.
     #[must_use]
-    pub fn check(&self, session_id: Uuid, now: DateTime<Utc>) -> Liveness {
+    pub fn check(&self, session_id: Uuid, customer_id: Uuid, now: DateTime<Utc>) -> Liveness {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if known.marked.contains_key(&session_id) || known.snapshot.contains_key(&session_id) {
+        let denied = |id| known.marked.contains_key(id) || known.snapshot.contains_key(id);
+        if denied(&session_id) || denied(&customer_id) {
             return Liveness::Revoked;
         }
         match known.as_of {
@@ -87,6 +89,8 @@ impl RevokedSessions {
 mod tests {
     use super::*;
 
+    const OWNER: Uuid = Uuid::from_u128(77);
+
     fn at(milliseconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(1_800_000_000_000 + milliseconds).unwrap()
     }
@@ -98,7 +102,7 @@ mod tests {
     #[test]
     fn a7_knowledge_lasts_one_second() {
         let revoked = RevokedSessions::new();
-        assert_eq!(revoked.check(id(1), at(0)), Liveness::Unknown);
+        assert_eq!(revoked.check(id(1), OWNER, at(0)), Liveness::Unknown);
         revoked.replace_all([(id(2), at(60_000))], at(0));
         for (now, expected) in [
             (-5, Liveness::Live),
@@ -106,23 +110,31 @@ mod tests {
             (1000, Liveness::Live),
             (1001, Liveness::Unknown),
         ] {
-            assert_eq!(revoked.check(id(1), at(now)), expected, "{now}");
-            assert_eq!(revoked.check(id(2), at(now)), Liveness::Revoked, "{now}");
+            assert_eq!(revoked.check(id(1), OWNER, at(now)), expected, "{now}");
+            assert_eq!(revoked.check(id(2), OWNER, at(now)), Liveness::Revoked, "{now}");
         }
+    }
+
+    #[test]
+    fn a7_p2_with_an_erased_customer_every_session_ends() {
+        let revoked = RevokedSessions::new();
+        revoked.replace_all([(OWNER, at(60_000))], at(0));
+        assert_eq!(revoked.check(id(1), OWNER, at(0)), Liveness::Revoked);
+        assert_eq!(revoked.check(id(1), id(78), at(0)), Liveness::Live);
     }
 
     #[test]
     fn a7_a_mark_counts_at_once_and_outlives_older_snapshots() {
         let revoked = RevokedSessions::new();
         revoked.mark(id(1), at(10_000));
-        assert_eq!(revoked.check(id(1), at(0)), Liveness::Revoked);
+        assert_eq!(revoked.check(id(1), OWNER, at(0)), Liveness::Revoked);
         revoked.replace_all([], at(9_999));
-        assert_eq!(revoked.check(id(1), at(9_999)), Liveness::Revoked);
+        assert_eq!(revoked.check(id(1), OWNER, at(9_999)), Liveness::Revoked);
         revoked.mark(id(1), at(5_000));
         revoked.replace_all([], at(9_999));
-        assert_eq!(revoked.check(id(1), at(9_999)), Liveness::Revoked);
+        assert_eq!(revoked.check(id(1), OWNER, at(9_999)), Liveness::Revoked);
         revoked.replace_all([], at(10_000));
-        assert_eq!(revoked.check(id(1), at(10_000)), Liveness::Live);
+        assert_eq!(revoked.check(id(1), OWNER, at(10_000)), Liveness::Live);
     }
 
     #[test]
@@ -130,8 +142,8 @@ mod tests {
         let revoked = RevokedSessions::new();
         revoked.replace_all([(id(1), at(60_000))], at(100));
         revoked.replace_all([], at(50));
-        assert_eq!(revoked.check(id(1), at(100)), Liveness::Revoked);
+        assert_eq!(revoked.check(id(1), OWNER, at(100)), Liveness::Revoked);
         revoked.replace_all([], at(100));
-        assert_eq!(revoked.check(id(1), at(100)), Liveness::Live);
+        assert_eq!(revoked.check(id(1), OWNER, at(100)), Liveness::Live);
     }
 }

@@ -211,6 +211,29 @@ async fn p4_a_hold_stops_an_erasure_and_its_end_lets_it_go_on_to_the_certificate
     .await;
 }
 
+/// With the rows of the sessions goes what says that they were revoked; the ledger says it then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p2_a7_no_access_token_outlives_an_erasure_on_any_node() {
+    let shop = Shop::new().await;
+    let (one, other) = (shop.node().await, shop.node().await);
+    let shopper = Shopper::new(&shop, &other).await;
+    let activity = "/v1/me/activity";
+    shopper.get(&other, activity).send().await.expect(200);
+    let ask = shopper.post(&one, MINE, json!({ "password": PASSWORD, "at_once": true }));
+    let id = ask.send().await.expect(202).json()["id"].as_str().unwrap().to_owned();
+    eventually("it is completed", SHORT, async || {
+        (state_of(&one, &shop, &id).await == "completed").then_some(())
+    })
+    .await;
+    let sessions = format!("SELECT count(*) FROM sessions WHERE customer_id = '{}'", shopper.id);
+    assert_eq!(shop.database.count(&sessions).await, 0);
+    // Long enough for every node to have read anew what is revoked.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    for node in [&one, &other] {
+        shopper.get(node, activity).send().await.problem(401, "unauthorized");
+    }
+}
+
 /// The payload of a certificate, checked by the key that stands beside it.
 fn verified(told: &Value) -> Value {
     let certificate = told["certificate"].as_str().unwrap();

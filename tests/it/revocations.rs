@@ -34,12 +34,16 @@ async fn a7_a_session_revoked_elsewhere_is_known_after_one_run() {
         insert_session(&client, customer, session, &ends).await;
     }
     let revoked = Arc::new(RevokedSessions::new());
-    assert_eq!(revoked.check(live, SystemClock.now()), Liveness::Unknown);
+    assert_eq!(revoked.check(live, customer, SystemClock.now()), Liveness::Unknown);
     let mut watch = watch(database.database(), &revoked);
     watch.run_once().await.unwrap();
-    assert_eq!(revoked.check(fresh, SystemClock.now()), Liveness::Revoked);
-    assert_eq!(revoked.check(live, SystemClock.now()), Liveness::Live);
-    assert_eq!(revoked.check(stale, SystemClock.now()), Liveness::Live, "its tokens are dead");
+    assert_eq!(revoked.check(fresh, customer, SystemClock.now()), Liveness::Revoked);
+    assert_eq!(revoked.check(live, customer, SystemClock.now()), Liveness::Live);
+    assert_eq!(
+        revoked.check(stale, customer, SystemClock.now()),
+        Liveness::Live,
+        "its tokens are dead"
+    );
     assert_eq!(watch.refresh().await.unwrap(), 1);
 }
 
@@ -56,5 +60,5 @@ async fn a7_without_a_database_nothing_is_claimed_to_be_known() {
     let mut watch = watch(Database::new(nowhere, handle), &revoked);
     assert!(watch.run_once().await.is_ok(), "the next try must come soon");
     let now = SystemClock.now();
-    assert_eq!(revoked.check(SystemClock.new_id(), now), Liveness::Unknown);
+    assert_eq!(revoked.check(SystemClock.new_id(), SystemClock.new_id(), now), Liveness::Unknown);
 }

@@ -1,5 +1,5 @@
-//! The revocation watch: reads again and again which sessions were revoked of late, on any node,
-//! so that their access tokens stop working here within a second (rule A7).
+//! The revocation watch: reads again and again which sessions were revoked and which customers were
+//! erased of late, on any node, so that their access tokens stop working here within a second (rule A7).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub fn describe_metrics() {
     describe_gauge!(
         "sessions_revoked_known",
         Unit::Count,
-        "Revoked sessions whose access tokens may still be within their time"
+        "Revoked sessions and erased customers whose access tokens may still be within their time"
     );
     describe_counter!(
         "revocation_reads_failed_total",
@@ -71,7 +71,7 @@ impl RevocationWatch {
         faults::at("revocations.read");
         let count = found.len();
         gauge!("sessions_revoked_known").set(count as f64);
-        let until = found.into_iter().map(|(id, at)| (id, at + life + CLOCK_SLACK));
+        let until = found.into_iter().map(|one| (one.id, one.at + life + CLOCK_SLACK));
         self.revoked.replace_all(until, as_of);
         Ok(count)
     }
