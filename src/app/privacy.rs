@@ -5,14 +5,14 @@ use super::{database_runtime, settings};
 use crate::actors::batch::{AfterCommit, Batches};
 use crate::actors::consents::welcome_series;
 use crate::actors::customers::SubmitError;
-use crate::actors::erasures::buckets;
+use crate::actors::erasures::{DeletionSettings, buckets, fresh_steps};
 use crate::actors::workers::clock_watch::shared_clock_of;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::erasures::{self, LedgerEntry};
 use crate::db::{self, Database};
 use crate::domain::command::Subject;
-use crate::domain::erasure::DeletionCommand;
+use crate::domain::erasure::{DeletionCommand, EraseAgain};
 use crate::domain::outcome::Rejection;
 use crate::domain::{Actor, Command, Context, CustomerId, ErasureId, Submission};
 use crate::security::keys::RootSecret;
@@ -144,6 +144,7 @@ struct Replay {
     batches: Batches,
     keys: ThrottleKeys,
     clock: Arc<dyn Clock>,
+    settings: DeletionSettings,
 }
 
 impl Replay {
@@ -167,7 +168,8 @@ impl Replay {
             after: AfterCommit::default(),
         };
         let keys = ThrottleKeys::new(&RootSecret::new(*config.secrets.root_key.expose()));
-        Ok(Self { database, batches, keys, clock })
+        let settings = DeletionSettings::from(config);
+        Ok(Self { database, batches, keys, clock, settings })
     }
 
     async fn page(&self, page: &[LedgerEntry], so_far: &mut Replayed) -> anyhow::Result<()> {
@@ -186,11 +188,14 @@ impl Replay {
             .iter()
             .map(|entry| Submission {
                 subject: Subject::Customer(CustomerId(entry.customer_id)),
-                command: Command::Deletion(DeletionCommand::EraseAgain {
-                    erasure: ErasureId(entry.erasure_id),
+                command: Command::Deletion(DeletionCommand::EraseAgain(Box::new(EraseAgain {
+                    id: ErasureId(self.clock.new_id()),
+                    repeats: ErasureId(entry.erasure_id),
                     // All of them with the first: they go in one statement.
                     buckets: std::mem::take(&mut buckets),
-                }),
+                    steps: fresh_steps(&self.settings.commands, &*self.clock),
+                    policy: self.settings.policy,
+                }))),
                 context: Context {
                     actor: Actor::Operator,
                     now: self.clock.now(),

@@ -28,6 +28,7 @@ struct Row {
     id: Uuid,
     customer_id: Uuid,
     state: String,
+    requested_by: String,
     staff_key: Option<String>,
     status_before: String,
     accepted_marketing: bool,
@@ -84,7 +85,12 @@ impl Row {
             id: ErasureId(self.id),
             customer_id: CustomerId(self.customer_id),
             state: ErasureState::parse(&self.state).ok_or_else(|| unknown("erasures.state"))?,
-            requested_by: self.staff_key.map_or(Requester::Owner, Requester::Staff),
+            requested_by: match (self.requested_by.as_str(), self.staff_key) {
+                ("owner", None) => Requester::Owner,
+                ("staff", Some(key)) => Requester::Staff(key),
+                ("operator", None) => Requester::Operator,
+                _ => return Err(unknown("erasures.requested_by")),
+            },
             status_before: Status::parse(&self.status_before)
                 .ok_or_else(|| unknown("erasures.status_before"))?,
             accepted_marketing: self.accepted_marketing,
@@ -241,6 +247,7 @@ impl SaveErasures {
         let (requested_by, staff_key) = match &erasure.requested_by {
             Requester::Owner => ("owner", None),
             Requester::Staff(key) => ("staff", Some(key.clone())),
+            Requester::Operator => ("operator", None),
         };
         self.id.push(erasure.id.0);
         self.customer_id.push(erasure.customer_id.0);
@@ -339,36 +346,51 @@ pub async fn list(
     with_steps(conn, rows).await
 }
 
-#[derive(QueryableByName)]
-struct Due {
-    #[diesel(sql_type = SqlUuid)]
-    customer_id: Uuid,
-    #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
+/// A deletion that is to be looked at, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueErasure {
+    pub customer: CustomerId,
+    pub erasure: ErasureId,
+    pub look_at: DateTime<Utc>,
 }
 
-fn named(rows: Vec<Due>) -> Vec<(CustomerId, ErasureId)> {
-    rows.into_iter().map(|row| (CustomerId(row.customer_id), ErasureId(row.id))).collect()
-}
-
-/// Deletions that are to be looked at by now, the longest due first.
+/// Deletions that are to be looked at by now, the longest due first, from behind the one named.
 ///
 /// # Errors
 /// Those of the query.
 pub async fn due(
     mut conn: &Connection,
     now: DateTime<Utc>,
+    behind: Option<DueErasure>,
     limit: i64,
-) -> QueryResult<Vec<(CustomerId, ErasureId)>> {
+) -> QueryResult<Vec<DueErasure>> {
+    #[derive(QueryableByName)]
+    struct Due {
+        #[diesel(sql_type = SqlUuid)]
+        customer_id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = Timestamptz)]
+        look_at: DateTime<Utc>,
+    }
+    let behind = behind.map(|it| (it.look_at, it.erasure.0));
+    let (since, id) = behind.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
     let rows: Vec<Due> = diesel::sql_query(
-        "SELECT customer_id, id FROM erasures WHERE state = 'scheduled' AND look_at <= $1 \
-         ORDER BY look_at LIMIT $2",
+        "SELECT customer_id, id, look_at FROM erasures WHERE state = 'scheduled' AND look_at <= $1 \
+         AND (look_at, id) > ($2, $3) ORDER BY look_at, id LIMIT $4",
     )
     .bind::<Timestamptz, _>(now)
+    .bind::<Timestamptz, _>(since)
+    .bind::<SqlUuid, _>(id)
     .bind::<BigInt, _>(limit)
     .load(&mut conn)
     .await?;
-    Ok(named(rows))
+    let due = |row: Due| DueErasure {
+        customer: CustomerId(row.customer_id),
+        erasure: ErasureId(row.id),
+        look_at: row.look_at,
+    };
+    Ok(rows.into_iter().map(due).collect())
 }
 
 /// Erasures of which a step is to be commanded again by now.
@@ -380,7 +402,14 @@ pub async fn silent(
     now: DateTime<Utc>,
     limit: i64,
 ) -> QueryResult<Vec<(CustomerId, ErasureId)>> {
-    let rows: Vec<Due> = diesel::sql_query(
+    #[derive(QueryableByName)]
+    struct Silent {
+        #[diesel(sql_type = SqlUuid)]
+        customer_id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let rows: Vec<Silent> = diesel::sql_query(
         "SELECT DISTINCT customer_id, erasure_id AS id FROM (SELECT customer_id, erasure_id \
          FROM erasure_steps WHERE state <> 'done' AND next_try_at <= $1 ORDER BY next_try_at LIMIT $2) AS due",
     )
@@ -388,7 +417,7 @@ pub async fn silent(
     .bind::<BigInt, _>(limit)
     .load(&mut conn)
     .await?;
-    Ok(named(rows))
+    Ok(rows.into_iter().map(|row| (CustomerId(row.customer_id), ErasureId(row.id))).collect())
 }
 
 /// What should be over by now and is not.

@@ -75,8 +75,9 @@ pub fn words(action: &str, data: &Value) -> Option<&'static str> {
         "privacy.deletion_hastened" => "The deletion of the account was asked for at once.",
         "privacy.deletion_cancelled" => "The deletion of the account was cancelled.",
         "privacy.deletion_put_off" => "The deletion of the account was put off.",
-        "privacy.erasure_started" | "privacy.erasure_repeated" => {
-            "All that was kept here was deleted."
+        "privacy.erasure_started" => "All that was kept here was deleted.",
+        "privacy.erasure_repeated" => {
+            "A backup that was restored had brought the account back; it is deleted again."
         }
         "privacy.erasure_commanded" => "Another service was told to delete what it keeps.",
         "privacy.erasure_step_failed" => "Another service did not delete what it keeps.",

@@ -141,6 +141,8 @@ pub enum Requester {
     Owner,
     /// By the id of the key.
     Staff(String),
+    /// Whoever restored a backup, by the ledger of who was erased.
+    Operator,
 }
 
 /// Why an erasure that is due waits.
@@ -332,10 +334,7 @@ pub enum DeletionCommand {
         policy: RetryPolicy,
     },
     /// A restored backup brought back who was erased before.
-    EraseAgain {
-        erasure: ErasureId,
-        buckets: Vec<Bucket>,
-    },
+    EraseAgain(Box<EraseAgain>),
 }
 
 #[derive(Debug, Clone)]
@@ -362,6 +361,20 @@ pub struct BeginErasure {
     pub policy: RetryPolicy,
 }
 
+/// With what is erased who was erased before.
+#[derive(Debug, Clone)]
+pub struct EraseAgain {
+    /// A fresh id, for one that the backup does not know of.
+    pub id: ErasureId,
+    /// The erasure that the ledger names.
+    pub repeats: ErasureId,
+    /// As in [`BeginErasure`].
+    pub buckets: Vec<Bucket>,
+    /// As in [`BeginErasure`].
+    pub steps: Vec<FreshStep>,
+    pub policy: RetryPolicy,
+}
+
 /// A step about to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct FreshStep {
@@ -383,7 +396,7 @@ impl DeletionCommand {
     pub fn erased_buckets(&self) -> &[Bucket] {
         match self {
             Self::Begin(begin) => &begin.buckets,
-            Self::EraseAgain { buckets, .. } => buckets,
+            Self::EraseAgain(again) => &again.buckets,
             _ => &[],
         }
     }

@@ -40,7 +40,7 @@ pub struct ErasureView {
     /// more, and other services are told to forget; `completed`; `cancelled`.
     #[schema(example = "scheduled")]
     pub state: &'static str,
-    /// `owner` or `staff`.
+    /// `owner` or `staff`; `operator`: by the ledger, after a backup was restored.
     #[schema(example = "owner")]
     pub requested_by: &'static str,
     pub requested_at: DateTime<Utc>,
@@ -113,6 +113,7 @@ impl ErasureView {
             requested_by: match erasure.requested_by {
                 Requester::Owner => "owner",
                 Requester::Staff(_) => "staff",
+                Requester::Operator => "operator",
             },
             requested_at: erasure.requested_at,
             due_at: erasure.due_at,

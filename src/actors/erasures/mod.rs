@@ -16,10 +16,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Database;
 use crate::domain::erasure::{
-    Asking, DeletionCommand, Erasure, RequestDeletion, RetryPolicy, StepName,
+    Asking, DeletionCommand, Erasure, FreshStep, RequestDeletion, RetryPolicy, StepName,
 };
 use crate::domain::outcome::Outcome;
-use crate::domain::{Command, CustomerId, ErasureId, MailId, MessageId};
+use crate::domain::{Command, CustomerId, ErasureId, MailId, MessageId, StepId};
 use crate::order_service::OrderService;
 use chrono::TimeDelta;
 use std::sync::Arc;
@@ -154,6 +154,14 @@ impl Deletions {
 /// Ids for as many commands as an erasure can send at a time.
 pub fn fresh(clock: &dyn Clock) -> Vec<MessageId> {
     StepName::COMMANDS.iter().map(|_| MessageId(clock.new_id())).collect()
+}
+
+/// What an erasure consists of where these services are told: what is done here, and a command to each.
+pub fn fresh_steps(commands: &[StepName], clock: &dyn Clock) -> Vec<FreshStep> {
+    let names = [StepName::Local].into_iter().chain(commands.iter().copied());
+    let fresh =
+        |name| FreshStep { id: StepId(clock.new_id()), name, message: MessageId(clock.new_id()) };
+    names.map(fresh).collect()
 }
 
 /// How many orders wait, by what the order service says; `None`: it cannot be asked, and what is kept

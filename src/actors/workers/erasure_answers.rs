@@ -174,11 +174,16 @@ impl ErasureAnswers {
                 counter!("erasure_answers_total", "outcome" => "known").increment(1);
                 Ok(())
             }
-            Some((customer, _, false)) => self.record(customer, said).await,
+            Some((customer, _, false)) => self.record(customer, said, letter).await,
         }
     }
 
-    async fn record(&self, customer: CustomerId, said: Said) -> anyhow::Result<()> {
+    async fn record(
+        &self,
+        customer: CustomerId,
+        said: Said,
+        letter: &Letter,
+    ) -> anyhow::Result<()> {
         let Said { erasure, step, answer } = said;
         let failed = answer != StepAnswer::Done;
         let policy = self.parts.policy;
@@ -207,6 +212,11 @@ impl ErasureAnswers {
             Err(SubmitError::Rejected(Rejection::NotFound)) => {
                 counter!("erasure_answers_total", "outcome" => "known").increment(1);
                 Ok(())
+            }
+            // By a rule, so again at each try: it must not keep the answers behind it waiting. The step
+            // stays open, and is commanded anew.
+            Err(SubmitError::Rejected(_)) => {
+                self.bury(letter, &Unusable("refused", "a rule refuses to record the answer")).await
             }
             Err(error) => bail!("an answer was not recorded: {error}"),
         }

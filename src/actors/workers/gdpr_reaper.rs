@@ -5,16 +5,15 @@
 //! a kill at any instant, do nothing twice. What something stands against is put off in the same way.
 
 use crate::actors::customers::{Customers, SubmitError};
-use crate::actors::erasures::{DeletionSettings, buckets, fresh, told_orders};
+use crate::actors::erasures::{DeletionSettings, buckets, fresh, fresh_steps, told_orders};
 use crate::actors::worker::{Done, Worker};
 use crate::clock::Clock;
+use crate::db::erasures::DueErasure;
 use crate::db::{self, Database};
 use crate::domain::command::Subject;
-use crate::domain::erasure::{BeginErasure, DeletionCommand, ErasureState, FreshStep, StepName};
+use crate::domain::erasure::{BeginErasure, DeletionCommand, ErasureState};
 use crate::domain::outcome::{Outcome, Rejection};
-use crate::domain::{
-    Actor, Command, Context, CustomerId, ErasureId, MessageId, StepId, Submission,
-};
+use crate::domain::{Actor, Command, Context, CustomerId, ErasureId, Submission};
 use crate::faults;
 use crate::order_service::OrderService;
 use crate::security::tokens::ThrottleKeys;
@@ -27,6 +26,9 @@ use tokio::time::Instant;
 
 /// Erasures of one run.
 const BATCH_MAX: i64 = 20;
+
+/// A run begins no other erasure after this long: each may wait for an order service that hangs.
+const BEGINNING_MAX: Duration = Duration::from_secs(20);
 
 /// Between two complaints about the same.
 const COMPLAINT_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -47,6 +49,9 @@ pub struct ReaperParts {
 /// The worker; see the module.
 pub struct GdprReaper {
     parts: ReaperParts,
+    /// The last that was looked at, so that those that come to no end stand in nobody's way; `None`: it
+    /// begins with the one that is due for the longest time.
+    looked_at: Option<DueErasure>,
     complained_at: Option<Instant>,
 }
 
@@ -67,7 +72,7 @@ pub fn describe_metrics() {
 
 impl GdprReaper {
     pub fn new(parts: ReaperParts) -> Self {
-        Self { parts, complained_at: None }
+        Self { parts, looked_at: None, complained_at: None }
     }
 
     async fn submit(
@@ -98,15 +103,9 @@ impl GdprReaper {
             let connection = parts.database.get().await?;
             buckets(&connection, &parts.keys, &[customer]).await?
         };
-        let names = [StepName::Local].into_iter().chain(parts.settings.commands.iter().copied());
-        let steps = names.map(|name| FreshStep {
-            id: StepId(parts.clock.new_id()),
-            name,
-            message: MessageId(parts.clock.new_id()),
-        });
         let begin = BeginErasure {
             buckets,
-            steps: steps.collect(),
+            steps: fresh_steps(&parts.settings.commands, &*parts.clock),
             active_orders,
             policy: parts.settings.policy,
         };
@@ -184,32 +183,45 @@ impl Worker for GdprReaper {
         self.parts.period
     }
 
+    /// One that comes to no end keeps nobody else from its own: what waits for nobody goes first, and
+    /// after a failure the next run goes on with those behind.
     async fn run_once(&mut self) -> anyhow::Result<Done> {
+        self.look_for_overdue().await?;
         let now = self.parts.clock.now();
         let (due, silent) = {
             let connection = self.parts.database.get().await?;
-            let due = db::erasures::due(&connection, now, BATCH_MAX).await;
+            let due = db::erasures::due(&connection, now, self.looked_at, BATCH_MAX).await;
             let silent = db::erasures::silent(&connection, now, BATCH_MAX).await;
             (due.map_err(db::Error::from)?, silent.map_err(db::Error::from)?)
         };
         if !due.is_empty() || !silent.is_empty() {
             faults::at("reaper.read");
         }
-        let handled = due.len() + silent.len();
-        let more = [due.len(), silent.len()].contains(&(BATCH_MAX as usize));
-        // One that comes to no end keeps nobody else from its own.
-        let mut failure = None;
-        for (customer, _) in due {
-            if let Err(error) = self.begin(customer).await {
-                failure.get_or_insert(error);
-            }
-        }
+        let full = BATCH_MAX as usize;
+        let (mut handled, mut failure) = (silent.len(), None);
+        let many_silent = silent.len() == full;
         for (customer, erasure) in silent {
             if let Err(error) = self.resend(customer, erasure).await {
                 failure.get_or_insert(error);
             }
         }
-        self.look_for_overdue().await?;
+        let began = Instant::now();
+        let mut left = due.len() == full;
+        for one in due {
+            if began.elapsed() >= BEGINNING_MAX {
+                left = true;
+                break;
+            }
+            self.looked_at = Some(one);
+            handled += 1;
+            if let Err(error) = self.begin(one.customer).await {
+                failure.get_or_insert(error);
+            }
+        }
+        if !left {
+            self.looked_at = None;
+        }
+        let more = many_silent || left;
         match failure {
             Some(failure) => Err(failure),
             None => Ok(Done { handled, more }),

@@ -107,11 +107,11 @@ impl Needs {
                 Self { sessions: true, preferences: true, memberships: true, ..deletion }
             }
             DeletionCommand::Begin(_) => Self { sessions: true, statistics: true, ..deletion },
+            DeletionCommand::EraseAgain(_) => Self { sessions: true, ..deletion },
             DeletionCommand::PlaceHold { .. }
             | DeletionCommand::ReleaseHold
             | DeletionCommand::Resend { .. }
-            | DeletionCommand::Answer { .. }
-            | DeletionCommand::EraseAgain { .. } => deletion,
+            | DeletionCommand::Answer { .. } => deletion,
         }
     }
 

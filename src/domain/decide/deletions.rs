@@ -29,7 +29,7 @@ pub fn decide(state: &State, command: &DeletionCommand, context: &Context) -> De
         DeletionCommand::Answer { erasure, step, answer, policy } => {
             answered(state, *erasure, *step, answer, *policy, context)
         }
-        DeletionCommand::EraseAgain { erasure, .. } => erase_again(state, *erasure, context),
+        DeletionCommand::EraseAgain(again) => erase_again(state, again, context),
     }
 }
 
@@ -240,6 +240,18 @@ fn begin(state: &State, begin: &BeginErasure, context: &Context) -> Decision {
         let put_off = ErasureEvent::PutOff { id, obstacle, at };
         return decided(vec![Event::Erasure(put_off)], Answer::Deletion);
     }
+    decided(carry_out(state, request, &begin.steps, begin.policy, context), Answer::Deletion)
+}
+
+/// All that is kept here goes, and the other services are told to forget.
+fn carry_out(
+    state: &State,
+    request: &Erasure,
+    fresh_steps: &[FreshStep],
+    policy: RetryPolicy,
+    context: &Context,
+) -> Vec<Event> {
+    let (id, at) = (request.id, context.now);
     let all = state.sessions.values().collect();
     let mut events = sessions::revocations(all, RevocationReason::StatusChanged, context).1;
     if let Some(customer) = &state.customer {
@@ -249,7 +261,7 @@ fn begin(state: &State, begin: &BeginErasure, context: &Context) -> Decision {
     }
     let mut commands = 0;
     let mut steps = Vec::new();
-    for fresh in &begin.steps {
+    for fresh in fresh_steps {
         let local = fresh.name == StepName::Local;
         let step = Step {
             id: fresh.id,
@@ -259,7 +271,7 @@ fn begin(state: &State, begin: &BeginErasure, context: &Context) -> Decision {
             message: (!local).then_some(fresh.message),
             last_error: None,
             sent_at: at,
-            next_try_at: (!local).then(|| begin.policy.after_silence(1, at)),
+            next_try_at: (!local).then(|| policy.after_silence(1, at)),
             done_at: local.then_some(at),
         };
         if local {
@@ -280,7 +292,7 @@ fn begin(state: &State, begin: &BeginErasure, context: &Context) -> Decision {
     if alone {
         events.push(Event::Erasure(ErasureEvent::Completed { id, at }));
     }
-    decided(events, Answer::Deletion)
+    events
 }
 
 /// Commands again what has no answer by now, or all that is not done.
@@ -354,12 +366,35 @@ fn running(state: &State, id: ErasureId) -> Result<&Erasure, Rejection> {
     running.filter(|request| request.id == id).ok_or(Rejection::NotFound)
 }
 
-/// By the ledger the customer was erased before. Nobody is asked again: what stood against it then
-/// does not any more, and the other services have forgotten.
-fn erase_again(state: &State, id: ErasureId, context: &Context) -> Decision {
-    if state.customer.is_none() && state.departed.is_none() {
-        return Err(Rejection::NotFound);
-    }
-    let again = ErasureEvent::ErasedAgain { id, at: context.now };
-    decided(vec![Event::Erasure(again)], Answer::Now(Outcome::Done))
+/// By the ledger the customer was erased before, so nothing stands against it. The other services are told
+/// as at the first time: whether they forgot, and were not restored themselves, nobody here knows.
+fn erase_again(state: &State, again: &EraseAgain, context: &Context) -> Decision {
+    let customer = person(state)?;
+    let request = match state.deletions.open(ErasureState::Scheduled) {
+        Some(request) => request.clone(),
+        None => Erasure {
+            id: again.id,
+            customer_id: customer.id,
+            state: ErasureState::Scheduled,
+            requested_by: Requester::Operator,
+            status_before: customer.status_before_deletion.unwrap_or(customer.status),
+            accepted_marketing: false,
+            segments: Vec::new(),
+            requested_at: context.now,
+            due_at: context.now,
+            legal_due_at: a_month_after(context.now),
+            look_at: context.now,
+            put_off: None,
+            started_at: None,
+            completed_at: None,
+            cancelled_at: None,
+            commands: 0,
+            steps: Vec::new(),
+        },
+    };
+    let carried_out = carry_out(state, &request, &again.steps, again.policy, context);
+    let (request, repeats) = (Box::new(request), again.repeats);
+    let mut events = vec![Event::Erasure(ErasureEvent::Repeated { request, repeats })];
+    events.extend(carried_out);
+    decided(events, Answer::Deletion)
 }

@@ -72,10 +72,11 @@ pub enum ErasureEvent {
         id: ErasureId,
         at: DateTime<Utc>,
     },
-    /// As `Begun`, of who was erased before and came back with a backup.
-    ErasedAgain {
-        id: ErasureId,
-        at: DateTime<Utc>,
+    /// Who was erased before came back with a backup, and is to be erased at once.
+    Repeated {
+        request: Box<Erasure>,
+        /// The erasure of before, as the ledger names it.
+        repeats: ErasureId,
     },
 }
 
@@ -83,7 +84,7 @@ impl ErasureEvent {
     /// Which erasure takes all that is kept of the customer along, and when.
     pub fn erases(&self) -> Option<(ErasureId, DateTime<Utc>)> {
         match self {
-            Self::Begun { id, at, .. } | Self::ErasedAgain { id, at } => Some((*id, *at)),
+            Self::Begun { id, at, .. } => Some((*id, *at)),
             _ => None,
         }
     }
@@ -172,17 +173,7 @@ impl ErasureEvent {
                 request.state = ErasureState::Completed;
                 request.completed_at = Some(*at);
             }),
-            Self::ErasedAgain { at, .. } => {
-                // What was asked for before the backup was made is done by this.
-                let scheduled = deletions.request.as_mut();
-                let scheduled = scheduled.filter(|it| it.state == ErasureState::Scheduled);
-                change(scheduled, |request| {
-                    request.state = ErasureState::Completed;
-                    (request.started_at, request.completed_at) = (Some(*at), Some(*at));
-                    forget(request);
-                });
-                depart(state, *at);
-            }
+            Self::Repeated { request, .. } => deletions.request = Some((**request).clone()),
         }
     }
 
@@ -212,7 +203,7 @@ impl ErasureEvent {
             | Self::PutOff { .. }
             | Self::StepFailed { .. }
             | Self::StepDone { .. }
-            | Self::ErasedAgain { .. } => return None,
+            | Self::Repeated { .. } => return None,
         })
     }
 
@@ -255,9 +246,10 @@ impl ErasureEvent {
             Self::Completed { id, .. } => {
                 trace("privacy.erasure_completed", json!({ "erasure_id": id }))
             }
-            Self::ErasedAgain { id, .. } => {
-                trace("privacy.erasure_repeated", json!({ "erasure_id": id }))
-            }
+            Self::Repeated { request, repeats } => trace(
+                "privacy.erasure_repeated",
+                json!({ "erasure_id": request.id, "repeats": repeats }),
+            ),
         }
     }
 }

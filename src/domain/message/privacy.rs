@@ -21,7 +21,8 @@ impl From<&Requester> for RequestedBy {
     fn from(requester: &Requester) -> Self {
         match requester {
             Requester::Owner => Self::Owner,
-            Requester::Staff(_) => Self::Staff,
+            // To the other services both are the shop.
+            Requester::Staff(_) | Requester::Operator => Self::Staff,
         }
     }
 }

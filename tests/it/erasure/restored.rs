@@ -39,7 +39,7 @@ async fn p2_whoever_a_backup_brings_back_is_erased_again() {
     // The disaster, and the backup from before.
     let restored = TestDatabase::empty().await;
     restore(&restored.url, &backup);
-    let shop = Shop::with(restored, &[]).await;
+    let shop = Shop::with(restored, &[("PRIVACY__COMMANDS", "order.anonymize")]).await;
     assert!(!marked(&dump(&shop.database.url)).is_empty(), "they are back");
     let file = shop.folder().join("ledger.ndjson");
     std::fs::write(&file, &ledger).unwrap();
@@ -59,12 +59,20 @@ async fn p2_whoever_a_backup_brings_back_is_erased_again() {
     let strangers: Vec<_> = own.into_iter().filter(|line| line.contains("zqmark")).collect();
     assert_eq!(strangers, Vec::<String>::new());
 
-    // Again: nothing is left to do, and what was asked for before the backup is over.
+    let told_rows = "SELECT count(*) FROM outbox_events WHERE kind = 'order.anonymize'";
+    // The other services are told anew, each of whom once, by erasures that wait for their answers.
+    let told = "SELECT count(DISTINCT data->>'customer_id') FROM outbox_events WHERE kind = 'order.anonymize'";
+    assert_eq!(shop.database.count(told).await, CUSTOMERS as i64 - 1);
+    let running = "SELECT count(*) FROM erasures AS e JOIN erasure_steps AS s ON s.erasure_id = e.id \
+        WHERE e.state = 'running' AND s.state = 'sent' AND s.name = 'order.anonymize'";
+    assert_eq!(shop.database.count(running).await, CUSTOMERS as i64 - 1);
+
+    // Again: nothing is left to do, and nobody is told twice.
     let again = shop.run(&["privacy", "replay"]);
     let told = String::from_utf8_lossy(&again.stdout).into_owned();
     let expected = format!("{0} entries: 0 erased again, {0} erased already", CUSTOMERS - 1);
     assert!(told.starts_with(&expected), "{told}");
-    assert_eq!(shop.database.count(open).await, 0);
+    assert_eq!(shop.database.count(told_rows).await, CUSTOMERS as i64 - 1);
     // A line that is none is told, and what comes before it is done.
     std::fs::write(shop.folder().join("bad"), "nonsense\n").unwrap();
     let bad = shop.run(&["privacy", "replay", &shop.folder().join("bad").display().to_string()]);

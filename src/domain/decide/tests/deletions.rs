@@ -63,17 +63,32 @@ fn message_id(n: u128) -> MessageId {
     MessageId(Uuid::from_u128(6_600 + n))
 }
 
-fn begin(commands: &[StepName]) -> Command {
+fn steps(commands: &[StepName]) -> Vec<FreshStep> {
     let names = [StepName::Local].into_iter().chain(commands.iter().copied());
     let steps = names.enumerate().map(|(n, name)| FreshStep {
         id: step_id(n),
         name,
         message: message_id(n as u128),
     });
+    steps.collect()
+}
+
+fn begin(commands: &[StepName]) -> Command {
     deletion(DeletionCommand::Begin(Box::new(BeginErasure {
         buckets: vec![BUCKET],
-        steps: steps.collect(),
+        steps: steps(commands),
         active_orders: None,
+        policy: POLICY,
+    })))
+}
+
+/// The ledger names the erasure 77.
+fn again(commands: &[StepName], unique: u128) -> Command {
+    deletion(DeletionCommand::EraseAgain(Box::new(EraseAgain {
+        id: ErasureId(Uuid::from_u128(unique)),
+        repeats: ErasureId(Uuid::from_u128(77)),
+        buckets: vec![BUCKET],
+        steps: steps(commands),
         policy: POLICY,
     })))
 }
@@ -120,10 +135,7 @@ pub fn random((a, b): (u8, u8), unique: u128, state: &State) -> Command {
         (4, 0..=2) => answer(state, b.into(), StepAnswer::Done),
         (4, _) => answer(state, 1, StepAnswer::Failed("down".to_owned())),
         (_, 0..=3) => resend(state, b == 0),
-        _ => deletion(DeletionCommand::EraseAgain {
-            erasure: ErasureId(Uuid::from_u128(unique)),
-            buckets: Vec::new(),
-        }),
+        _ => again(&StepName::COMMANDS[..usize::from(b % 4)], unique),
     }
 }
 
@@ -422,22 +434,42 @@ fn p2_who_was_deleted_softly_can_be_erased_too() {
 
 #[test]
 fn p2_whoever_a_backup_brings_back_is_erased_again_whatever_stands_against_it() {
-    let again = || {
-        let erasure = ErasureId(Uuid::from_u128(7));
-        deletion(DeletionCommand::EraseAgain { erasure, buckets: Vec::new() })
-    };
     let held = given(active()).by(staff()).at(10).when(hold()).after;
     let frozen = given(active()).by(staff()).at(10).when(request(1)).after;
     let gone =
         given(active()).by(staff()).at(20).when(Command::DeleteCustomer { if_match: None }).after;
+    let commands = [StepName::AnonymizeOrders, StepName::ForgetNotifications];
     for state in [active(), held, frozen.clone(), gone] {
-        let then = given(state).by(Actor::Operator).when(again());
-        assert!(matches!(then.events(), [Event::Erasure(ErasureEvent::ErasedAgain { .. })]));
+        let lives = state.customer.is_some();
+        let then = given(state).by(Actor::Operator).at(60).when(again(&commands, 7));
+        let then = match lives {
+            true => then.tells(&[
+                "customer.status_changed",
+                "privacy.erasure_started",
+                "order.anonymize",
+                "notification.forget",
+            ]),
+            false => {
+                then.tells(&["privacy.erasure_started", "order.anonymize", "notification.forget"])
+            }
+        };
         assert!(then.after.customer.is_none());
+        let erasure = asked(&then.after);
+        assert_eq!((erasure.state, erasure.steps.len()), (ErasureState::Running, 3));
+        assert_eq!(erasure.commands, 2);
     }
-    let then = given(frozen).by(Actor::Operator).when(again());
-    assert_eq!(asked(&then.after).state, ErasureState::Completed, "what was asked for is done");
-    given(State::default()).by(Actor::Operator).when(again()).refused(Rejection::NotFound);
+    let known = asked(&frozen).id;
+    let then = given(frozen).by(Actor::Operator).at(60).when(again(&[], 7));
+    let erasure = asked(&then.after);
+    assert_eq!(erasure.state, ErasureState::Completed, "there is nobody to be told");
+    assert_eq!(erasure.id, known, "what was asked for before the backup is this erasure");
+    let unasked = given(active()).by(Actor::Operator).at(60).when(again(&commands, 7));
+    let erasure = asked(&unasked.after);
+    assert_eq!(erasure.id, ErasureId(Uuid::from_u128(7)));
+    assert_eq!(erasure.requested_by, Requester::Operator);
+    let after = given(unasked.after.clone()).by(Actor::Operator).at(61);
+    after.when(again(&commands, 8)).refused(Rejection::NotFound);
+    given(State::default()).by(Actor::Operator).when(again(&[], 7)).refused(Rejection::NotFound);
 }
 
 /// Events of every kind.
@@ -471,7 +503,14 @@ pub fn events() -> Vec<Event> {
         ErasureEvent::StepFailed { step, name, error: "down".to_owned(), next_try_at: at(9) },
         ErasureEvent::StepDone { step, name, at: at_now },
         ErasureEvent::Completed { id, at: at_now },
-        ErasureEvent::ErasedAgain { id, at: at_now },
+        ErasureEvent::Repeated {
+            request: Box::new(Erasure {
+                requested_by: Requester::Operator,
+                state: ErasureState::Scheduled,
+                ..erasure.clone()
+            }),
+            repeats: id,
+        },
     ];
     for (number, step) in (1..).zip(&erasure.steps[1..]) {
         events.push(ErasureEvent::Commanded {
