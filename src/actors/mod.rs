@@ -20,6 +20,7 @@ pub mod phones;
 pub mod privacy_exports;
 pub mod reconciliation;
 pub mod registration;
+pub mod retention;
 pub mod runtime;
 pub mod second_factors;
 pub mod segments;

@@ -226,7 +226,7 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
 
 /// Starts the workers, and says whom a commit wakes.
 fn start_workers(
-    config: &Config,
+    config: &Arc<Config>,
     parts: &Parts,
     runtime: &Runtime,
 ) -> anyhow::Result<(Workers, AfterCommit)> {
@@ -526,6 +526,7 @@ fn services(
         clock: parts.clock.clone(),
         purposes: Arc::new(Purposes::from(&**config)),
         config: config.clone(),
+        retention: settings::retention(config),
         registry: runtime.registry(),
         readiness: Readiness::new(probes::all(parts, runtime.registry()), probes::notes(parts)),
         prometheus: parts.prometheus.clone(),

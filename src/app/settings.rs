@@ -5,6 +5,7 @@ use crate::actors::batch::Seals;
 use crate::actors::batch::defaults::Defaults;
 use crate::actors::dead_letters;
 use crate::actors::reconciliation;
+use crate::actors::retention::Retention;
 use crate::actors::runtime::{Backoff, Intensity, RuntimeSettings};
 use crate::actors::shard::ShardSettings;
 use crate::actors::signing;
@@ -272,15 +273,17 @@ pub fn mailer(config: &Config) -> mailer::Settings {
 
 /// # Errors
 /// Numbers of hours beyond what the database's integers hold.
-pub fn janitor(config: &Config) -> anyhow::Result<janitor::Settings> {
+pub fn janitor(config: &Arc<Config>) -> anyhow::Result<janitor::Settings> {
     Ok(janitor::Settings {
         outbox_hours: config.outbox.retention_hours.count().try_into()?,
         partitions_ahead_hours: config.outbox.partitions_ahead_hours.count().try_into()?,
-        idempotency_keys: config.idempotency.keep_hours.delta(),
-        signing_keys: signing(config).overlap,
-        imports: config.imports.keep_days.delta(),
-        audit: (config.audit.keep_days.count() > 0).then(|| config.audit.keep_days.delta()),
+        retention: retention(config),
     })
+}
+
+/// How long rows are kept that end of themselves.
+pub fn retention(config: &Arc<Config>) -> Retention {
+    Retention::new(config.clone(), signing(config).overlap)
 }
 
 /// The publisher, when a broker is configured. Inside the runtime that its connection lives on.

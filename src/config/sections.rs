@@ -149,6 +149,7 @@ section! {
         idempotency: IdempotencyConfig,
         privacy_exports: PrivacyExportsConfig,
         audit: AuditConfig,
+        retention: RetentionConfig,
         privacy: PrivacyConfig,
         secrets: SecretsConfig,
         telemetry: TelemetryConfig,
@@ -487,6 +488,23 @@ section! {
     /// How long a repeated request is recognised.
     IdempotencyConfig {
         keep_hours: Hours [1..=720],
+    }
+}
+
+section! {
+    /// How long rows are kept that nothing else limits, after they were of use for the last time.
+    RetentionConfig {
+        spent_tokens_days: Days [1..=90],
+        sign_in_counters_hours: Hours [48..=720],
+        sessions_days: Days [1..=365],
+        mails_days: Days [1..=365],
+        text_messages_days: Days [2..=365],
+        export_requests_days: Days [2..=365],
+        settled_messages_days: Days [1..=365],
+        order_fact_attempts_days: Days [1..=90],
+        parked_order_facts_days: Days [1..=365],
+        reconciliations_days: Days [1..=3_650],
+        segment_counts_days: Days [1..=36_500],
     }
 }
 

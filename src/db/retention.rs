@@ -112,6 +112,33 @@ impl Perishable {
         }
     }
 
+    /// Which rows, and what they are kept after, for reports.
+    pub fn rows(self) -> &'static str {
+        match self {
+            Self::IdempotencyKeys => "requests with an idempotency key, after their answer",
+            Self::OneTimeTokens => "links from mails, after their expiry",
+            Self::Throttles => "counters of failed sign-ins, after the last try and any lock",
+            Self::Mails => "mails, after they were sent or given up",
+            Self::Flows => "sign-ins on their way, after their expiry",
+            Self::PendingTotp => "authenticators that nobody confirmed, after their making",
+            Self::HeldIdentifiers => "addresses that were given up, after the end of their keeping",
+            Self::SigningKeys => "signing keys, after their last signature",
+            Self::TextMessages => "text messages, after they were sent or given up",
+            Self::PhoneConfirmations => "numbers to be confirmed, after the expiry of their code",
+            Self::ImportChunks => "uploads, after their last sign of life",
+            Self::ImportErrors => "errors of imports, after the end of the import",
+            Self::Imports => "imports, after their end",
+            Self::OrderFactAttempts => "tries of facts of orders, after the last",
+            Self::PoisonedOrderFacts => "facts of orders that were given up, after that",
+            Self::ReconciliationDifferences => "what reconciliations found, after their end",
+            Self::ReconciliationRuns => "reconciliations, after their end",
+            Self::SettledMessages => "parked messages, after they were published or discarded",
+            Self::SegmentCounts => "counts of members of segments, after their hour",
+            Self::PrivacyExportPieces => "copies of all data, after the end of their download",
+            Self::PrivacyExports => "what is known of such copies, after the end of their download",
+        }
+    }
+
     fn over(self) -> &'static str {
         match self {
             Self::IdempotencyKeys => "created_at < $1",
@@ -182,6 +209,33 @@ pub async fn expire(
         .bind::<BigInt, _>(limit)
         .execute(&mut conn)
         .await
+}
+
+/// How many rows were over before `before` and are there still, counted up to `most`.
+///
+/// # Errors
+/// Those of the query.
+pub async fn outlived(
+    mut conn: &Connection,
+    what: Perishable,
+    before: DateTime<Utc>,
+    most: i64,
+) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        number: i64,
+    }
+    let (table, over) = (what.table(), what.over());
+    let text = format!(
+        "SELECT count(*) AS number FROM (SELECT FROM {table} WHERE {over} LIMIT $2) AS rows"
+    );
+    let count: Count = diesel::sql_query(text)
+        .bind::<Timestamptz, _>(before)
+        .bind::<BigInt, _>(most)
+        .get_result(&mut conn)
+        .await?;
+    Ok(count.number)
 }
 
 /// What one step through the sessions came to.

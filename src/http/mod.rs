@@ -62,6 +62,7 @@ pub mod reads;
 pub mod reconciliations;
 pub mod rejections;
 pub mod request_id;
+pub mod retention;
 pub mod segments;
 pub mod services;
 pub mod sessions;
@@ -205,6 +206,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
         .configure(dead_letters::routes)
         .configure(deletions::routes)
         .configure(erasures::routes)
+        .configure(retention::routes)
         .configure(well_known::routes);
 }
 

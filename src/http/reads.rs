@@ -107,6 +107,7 @@ pub const READS: &[(&str, Shows)] = &[
     ("/v1/admin/erasures", MACHINERY),
     ("/v1/admin/erasures/{id}", MACHINERY),
     ("/v1/admin/erasures/{id}/certificate", MACHINERY),
+    ("/v1/admin/retention", MACHINERY),
     ("/v1/admin/events/dead_letters", MACHINERY),
     ("/v1/admin/events/dead_letters/{id}", MACHINERY),
     ("/v1/admin/events/replays/{id}", MACHINERY),

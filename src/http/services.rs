@@ -20,6 +20,7 @@ use crate::actors::passwords::Passwords;
 use crate::actors::phones::Phones;
 use crate::actors::privacy_exports::PrivacyExports;
 use crate::actors::registration::Registration;
+use crate::actors::retention::Retention;
 use crate::actors::runtime::Registry;
 use crate::actors::second_factors::SecondFactors;
 use crate::actors::segments::SegmentDesk;
@@ -82,6 +83,8 @@ pub struct Services {
     pub purposes: Arc<Purposes>,
     pub clock: Arc<dyn Clock>,
     pub config: Arc<Config>,
+    /// How long rows are kept that end of themselves.
+    pub retention: Retention,
     /// All actors and their numbers.
     pub registry: Arc<Registry>,
     pub readiness: Readiness,

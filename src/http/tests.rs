@@ -25,6 +25,7 @@ use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
 use crate::actors::privacy_exports::{PrivacyExportParts, PrivacyExports};
 use crate::actors::registration::{Registration, RegistrationParts, RegistrationSettings};
+use crate::actors::retention::Retention;
 use crate::actors::runtime::{Backoff, Escalation, Intensity, Runtime, RuntimeSettings};
 use crate::actors::second_factors::{SecondFactorParts, SecondFactors};
 use crate::actors::segments::SegmentDesk;
@@ -289,6 +290,7 @@ fn world(more: &[(&str, &str)]) -> World {
         throttle_keys: keys,
         clock: shared,
         purposes: Arc::new(Purposes::from(&*config)),
+        retention: Retention::new(config.clone(), chrono::TimeDelta::minutes(12)),
         config,
         registry: runtime.registry(),
         readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())], Vec::new()),

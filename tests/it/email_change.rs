@@ -1,11 +1,7 @@
 //! Another e-mail address (rules L5, L7, A8, A12): asked for, confirmed from the new mailbox, taken
 //! back from the old one.
 
-use chrono::TimeDelta;
-use customer_service::actors::workers::janitor::{Janitor, Settings};
-use customer_service::clock::SystemClock;
 use serde_json::json;
-use std::sync::Arc;
 
 use crate::harness::mailbox::Mail;
 use crate::harness::shopper::{PASSWORD, address, refresh, register, sign_in, verify};
@@ -288,17 +284,7 @@ async fn l5_an_address_given_up_stays_its_owners_for_72_hours() {
     let customers = format!("SELECT count(*) FROM customers WHERE email = '{old}'");
     assert_eq!(shop.database.count(&customers).await, 0);
     // its owner may go back to it, by asking or by the link
-    let janitor = || {
-        let settings = Settings {
-            outbox_hours: 72,
-            partitions_ahead_hours: 5,
-            idempotency_keys: TimeDelta::hours(24),
-            signing_keys: TimeDelta::minutes(12),
-            imports: TimeDelta::days(30),
-            audit: None,
-        };
-        Janitor::new(shop.database.database(), Arc::new(SystemClock), settings)
-    };
+    let janitor = || crate::janitor::janitor(&shop.database);
     let rows = format!("SELECT count(*) FROM customer_identifiers WHERE value = '{old}'");
     janitor().clean().await.unwrap();
     assert_eq!(shop.database.count(&rows).await, 1);

@@ -1,23 +1,25 @@
 //! The janitor against a real PostgreSQL.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
+use customer_service::actors::retention::Retention;
 use customer_service::actors::workers::janitor::{Janitor, Settings};
 use customer_service::clock::{Clock, SystemClock};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::harness::config::defaults;
 use crate::harness::db::{TestDatabase, insert_customer, insert_session};
+use crate::harness::{Shop, eventually};
 
-fn janitor(database: &TestDatabase) -> Janitor {
+/// One that keeps things as long as the defaults say.
+pub fn janitor(database: &TestDatabase) -> Janitor {
     let settings = Settings {
         outbox_hours: 72,
         partitions_ahead_hours: 5,
-        idempotency_keys: TimeDelta::hours(24),
-        signing_keys: TimeDelta::minutes(12),
-        imports: TimeDelta::days(30),
-        audit: None,
+        retention: Retention::new(Arc::new(defaults()), TimeDelta::minutes(12)),
     };
     Janitor::new(database.database(), Arc::new(SystemClock), settings)
 }
@@ -201,4 +203,44 @@ async fn many_sessions_are_walked_through_piece_by_piece() {
     .await;
     assert_eq!(janitor(&database).clean().await.unwrap().rows_deleted, 1_300);
     assert_eq!(number(&client, "SELECT count(*) FROM sessions").await, 1_300);
+}
+
+/// Each limit is a setting; the report tells it, and what the janitor could not take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_is_configured_and_what_outlives_it_is_told() {
+    let shop = Shop::with(TestDatabase::new().await, &[("RETENTION__MAILS_DAYS", "2")]).await;
+    let client = shop.database.client().await;
+    let customer = SystemClock.new_id();
+    insert_customer(&client, customer, "lan@example.com").await;
+    for days in [1, 3, 3] {
+        let id = SystemClock.new_id();
+        let mail = format!(
+            "INSERT INTO mails (id, customer_id, kind, locale, created_at, due_at, sent_at) \
+             SELECT '{id}', '{customer}', 'already_registered', 'en', d, d, d \
+             FROM (SELECT now() - interval '{days} days' AS d) AS instant"
+        );
+        run(&client, &mail).await;
+    }
+    // Somebody holds one of the two that have had their day.
+    let old = "SELECT FROM mails WHERE sent_at < now() - interval '2 days' LIMIT 1 FOR UPDATE";
+    run(&client, &format!("BEGIN; {old}")).await;
+    let node = shop.node().await;
+    let left = "SELECT count(*) FROM mails";
+    eventually("the other is gone", Duration::from_secs(20), async || {
+        (shop.database.count(left).await == 2).then_some(())
+    })
+    .await;
+    let told = node.get("/v1/admin/retention").bearer(&shop.staff_key).send().await;
+    let told = told.expect(200).json();
+    let of = |table: &str| {
+        let tables = told["tables"].as_array().unwrap();
+        tables.iter().find(|it| it["table"] == table).unwrap_or_else(|| panic!("{table}")).clone()
+    };
+    let mails = of("mails");
+    assert_eq!(mails["kept_seconds"], 2 * 24 * 60 * 60);
+    assert_eq!(mails["setting"], "retention.mails_days");
+    assert_eq!(mails["outlived"], 1);
+    assert_eq!(of("text_messages")["outlived"], 0);
+    assert_eq!(of("audit_entries")["kept_seconds"], serde_json::Value::Null, "for good");
+    assert_eq!(of("outbox_events")["kept_seconds"], 72 * 60 * 60);
 }

@@ -8,13 +8,13 @@ use chrono::TimeDelta;
 use customer_service::actors::worker::Worker;
 use customer_service::actors::workers::mailer::{Link, Mailer, Settings};
 use customer_service::clock::{Clock, ManualClock, SystemClock};
-use customer_service::config::Config;
 use customer_service::mail::{self, Transport};
 use customer_service::security::keys::RootSecret;
 use customer_service::security::tokens::OneTimeTokens;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::harness::config::defaults;
 use crate::harness::db::{TestDatabase, insert_customer};
 
 const NONCE: [u8; 32] = [7; 32];
@@ -100,15 +100,6 @@ impl Drop for Post {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.folder));
     }
-}
-
-fn defaults() -> Config {
-    let needed = [
-        ("CUSTOMER_SERVICE__DATABASE__URL", "postgres://localhost/none"),
-        ("CUSTOMER_SERVICE__SECRETS__ROOT_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
-    ];
-    let environment = needed.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    Config::from_sources(None, &environment.into()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use customer_service::actors::workers::janitor::{Janitor, Settings};
-use customer_service::clock::SystemClock;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
@@ -295,17 +293,7 @@ async fn a_key_is_deleted_when_its_last_token_has_expired() {
     let shop = Shop::configured(&[("SESSIONS__JWKS_MAX_AGE_SECONDS", "1")]).await;
     let node = shop.node().await;
     assert!(shop.run(&["key", "rotate-signing"]).status.success());
-    let janitor = || {
-        let settings = Settings {
-            outbox_hours: 72,
-            partitions_ahead_hours: 5,
-            idempotency_keys: chrono::TimeDelta::hours(24),
-            signing_keys: chrono::TimeDelta::minutes(12),
-            imports: chrono::TimeDelta::days(30),
-            audit: None,
-        };
-        Janitor::new(shop.database.database(), Arc::new(SystemClock), settings)
-    };
+    let janitor = || crate::janitor::janitor(&shop.database);
     let back = |minutes: u32| {
         format!(
             "UPDATE signing_keys SET created_at = created_at - interval '{minutes} minutes', signs_from = signs_from - interval '{minutes} minutes', retired_at = retired_at - interval '{minutes} minutes'"

@@ -9,11 +9,11 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use uuid::Uuid;
 
+use crate::actors::retention::Retention;
 use crate::actors::worker::{Done, Worker};
 use crate::clock::Clock;
 use crate::db::retention::Perishable;
 use crate::db::{self, Database};
-use crate::domain::second_factor::SETUP_LIFE;
 use crate::faults;
 
 const PERIOD: Duration = Duration::from_secs(60);
@@ -27,26 +27,6 @@ const AUDIT_PLACES: i64 = 2_000;
 /// Batches of one table in one run; more wait for the next one, which then follows at once.
 const BATCHES_MAX: usize = 20;
 
-/// How long spent tokens are kept, so that their links are told from forged ones.
-const TOKENS_KEPT: TimeDelta = TimeDelta::days(7);
-const THROTTLES_KEPT: TimeDelta = TimeDelta::hours(48);
-const SESSIONS_KEPT: TimeDelta = TimeDelta::days(30);
-const MAILS_KEPT: TimeDelta = TimeDelta::days(30);
-const TEXT_MESSAGES_KEPT: TimeDelta = TimeDelta::days(30);
-/// Long enough to tell its owner that the code has expired: the row holds a number.
-const PHONE_CONFIRMATIONS_KEPT: TimeDelta = TimeDelta::hours(1);
-/// An upload that shows no sign of life for so long has broken off with its node.
-const UPLOADS_KEPT: TimeDelta = TimeDelta::hours(1);
-/// A message is redelivered within seconds of the end of whoever had it.
-const ORDER_FACT_ATTEMPTS_KEPT: TimeDelta = TimeDelta::days(7);
-const POISONED_ORDER_FACTS_KEPT: TimeDelta = TimeDelta::days(30);
-const RECONCILIATIONS_KEPT: TimeDelta = TimeDelta::days(90);
-/// What was asked for, and when: long after the limit of a day has forgotten it.
-const PRIVACY_EXPORTS_KEPT: TimeDelta = TimeDelta::days(30);
-const SETTLED_MESSAGES_KEPT: TimeDelta = TimeDelta::days(30);
-/// As far back as ranges of figures reach by default.
-const SEGMENT_COUNTS_KEPT: TimeDelta = TimeDelta::days(1_100);
-
 /// Segments whose members are counted in one run; the others follow a minute later.
 const SEGMENTS_COUNTED: i64 = 100;
 
@@ -57,14 +37,7 @@ pub struct Settings {
     pub outbox_hours: i32,
     /// For how many hours to come there are partitions.
     pub partitions_ahead_hours: i32,
-    /// How long a repeated request is recognised.
-    pub idempotency_keys: TimeDelta,
-    /// How long a signing key is verified by after it signed for the last time.
-    pub signing_keys: TimeDelta,
-    /// How long an import that is over can be looked at, with its errors.
-    pub imports: TimeDelta,
-    /// How long audit entries are kept; `None`: for good.
-    pub audit: Option<TimeDelta>,
+    pub retention: Retention,
 }
 
 /// What one run did.
@@ -133,42 +106,16 @@ impl Janitor {
         note(clear_default(&connection, outbox_before, &mut report).await);
         note(count_segments(&connection, now).await);
         for what in Perishable::ALL {
-            let before = now - self.kept(what);
+            let before = now - self.settings.retention.of(what).kept;
             note(expire(&connection, what, before, &mut report).await);
         }
-        if let Some(kept) = self.settings.audit {
-            note(expire_audit(&connection, &*self.clock, now - kept, &mut report).await);
+        if let Some(term) = self.settings.retention.of_audit_entries() {
+            note(expire_audit(&connection, &*self.clock, now - term.kept, &mut report).await);
         }
         faults::at("janitor.expired");
-        note(self.sweep_sessions(&connection, now - SESSIONS_KEPT, &mut report).await);
+        let ended_before = now - self.settings.retention.of_sessions().kept;
+        note(self.sweep_sessions(&connection, ended_before, &mut report).await);
         failure.map_or(Ok(report), Err)
-    }
-
-    fn kept(&self, what: Perishable) -> TimeDelta {
-        match what {
-            Perishable::IdempotencyKeys => self.settings.idempotency_keys,
-            Perishable::OneTimeTokens => TOKENS_KEPT,
-            Perishable::Throttles => THROTTLES_KEPT,
-            Perishable::Mails => MAILS_KEPT,
-            // A spent proof is remembered for as long as it could be presented, which is its expiry.
-            Perishable::PendingTotp => SETUP_LIFE,
-            Perishable::Flows | Perishable::HeldIdentifiers | Perishable::PrivacyExportPieces => {
-                TimeDelta::zero()
-            }
-            Perishable::SigningKeys => self.settings.signing_keys,
-            Perishable::TextMessages => TEXT_MESSAGES_KEPT,
-            Perishable::PhoneConfirmations => PHONE_CONFIRMATIONS_KEPT,
-            Perishable::ImportChunks => UPLOADS_KEPT,
-            Perishable::ImportErrors | Perishable::Imports => self.settings.imports,
-            Perishable::OrderFactAttempts => ORDER_FACT_ATTEMPTS_KEPT,
-            Perishable::PoisonedOrderFacts => POISONED_ORDER_FACTS_KEPT,
-            Perishable::ReconciliationDifferences | Perishable::ReconciliationRuns => {
-                RECONCILIATIONS_KEPT
-            }
-            Perishable::SettledMessages => SETTLED_MESSAGES_KEPT,
-            Perishable::SegmentCounts => SEGMENT_COUNTS_KEPT,
-            Perishable::PrivacyExports => PRIVACY_EXPORTS_KEPT,
-        }
     }
 
     /// Walks on through the sessions for a bounded piece; begins anew after the last one.

@@ -12,6 +12,7 @@ pub mod amqp;
 pub mod api;
 pub mod authenticator;
 pub mod checker;
+pub mod config;
 pub mod consumer;
 pub mod db;
 pub mod gateway;

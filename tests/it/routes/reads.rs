@@ -18,6 +18,7 @@ const NOT_NOTED: &[(&str, &str)] = &[
     ("/v1/admin/erasures", "ids and states of deletions"),
     ("/v1/admin/erasures/{id}", "ids and states of a deletion"),
     ("/v1/admin/erasures/{id}/certificate", "ids and instants of a deletion"),
+    ("/v1/admin/retention", "limits and numbers of rows"),
     ("/v1/admin/segments", "definitions of the shop"),
     ("/v1/admin/segments/{id}", "a definition of the shop"),
     ("/v1/admin/attributes", "definitions of the shop"),

@@ -27,6 +27,7 @@ pub async fn trial(world: &World, who: &Shopper, name: &str) -> Option<Trial> {
         }
         (Some(&"customers"), Some(_), _) => customer(world, name).await,
         (Some(&"erasures"), ..) => erasures(world, name).await,
+        (Some(&"retention"), ..) => Some(Trial::at("/v1/admin/retention")),
         (Some(&"groups"), ..) => groups(world, name).await,
         (Some(&"attributes"), ..) => attributes(world, name).await,
         (Some(&"segments"), ..) | (Some(&"exports"), Some(&"segments"), _) => {
