@@ -31,7 +31,6 @@ struct Row {
     requested_by: String,
     staff_key: Option<String>,
     status_before: String,
-    accepted_marketing: bool,
     segments: Value,
     requested_at: DateTime<Utc>,
     due_at: DateTime<Utc>,
@@ -93,7 +92,6 @@ impl Row {
             },
             status_before: Status::parse(&self.status_before)
                 .ok_or_else(|| unknown("erasures.status_before"))?,
-            accepted_marketing: self.accepted_marketing,
             segments,
             requested_at: self.requested_at,
             due_at: self.due_at,
@@ -255,7 +253,6 @@ impl SaveErasures {
         self.requested_by.push(requested_by.to_owned());
         self.staff_key.push(staff_key);
         self.status_before.push(erasure.status_before.as_str().to_owned());
-        self.accepted_marketing.push(erasure.accepted_marketing);
         self.segments.push(json!(erasure.segments));
         self.requested_at.push(erasure.requested_at);
         self.due_at.push(erasure.due_at);

@@ -502,8 +502,6 @@ diesel::table! {
         staff_key -> Nullable<Text>,
         /// Where the customer stood; cancelling brings it back.
         status_before -> Text,
-        /// Whether advertising was accepted; cancelling brings it back.
-        accepted_marketing -> Bool,
         /// The static segments that it was in, each with since when; cancelling brings them back.
         segments -> Jsonb,
         /// When it was asked for.

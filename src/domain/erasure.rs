@@ -182,9 +182,8 @@ pub struct Erasure {
     pub customer_id: CustomerId,
     pub state: ErasureState,
     pub requested_by: Requester,
-    /// What cancelling brings back, like the two below.
+    /// What cancelling brings back, like the one below.
     pub status_before: Status,
-    pub accepted_marketing: bool,
     pub segments: Vec<LeftSegment>,
     pub requested_at: DateTime<Utc>,
     /// The end of its grace.

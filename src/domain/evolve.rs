@@ -231,7 +231,9 @@ pub fn evolve(state: &mut State, event: &Event) {
         Event::Consent(entry) => {
             state.consents.record(entry);
             if let Some(customer) = &mut state.customer {
-                customer.accepts_marketing = state.consents.accepts_marketing();
+                // While a deletion is scheduled there is no advertising, whatever is left of the consents.
+                let frozen = customer.status == Status::DeletionScheduled;
+                customer.accepts_marketing = !frozen && state.consents.accepts_marketing();
             }
         }
         Event::Wishlist(event) => wishlists::evolve(&mut state.wishlists, event),

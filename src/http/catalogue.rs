@@ -85,7 +85,7 @@ problems! {
     ProofNeeded "proof_needed" 403 "A fresh proof is needed"
         "This change asks for `password` or `code` in the body. Without either it is possible only right after signing in."
     DeletionPending "deletion_pending" 403 "The account is scheduled for deletion"
-        "Within its grace its owner may look at the deletion and cancel it, at /v1/me/privacy/deletion, get a copy of its data, at /v1/me/privacy/export, and do nothing else."
+        "Within its grace its owner may look at the deletion and cancel it, at /v1/me/privacy/deletion, get a copy of its data, at /v1/me/privacy/export, withdraw consent, at /v1/me/consents/{purpose}, and do nothing else."
     AccountSuspended "account_suspended" 403 "The account is suspended"
         "The password is right, but the shop has suspended the account."
     AccountInactive "account_inactive" 403 "The account is inactive"

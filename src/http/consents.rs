@@ -12,7 +12,7 @@ use super::field::{FieldFault, Raw};
 use super::form::Form;
 use super::merges;
 use super::pages::{Page, PageRequest};
-use super::principal::{CustomersRead, CustomersWrite, Owner, Staff};
+use super::principal::{CustomersRead, CustomersWrite, Leaving, Owner, Staff};
 use super::problem::{Problem, ProblemDocument};
 use super::query::{Parameter, Query};
 use super::rejections::unexpected;
@@ -272,7 +272,8 @@ async fn show(
     one_of(&services, owner.customer_id, &named(&purpose)?, &request).await
 }
 
-/// Grants or withdraws my consent. What holds already changes nothing.
+/// Grants or withdraws my consent. What holds already changes nothing. While my deletion is scheduled I
+/// may withdraw, and grant nothing.
 #[utoipa::path(
     tag = "consents",
     security(("customer" = [])),
@@ -286,7 +287,7 @@ async fn show(
 )]
 #[put("/v1/me/consents/{purpose}")]
 async fn declare(
-    owner: Owner,
+    Leaving(owner): Leaving,
     purpose: web::Path<String>,
     on: IfMatch,
     body: JsonBody,
@@ -354,7 +355,8 @@ async fn show_of(
     merges::followed(&services, id, one_of(&services, id, &purpose, &request).await).await
 }
 
-/// Grants or withdraws consent in a customer's name. What holds already changes nothing.
+/// Grants or withdraws consent in a customer's name. What holds already changes nothing. While its deletion
+/// is scheduled consent can be withdrawn, and none granted.
 #[utoipa::path(
     tag = "consents",
     security(("staff" = ["customers:write"])),

@@ -42,7 +42,8 @@ impl Principal for Owner {
 }
 
 /// The signed-in customer, also one whose deletion is scheduled: for looking at it and cancelling it, and
-/// for what the law leaves everybody until nothing is kept any more, a copy of it.
+/// for what the law leaves everybody until nothing is kept any more: a copy of it, and withdrawing
+/// consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaving(pub Owner);
 

@@ -92,9 +92,9 @@ async fn p2_rows_that_stay_take_what_erasure_leaves_in_them() {
     let id = SystemClock.new_id();
     insert_customer(&database.client().await, id, "mai@example.org").await;
     let erasure = format!(
-        "INSERT INTO erasures (id, customer_id, state, requested_by, status_before, accepted_marketing, \
+        "INSERT INTO erasures (id, customer_id, state, requested_by, status_before, \
          requested_at, due_at, legal_due_at, look_at) \
-         VALUES ('{id}', '{id}', 'scheduled', 'owner', 'active', true, now(), now(), now(), now())"
+         VALUES ('{id}', '{id}', 'scheduled', 'owner', 'active', now(), now(), now(), now())"
     );
     database.execute(&erasure).await;
     let mut tried = 0;

@@ -156,6 +156,41 @@ async fn p1_cancelling_restores_every_row() {
     }
 }
 
+/// Consent may be withdrawn at any time (GDPR, article 7), and what was withdrawn does not come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_consent_is_withdrawn_within_the_grace_and_stays_so_when_it_is_cancelled() {
+    let shop = Shop::new().await;
+    let node = shop.node().await;
+    let consents = "/v1/me/consents/marketing";
+    // By the owner, and by staff.
+    for by_staff in [false, true] {
+        let shopper = Shopper::new(&shop, &node).await;
+        let path = crate::merge::path(&shopper.id, "/consents/marketing");
+        let granted = shopper.patch(&node, "/v1/me", json!({ "accepts_marketing": true }));
+        assert_eq!(granted.send().await.expect(200).json()["accepts_marketing"], true);
+        let ask = shopper.post(&node, MINE, json!({ "password": PASSWORD }));
+        ask.send().await.expect(202);
+        let inside = shopper.again(&node).await;
+        let put = |body: Value| match by_staff {
+            true => node.put(&path, body).bearer(&shop.staff_key),
+            false => inside.put(&node, consents, body),
+        };
+        let grant = json!({ "granted": true, "text_version": "1" });
+        put(grant).send().await.problem(409, "account_frozen");
+        let withdrawn = put(json!({ "granted": false })).send().await.expect(200).json();
+        let channels = withdrawn["channels"].as_array().unwrap();
+        assert!(channels.iter().all(|one| one["granted"] == false), "{withdrawn}");
+        inside.get(&node, consents).send().await.problem(403, "deletion_pending");
+
+        inside.delete(&node, MINE).send().await.expect(204);
+        let back = shopper.again(&node).await;
+        let me = back.get(&node, "/v1/me").send().await.expect(200).json();
+        assert_eq!((&me["status"], &me["accepts_marketing"]), (&json!("active"), &json!(false)));
+        let told = shop.messages(&shopper.id).await;
+        assert!(told.contains(&"consent.withdrawn".to_owned()), "{told:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p4_a_hold_stops_an_erasure_and_its_end_lets_it_go_on_to_the_certificate() {
     let shop = Shop::new().await;

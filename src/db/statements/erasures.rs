@@ -5,12 +5,12 @@ use super::*;
 bulk! {
     SaveErasures [
         "INSERT INTO erasures (id, customer_id, state, requested_by, staff_key, status_before, \
-         accepted_marketing, segments, requested_at, due_at, legal_due_at, look_at, put_off, started_at, \
+         segments, requested_at, due_at, legal_due_at, look_at, put_off, started_at, \
          completed_at, cancelled_at, commands) SELECT * FROM unnest(",
-        ") AS u (id, customer_id, state, requested_by, staff_key, status_before, accepted_marketing, \
+        ") AS u (id, customer_id, state, requested_by, staff_key, status_before, \
          segments, requested_at, due_at, legal_due_at, look_at, put_off, started_at, completed_at, \
          cancelled_at, commands) ON CONFLICT (id) DO UPDATE SET state = excluded.state, \
-         accepted_marketing = excluded.accepted_marketing, segments = excluded.segments, \
+         segments = excluded.segments, \
          due_at = excluded.due_at, look_at = excluded.look_at, put_off = excluded.put_off, \
          started_at = excluded.started_at, completed_at = excluded.completed_at, \
          cancelled_at = excluded.cancelled_at, commands = excluded.commands"
@@ -21,7 +21,6 @@ bulk! {
         requested_by: Text = String,
         staff_key: Nullable<Text> = Option<String>,
         status_before: Text = String,
-        accepted_marketing: Bool = bool,
         segments: Jsonb = Value,
         requested_at: Timestamptz = DateTime<Utc>,
         due_at: Timestamptz = DateTime<Utc>,

@@ -104,7 +104,8 @@ impl Needs {
                 Asking::Staff => Self::of_freezing(),
             },
             DeletionCommand::Cancel { .. } => {
-                Self { sessions: true, preferences: true, memberships: true, ..deletion }
+                let parts = Self { sessions: true, preferences: true, ..deletion };
+                Self { consents: true, memberships: true, ..parts }
             }
             DeletionCommand::Begin(_) => Self { sessions: true, statistics: true, ..deletion },
             DeletionCommand::EraseAgain(_) => Self { sessions: true, ..deletion },

@@ -1,5 +1,6 @@
 //! Granting and withdrawing consent. What repeats what holds already changes nothing and tells
-//! nobody; all else is one more entry of the ledger.
+//! nobody; all else is one more entry of the ledger. Whoever may grant may withdraw; and withdrawing is
+//! open at any time (GDPR, article 7), also while a deletion is scheduled.
 
 use super::{Answer, Decision, check_version, decided, writable};
 use crate::domain::command::Context;
@@ -13,10 +14,14 @@ use crate::domain::fault::Fault;
 use crate::domain::outcome::Rejection;
 use crate::domain::place::Locale;
 use crate::domain::state::State;
+use crate::domain::status::Status;
 
 /// Carries out one wish about one purpose.
 pub fn declare(state: &State, command: &ConsentCommand, context: &Context) -> Decision {
-    let customer = writable(state, context)?;
+    let customer = match &command.will {
+        Will::Grant { .. } => writable(state, context)?,
+        Will::Withdraw => withdrawing(state, context)?,
+    };
     let purpose = &command.purpose;
     if command.terms.is_none() && state.consents.version(purpose) == 0 {
         return Err(Rejection::NotFound);
@@ -43,6 +48,12 @@ pub fn declare(state: &State, command: &ConsentCommand, context: &Context) -> De
     };
     let entries = words.entries(&state.consents, purpose, &channels, context);
     decided(announced(state, customer, entries, context), Answer::Consents(purpose.clone()))
+}
+
+/// The customer, who may be frozen: to withdraw is the one change that a scheduled deletion bears.
+fn withdrawing<'a>(state: &'a State, context: &Context) -> Result<&'a Customer, Rejection> {
+    let frozen = state.customer.as_ref().filter(|it| it.status == Status::DeletionScheduled);
+    frozen.map_or_else(|| writable(state, context), Ok)
 }
 
 /// What `accepts_marketing` of a change comes to. The flag that is shown already asks for nothing:
@@ -96,7 +107,9 @@ fn announced(
     entries: Vec<Entry>,
     context: &Context,
 ) -> Vec<Event> {
-    let accepts_marketing = accepts_marketing_after(&state.consents, &entries);
+    // While a deletion is scheduled there is no advertising, whatever is left of the consents.
+    let frozen = customer.status == Status::DeletionScheduled;
+    let accepts_marketing = !frozen && accepts_marketing_after(&state.consents, &entries);
     let mut events = Vec::with_capacity(entries.len() + 1);
     if accepts_marketing != customer.accepts_marketing && !entries.is_empty() {
         let customer = Customer {

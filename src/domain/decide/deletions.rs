@@ -88,7 +88,6 @@ fn request(state: &State, wish: &RequestDeletion, context: &Context) -> Decision
         state: ErasureState::Scheduled,
         requested_by,
         status_before: customer.status,
-        accepted_marketing: customer.accepts_marketing,
         segments: by_hand(state),
         requested_at: context.now,
         due_at,
@@ -165,7 +164,8 @@ fn active_orders(state: &State, told: Option<usize>) -> usize {
     told.unwrap_or(state.orders.active() as usize)
 }
 
-/// All is as it was. Whoever saw to it signs in anew.
+/// All is as it was; whether there is advertising again, the ledger of consents says, where some may have
+/// been withdrawn meanwhile. Whoever saw to it signs in anew.
 fn cancel(state: &State, mail_id: MailId, context: &Context) -> Decision {
     person(state)?;
     if state.deletions.open(ErasureState::Running).is_some() {
@@ -182,7 +182,7 @@ fn cancel(state: &State, mail_id: MailId, context: &Context) -> Decision {
     let reason = ReasonCode::deletion_cancelled();
     events.push(Event::StatusChanged { from, to, reason, at });
     events.push(cancelled);
-    if request.accepted_marketing {
+    if state.consents.accepts_marketing() {
         let version = customer.version + 2;
         let switched = ErasureEvent::MarketingSwitched { on: true, version, at };
         events.push(Event::Erasure(switched));

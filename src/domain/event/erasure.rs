@@ -282,7 +282,6 @@ fn find(request: Option<&mut Erasure>, id: StepId) -> Option<&mut Step> {
 fn forget(request: &mut Erasure) {
     request.put_off = None;
     request.segments.clear();
-    request.accepted_marketing = false;
 }
 
 fn touch(customer: &mut Customer, at: DateTime<Utc>) {

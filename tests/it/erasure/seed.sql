@@ -56,7 +56,7 @@ WITH run AS (INSERT INTO reconciliation_runs VALUES (gen_random_uuid(), 'facts',
 INSERT INTO reconciliation_differences SELECT id, '{id}', '{m}', '{m}', '{m}', '{m}', now() FROM run;
 INSERT INTO segment_members VALUES ('{id}', '{segment}', now(), 'manual');
 INSERT INTO segment_flips VALUES ('{id}', '{segment}', 0, now() + interval '1 year');
-INSERT INTO erasures (id, customer_id, state, requested_by, staff_key, status_before, accepted_marketing, segments,
+INSERT INTO erasures (id, customer_id, state, requested_by, staff_key, status_before, segments,
     requested_at, due_at, legal_due_at, look_at)
-VALUES (gen_random_uuid(), '{id}', 'scheduled', 'owner', NULL, 'active', true,
+VALUES (gen_random_uuid(), '{id}', 'scheduled', 'owner', NULL, 'active',
     '[{"id": "{segment}", "since": "2026-11-23T00:00:00Z"}]', now() - interval '31 days', now() + interval '1 day', now(), now() + interval '1 day');

@@ -45,6 +45,10 @@ pub(super) fn withdraw(name: &str) -> Command {
     Command::Consent(Box::new(command(name, Channel::All, Will::Withdraw)))
 }
 
+pub(super) fn withdraw_from(name: &str, channel: Channel) -> Command {
+    Command::Consent(Box::new(command(name, channel, Will::Withdraw)))
+}
+
 /// One of many commands about few purposes, for random sequences.
 pub(super) fn some(a: u8, b: u8) -> Command {
     let name = ["marketing", "marketing", "analytics"][usize::from(a % 3)];
@@ -205,8 +209,6 @@ fn who_may_not_write_declares_nothing_and_a_version_is_that_of_the_purpose() {
         then.refused(Rejection::NotActive(status));
         given(with_status(status)).by(staff()).when(grant("analytics")).tells(&["consent.granted"]);
     }
-    let frozen = given(with_status(Status::DeletionScheduled)).by(staff());
-    frozen.when(withdraw("analytics")).refused(Rejection::NotActive(Status::DeletionScheduled));
     given(State::default()).by(staff()).when(grant("analytics")).refused(Rejection::NotFound);
     let state = given(active()).when(grant("marketing")).after;
     let on = |name: &str, if_match| {
@@ -218,6 +220,26 @@ fn who_may_not_write_declares_nothing_and_a_version_is_that_of_the_purpose() {
     given(state.clone()).when(on("analytics", 3)).refused(Rejection::VersionMismatch);
     given(state.clone()).when(on("analytics", 0)).tells(&["consent.withdrawn"]);
     assert_eq!(entries(&given(state).when(on("marketing", 3))).len(), 3);
+}
+
+/// To withdraw is as open as the account exists (GDPR, article 7); to grant is a change like any other.
+#[test]
+fn p1_while_a_deletion_is_scheduled_consent_is_withdrawn_and_not_granted() {
+    let frozen = || with_status(Status::DeletionScheduled);
+    for actor in [owner(), staff()] {
+        let refused = given(frozen()).by(actor.clone()).when(grant("analytics"));
+        refused.refused(Rejection::NotActive(Status::DeletionScheduled));
+        let then = given(frozen()).by(actor.clone()).when(withdraw("analytics"));
+        let then = then.tells(&["consent.withdrawn"]);
+        assert_eq!(then.versions().0, then.versions().1, "the customer is as it was");
+        given(then.after).by(actor).when(withdraw("analytics")).changes_nothing();
+    }
+    for status in [Status::Pending, Status::Suspended, Status::Inactive] {
+        let then = given(with_status(status)).when(withdraw("analytics"));
+        then.refused(Rejection::NotActive(status));
+    }
+    let erased = given(with_status(Status::Erased)).by(staff()).when(withdraw("analytics"));
+    erased.refused(Rejection::NotFound);
 }
 
 #[test]

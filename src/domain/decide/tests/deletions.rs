@@ -156,9 +156,7 @@ fn p1_a_wish_freezes_the_account_at_once() {
     let held = Held { since: at(5), cause: MembershipCause::Manual };
     state.memberships.held.insert(segment, held);
     state.memberships.codes.insert(segment, SegmentCode::from_stored("vip".to_owned()));
-    if let Some(customer) = &mut state.customer {
-        customer.accepts_marketing = true;
-    }
+    let state = given(state).at(30).when(super::consents::grant("marketing")).after;
     let before = customer(&state).version;
     let then = given(state).at(100).when(by_owner(session_id(2)));
     let then = then.tells(&[
@@ -182,7 +180,7 @@ fn p1_a_wish_freezes_the_account_at_once() {
     assert_eq!((erasure.due_at, erasure.look_at), (due_at, due_at));
     assert_eq!(erasure.legal_due_at, a_month_after(at(100)));
     assert_eq!(erasure.segments, [LeftSegment { id: segment, since: at(5) }]);
-    assert!(erasure.accepted_marketing && erasure.requested_by == Requester::Owner);
+    assert_eq!(erasure.requested_by, Requester::Owner);
     let mail = then.events().iter().find_map(|event| match event {
         Event::MailQueued(mail) => Some(mail.body.tells_of()),
         _ => None,
@@ -199,9 +197,8 @@ fn p1_cancelling_brings_all_back() {
         let code = SegmentCode::from_stored("vip".to_owned());
         state.memberships.held.insert(segment, held);
         state.memberships.codes.insert(segment, code.clone());
-        if let Some(customer) = &mut state.customer {
-            customer.accepts_marketing = true;
-        }
+        let grant = super::consents::grant("marketing");
+        let state = given(state).by(staff()).at(25).when(grant).after;
         let before = state.clone();
         let mut frozen = given(state).by(staff()).at(30).when(request(1)).after;
         // As it is loaded: the segment is still there.
@@ -215,6 +212,44 @@ fn p1_cancelling_brings_all_back() {
         assert_eq!(then.messages()[1].0, "privacy.deletion_cancelled");
         assert_eq!(asked(&then.after).state, ErasureState::Cancelled);
         given(then.after).by(staff()).at(50).when(cancel()).refused(Rejection::NotFound);
+    }
+}
+
+/// Cancelling brings advertising back where the ledger grants it by then.
+#[test]
+fn p1_what_was_withdrawn_within_the_grace_stays_so() {
+    use super::consents::{grant, withdraw, withdraw_from};
+    use crate::domain::consent::Channel;
+    let channels = [Channel::Email, Channel::Sms, Channel::Push];
+    for (granted, withdrawn, expected) in [
+        (true, vec![], true),
+        (true, vec![withdraw("marketing")], false),
+        (true, vec![withdraw_from("marketing", Channel::Sms)], true),
+        (true, channels.map(|one| withdraw_from("marketing", one)).into(), false),
+        (true, vec![withdraw("analytics")], true),
+        (false, vec![], false),
+        (false, vec![withdraw("marketing")], false),
+    ] {
+        for actor in [owner(), staff()] {
+            let mut state = active();
+            if granted {
+                state = given(state).at(10).when(grant("marketing")).after;
+            }
+            state = given(state).by(staff()).at(20).when(request(1)).after;
+            for command in withdrawn.clone() {
+                let then = given(state).by(actor.clone()).at(30).when(command);
+                let told = then.messages();
+                assert!(!told.is_empty(), "a withdrawal is told");
+                assert!(told.iter().all(|(kind, _)| *kind == "consent.withdrawn"), "{told:?}");
+                assert!(!customer(&then.after).accepts_marketing, "frozen, whatever is left");
+                state = then.after;
+            }
+            let then = given(state).by(staff()).at(40).when(cancel());
+            let after = customer(&then.after);
+            assert_eq!(after.status, Status::Active);
+            assert_eq!(after.accepts_marketing, expected, "{granted} {withdrawn:?}");
+            assert_eq!(then.after.consents.accepts_marketing(), expected);
+        }
     }
 }
 
