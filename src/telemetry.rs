@@ -1,5 +1,6 @@
 //! Logs, metrics and the record of a panic: set up once per process, before anything else runs.
-//! What the metrics mean is described where they are counted.
+
+pub mod catalogue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
@@ -13,14 +14,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+use self::catalogue::Kind;
 use crate::config::{LogFormat, TelemetryConfig};
-
-/// Upper bounds of histograms of time (`…_duration_seconds`): OpenTelemetry's for HTTP.
-const DURATION_SECONDS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-
-/// Upper bounds of histograms of counts (`…_size`), up to the largest batch that is allowed.
-const SIZES: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// How often the recorder folds its samples. Without it they would pile up between scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -55,6 +50,7 @@ impl Telemetry {
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder)
             .map_err(|_| anyhow::anyhow!("a metrics recorder is installed already"))?;
+        catalogue::describe();
         let _upkeep = Upkeep::start(prometheus.clone())?;
         Ok(Telemetry { prometheus, _upkeep })
     }
@@ -86,10 +82,12 @@ pub fn start_logs(config: &TelemetryConfig, target: LogTarget) -> anyhow::Result
 }
 
 fn builder() -> anyhow::Result<PrometheusBuilder> {
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".to_owned()), &DURATION_SECONDS)
-        .and_then(|b| b.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZES))
-        .context("the buckets of the metrics are refused")
+    catalogue::all().try_fold(PrometheusBuilder::new(), |builder, metric| match metric.kind {
+        Kind::Histogram(bounds) => builder
+            .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), bounds)
+            .context("the buckets of the metrics are refused"),
+        Kind::Counter | Kind::Gauge => Ok(builder),
+    })
 }
 
 /// Logs a panic, once, where it happens: whoever catches it later knows its consequence only and
@@ -173,15 +171,15 @@ mod tests {
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             metrics::histogram!("http_server_request_duration_seconds").record(0.03);
-            metrics::histogram!("shard_batch_size").record(200.0);
+            metrics::histogram!("actor_batch_size").record(200.0);
         });
         handle.run_upkeep();
         let text = handle.render();
         for line in [
             "http_server_request_duration_seconds_bucket{le=\"0.025\"} 0",
             "http_server_request_duration_seconds_bucket{le=\"0.05\"} 1",
-            "shard_batch_size_bucket{le=\"128\"} 0",
-            "shard_batch_size_bucket{le=\"256\"} 1",
+            "actor_batch_size_bucket{le=\"128\"} 0",
+            "actor_batch_size_bucket{le=\"256\"} 1",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

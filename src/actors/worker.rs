@@ -331,6 +331,7 @@ impl<W: Worker> Core<W> {
             trouble.errors
         };
         let delay = self.backoff.up_to(rest_max).delay(failures);
+        self.stats.note_failed_run();
         self.stats.note_error(text);
         tracing::warn!(worker = self.stats.name(), failures, ?delay, error = text, "a run failed");
         Next::BackOff(Instant::now() + delay)
@@ -339,6 +340,7 @@ impl<W: Worker> Core<W> {
     /// A panic is a bug of ours: a few are borne, many end the process.
     fn rest_after_panic(&self, text: &str) -> Next {
         self.stats.note_panic();
+        self.stats.note_failed_run();
         self.stats.note_error(&format!("a run panicked: {text}"));
         let now = Instant::now();
         let delay = self.trouble().restarts.after_failure(now);

@@ -5,7 +5,7 @@ use super::{compose, database_runtime, settings};
 use crate::actors::analytics::{Analyst, Outcome, Settings, Turn, Watcher};
 use crate::actors::runtime::Runtime;
 use crate::actors::worker::WorkerRef;
-use crate::actors::workers::analyst::{self, AnalystWorker};
+use crate::actors::workers::analyst::AnalystWorker;
 use crate::actors::workers::clock_watch::shared_clock_of;
 use crate::config::Config;
 use crate::db::predictions::{KeptCutPoints, KeptModel};
@@ -21,7 +21,6 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// The worker that computes on schedule.
 pub fn worker(config: &Config, parts: &compose::Parts, runtime: &Runtime) -> WorkerRef {
-    analyst::describe_metrics();
     let analyst = Analyst {
         database: parts.database.clone(),
         reports: parts.reports.clone(),

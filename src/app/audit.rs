@@ -3,7 +3,7 @@
 use super::compose::Parts;
 use super::{database_runtime, settings};
 use crate::actors::audit_trail::{self, Shown, Verdict};
-use crate::actors::workers::audit_sealer::{self, AuditSealer};
+use crate::actors::workers::audit_sealer::AuditSealer;
 use crate::config::Config;
 use crate::db;
 use crate::domain::audit_chain::{Hash, Walk};
@@ -56,7 +56,6 @@ pub(super) fn sealer(
     config: &Config,
     parts: &Parts,
 ) -> impl Fn() -> AuditSealer + Send + Sync + 'static {
-    audit_sealer::describe_metrics();
     let key = Arc::new(AuditKey::new(&parts.root));
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let period = config.audit.seal_seconds.duration();

@@ -28,14 +28,14 @@ use crate::actors::sharing::Sharing;
 use crate::actors::signing;
 use crate::actors::worker::{Nudge, WorkerRef, Workers};
 use crate::actors::workers::clock_watch::{self, ClockWatch};
-use crate::actors::workers::importer::{self, Importer};
-use crate::actors::workers::janitor::{self, Janitor};
-use crate::actors::workers::mailer::{self, Mailer};
-use crate::actors::workers::order_intake::{self, Desk, OrderIntake, ParkedOrders};
-use crate::actors::workers::outbox_relay::{self, Dirty, OutboxRelay};
-use crate::actors::workers::reconciler::{self, Reconciler};
-use crate::actors::workers::space_watch::{self, Space, SpaceWatch};
-use crate::actors::workers::texter::{self, Texter};
+use crate::actors::workers::importer::Importer;
+use crate::actors::workers::janitor::Janitor;
+use crate::actors::workers::mailer::Mailer;
+use crate::actors::workers::order_intake::{Desk, OrderIntake, ParkedOrders};
+use crate::actors::workers::outbox_relay::{Dirty, OutboxRelay};
+use crate::actors::workers::reconciler::Reconciler;
+use crate::actors::workers::space_watch::{Space, SpaceWatch};
+use crate::actors::workers::texter::Texter;
 use crate::brokers::limits::Limiter;
 use crate::brokers::rabbit::Rabbit;
 use crate::brokers::redis::Redis;
@@ -230,16 +230,6 @@ fn start_workers(
     parts: &Parts,
     runtime: &Runtime,
 ) -> anyhow::Result<(Workers, AfterCommit)> {
-    db::replica::describe_metrics();
-    clock_watch::describe_metrics();
-    space_watch::describe_metrics();
-    importer::describe_metrics();
-    janitor::describe_metrics();
-    mailer::describe_metrics();
-    outbox_relay::describe_metrics();
-    crate::actors::workers::revocation_watch::describe_metrics();
-    crate::actors::workers::signing_watch::describe_metrics();
-    texter::describe_metrics();
     let mut workers = Workers::new();
     let (outbox, segments) = (Dirty::new(), Dirty::new());
     // Without a broker the messages wait in the outbox.
@@ -308,7 +298,6 @@ fn start_intake(
     let Some(settings::Letters { source, dead_letters }) = settings::orders(config)? else {
         return Ok(intake);
     };
-    order_intake::describe_metrics();
     let keys = &config.orders.intake;
     let desk = Arc::new(Desk::new(
         parts.database.clone(),
@@ -340,7 +329,6 @@ fn start_reconciler(
     if every.count() == 0 {
         return Ok(None);
     }
-    reconciler::describe_metrics();
     let engine = reconciliation::Engine {
         database: parts.database.clone(),
         clock: parts.clock.clone(),
@@ -527,6 +515,7 @@ fn services(
         purposes: Arc::new(Purposes::from(&**config)),
         config: config.clone(),
         retention: settings::retention(config),
+        hashing: parts.hashing.clone(),
         registry: runtime.registry(),
         readiness: Readiness::new(probes::all(parts, runtime.registry()), probes::notes(parts)),
         prometheus: parts.prometheus.clone(),

@@ -8,8 +8,8 @@ use crate::actors::erasures::{Certificates, DeletionParts, DeletionSettings, Del
 use crate::actors::gate::Gate;
 use crate::actors::runtime::Runtime;
 use crate::actors::worker::{Nudge, Workers};
-use crate::actors::workers::erasure_answers::{self, AnswerParts, ErasureAnswers};
-use crate::actors::workers::gdpr_reaper::{self, GdprReaper, ReaperParts};
+use crate::actors::workers::erasure_answers::{AnswerParts, ErasureAnswers};
+use crate::actors::workers::gdpr_reaper::{GdprReaper, ReaperParts};
 use crate::config::Config;
 use crate::security::audit_seal::AuditKey;
 use crate::security::tokens::ThrottleKeys;
@@ -26,8 +26,6 @@ pub fn start(
     workers: &mut Workers,
     customers: &Customers,
 ) -> anyhow::Result<Nudge> {
-    gdpr_reaper::describe_metrics();
-    erasure_answers::describe_metrics();
     let deletions = DeletionSettings::from(config);
     if let Some(settings::Letters { source, dead_letters }) = settings::erasure_answers(config)? {
         let answers = AnswerParts {

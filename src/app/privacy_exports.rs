@@ -8,7 +8,7 @@ use crate::actors::privacy_exports::making::Maker;
 use crate::actors::privacy_exports::{PrivacyExportParts, PrivacyExports};
 use crate::actors::runtime::Runtime;
 use crate::actors::worker::{Nudge, WorkerRef};
-use crate::actors::workers::exporter::{self, Exporter};
+use crate::actors::workers::exporter::Exporter;
 use crate::config::Config;
 
 /// Who makes them.
@@ -18,7 +18,6 @@ pub fn worker(
     runtime: &Runtime,
     customers: &Customers,
 ) -> WorkerRef {
-    exporter::describe_metrics();
     let limits = &config.privacy_exports;
     let maker = Maker {
         database: parts.database.clone(),

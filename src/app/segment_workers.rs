@@ -8,8 +8,8 @@ use crate::actors::customers::Customers;
 use crate::actors::runtime::Runtime;
 use crate::actors::segments::SegmentDesk;
 use crate::actors::worker::Workers;
-use crate::actors::workers::segment_builder::{self, SegmentBuilder};
-use crate::actors::workers::segment_evaluator::{self, SegmentEvaluator, Settings};
+use crate::actors::workers::segment_builder::SegmentBuilder;
+use crate::actors::workers::segment_evaluator::{SegmentEvaluator, Settings};
 use crate::config::Config;
 use std::sync::Arc;
 
@@ -23,8 +23,6 @@ pub fn start(
     customers: &Customers,
     desk: &SegmentDesk,
 ) {
-    segment_evaluator::describe_metrics();
-    segment_builder::describe_metrics();
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let (door, rules) = (customers.clone(), desk.clone());
     let dirty = batches.after.segments.clone();

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use tokio::time::Instant;
 
 /// Networks that are remembered in process at most.
@@ -202,7 +202,6 @@ struct View {
 
 impl Brake {
     pub(super) fn new(policy: BrakePolicy) -> Self {
-        describe_metrics();
         gauge!("stuffing_brake_engaged").set(0);
         Self { policy, view: Mutex::default() }
     }
@@ -295,25 +294,6 @@ pub(super) fn as_micros(duration: Duration) -> i64 {
 
 fn duration(micros: i64) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or_default())
-}
-
-fn describe_metrics() {
-    describe_gauge!(
-        "stuffing_brake_engaged",
-        Unit::Count,
-        "Whether sign-ins from unknown devices are held back because most sign-ins fail (1 or 0)"
-    );
-    describe_counter!(
-        "stuffing_brake_engagements_total",
-        Unit::Count,
-        "How often this node saw the stuffing brake engage"
-    );
-    describe_counter!(
-        "stuffing_brake_refusals_total",
-        Unit::Count,
-        "Attempts that the stuffing brake held back, by what was used up: the address's smaller \
-         budget, or the identifiers of its network"
-    );
 }
 
 #[cfg(test)]

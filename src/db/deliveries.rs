@@ -5,9 +5,9 @@
 //! save little.
 
 use super::Connection;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -26,6 +26,11 @@ impl Queue {
         }
     }
 
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        self.table()
+    }
+
     /// What nobody needs once the message has come to its end: an address of its own, and what a
     /// code is derived from.
     fn forget(self) -> &'static str {
@@ -34,6 +39,44 @@ impl Queue {
             Self::TextMessages => ", nonce = NULL",
         }
     }
+}
+
+/// Rows are counted up to here: beyond it their exact number helps nobody.
+const COUNTED_MAX: i64 = 10_000;
+
+/// No rest between two tries is longer.
+const REST_MAX: TimeDelta = TimeDelta::hours(1);
+
+/// How many messages wait to be handed over, and when the first of them was decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
+pub struct Backlog {
+    #[diesel(sql_type = BigInt)]
+    pub waiting: i64,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+/// Of the messages that are due, or were tried and put off. Those that are not to be sent before
+/// later are none, nor is one that is being sent for the first time.
+///
+/// # Errors
+/// Those of the query.
+pub async fn backlog(
+    mut conn: &Connection,
+    queue: Queue,
+    now: DateTime<Utc>,
+) -> QueryResult<Backlog> {
+    let text = format!(
+        "SELECT count(*) AS waiting, min(created_at) AS oldest FROM (SELECT created_at FROM {} \
+         WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= $2 \
+         AND (due_at <= $1 OR last_error IS NOT NULL) ORDER BY due_at LIMIT {COUNTED_MAX}) AS waiting",
+        queue.table()
+    );
+    diesel::sql_query(text)
+        .bind::<Timestamptz, _>(now)
+        .bind::<Timestamptz, _>(now + REST_MAX)
+        .get_result(&mut conn)
+        .await
 }
 
 /// Notes that the message was handed over.

@@ -18,6 +18,7 @@ use diesel_async::pooled_connection::{
 use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use metrics::{counter, gauge};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -276,11 +277,26 @@ impl Database {
         &self.runtime
     }
 
-    /// Open and idle connections, for metrics.
-    pub fn connections(&self) -> (u32, u32) {
-        let state = self.pool.state();
-        (state.connections, state.idle_connections)
+    /// Sets the metrics of this pool, and of its replica's, as they are now.
+    pub fn measure(&self, name: &'static str, replica_name: &'static str) {
+        measure(&self.pool.state(), self.opener.settings.pool_size, name);
+        if let Some(replica) = self.replica.as_ref().map(|replica| replica.database()) {
+            measure(&replica.pool.state(), replica.opener.settings.pool_size, replica_name);
+        }
     }
+}
+
+/// Named as OpenTelemetry names them.
+fn measure(state: &bb8::State, size: u32, name: &'static str) {
+    const POOL: &str = "db_client_connection_pool_name";
+    const STATE: &str = "db_client_connection_state";
+    let (idle, gets) = (state.idle_connections, &state.statistics);
+    let used = state.connections.saturating_sub(idle);
+    gauge!("db_client_connection_count", POOL => name, STATE => "idle").set(f64::from(idle));
+    gauge!("db_client_connection_count", POOL => name, STATE => "used").set(f64::from(used));
+    gauge!("db_client_connection_max", POOL => name).set(f64::from(size));
+    counter!("db_client_connection_waits_total", POOL => name).absolute(gets.get_waited);
+    counter!("db_client_connection_timeouts_total", POOL => name).absolute(gets.get_timed_out);
 }
 
 impl Opener {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use diesel::sql_types::{Bool, Text};
 use diesel::{QueryResult, QueryableByName};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use metrics::{Unit, counter, describe_counter};
+use metrics::counter;
 use tokio::time::{Instant, timeout};
 
 use super::Error;
@@ -45,15 +45,6 @@ struct Position {
 struct Reached {
     #[diesel(sql_type = Bool)]
     reached: bool,
-}
-
-/// Describes the metrics of reads from replicas; once per process.
-pub fn describe_metrics() {
-    describe_counter!(
-        "database_replica_reads_total",
-        Unit::Count,
-        "Reads meant for a replica, by who answered: replica, or primary because it was behind or away"
-    );
 }
 
 impl Replica {

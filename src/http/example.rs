@@ -490,10 +490,10 @@ fn records_and_metrics_tell_the_route_and_nothing_of_the_request() {
     });
     let metrics = recorder.handle().render();
     for expected in [
-        r#"method="GET",route="/v1/things/{id}",status="200""#,
-        r#"method="GET",route="/v1/panics/{id}",status="500""#,
-        r#"method="GET",route="none",status="404""#,
-        r#"method="PATCH",route="/v1/things/{id}",status="428""#,
+        r#"http_request_method="GET",http_route="/v1/things/{id}",http_response_status_code="200""#,
+        r#"http_request_method="GET",http_route="/v1/panics/{id}",http_response_status_code="500""#,
+        r#"http_request_method="GET",http_route="none",http_response_status_code="404""#,
+        r#"http_request_method="PATCH",http_route="/v1/things/{id}",http_response_status_code="428""#,
         "http_handler_panics_total 1",
         "http_server_active_requests 0",
     ] {

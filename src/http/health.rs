@@ -1,4 +1,4 @@
-//! `/health/live`, `/health/ready` and `/metrics`: for the machines that watch this one.
+//! `/health/live` and `/health/ready`: for the machines that watch this one.
 
 use super::readiness::Report;
 use super::services::Services;
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 pub fn routes(cfg: &mut ServiceConfig) {
-    cfg.service(live).service(livez).service(ready).service(readyz).service(prometheus);
+    cfg.service(live).service(livez).service(ready).service(readyz);
 }
 
 /// What a living process answers.
@@ -72,23 +72,6 @@ async fn ready(services: Data<Services>) -> HttpResponse {
 #[get("/readyz")]
 async fn readyz(services: Data<Services>) -> HttpResponse {
     readiness(&services).await
-}
-
-/// All metrics, in the text format of Prometheus.
-#[utoipa::path(
-    tag = "operators",
-    responses((status = 200, body = String, content_type = "text/plain"))
-)]
-#[get("/metrics")]
-async fn prometheus(services: Data<Services>) -> HttpResponse {
-    let (connections, idle) = services.database.connections();
-    metrics::gauge!("database_pool_connections").set(f64::from(connections));
-    metrics::gauge!("database_pool_idle_connections").set(f64::from(idle));
-    // What ends by time alone is noticed when somebody looks.
-    services.readiness.notes();
-    uncached()
-        .content_type("text/plain; version=0.0.4; charset=utf-8")
-        .body(services.prometheus.render())
 }
 
 fn uncached() -> actix_web::HttpResponseBuilder {

@@ -40,6 +40,7 @@ pub mod imports;
 pub mod json;
 pub mod me;
 pub mod merges;
+pub mod metrics;
 pub mod mfa;
 pub mod notes;
 pub mod ops;
@@ -211,7 +212,7 @@ fn configure_public(cfg: &mut ServiceConfig) {
 }
 
 fn configure_operators(cfg: &mut ServiceConfig) {
-    cfg.configure(health::routes).configure(ops::routes);
+    cfg.configure(health::routes).configure(metrics::routes).configure(ops::routes);
 }
 
 /// Which pages of other origins may call us from a browser: those that are configured, by default

@@ -113,7 +113,6 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        describe_metrics();
         ready(Ok(RequestService { service: Rc::new(service), layer: self.clone() }))
     }
 }
@@ -195,6 +194,7 @@ impl Exchange {
     /// Completes an answer that came back whole.
     fn end(&self, mut response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
         if let Some(problem) = problem_in(&response) {
+            count(&problem);
             let document = problem.document(Some(self.occurrence()));
             response = response.map_body(|head, _| {
                 head.status = problem.status();
@@ -210,6 +210,7 @@ impl Exchange {
 
     /// Answers in place of a service that failed and took the request with it.
     fn end_without_request(&self, problem: Problem) -> Error {
+        count(&problem);
         let mut response = problem.respond(Some(self.occurrence()));
         self.complete_headers(response.headers_mut());
         let route = self.description.as_ref().and_then(|all| all.template_of(self.uri.path()));
@@ -254,9 +255,9 @@ impl Exchange {
         let route = route.unwrap_or("none");
         metrics::histogram!(
             "http_server_request_duration_seconds",
-            "method" => self.method,
-            "route" => route.to_owned(),
-            "status" => status.as_str().to_owned(),
+            "http_request_method" => self.method,
+            "http_route" => route.to_owned(),
+            "http_response_status_code" => status.as_str().to_owned(),
         )
         .record(elapsed);
         tracing::info!(
@@ -289,6 +290,10 @@ fn problem_of(error: &Error) -> Problem {
         Some(problem) => problem.clone(),
         None => error::of_actix(error),
     }
+}
+
+fn count(problem: &Problem) {
+    metrics::counter!("http_problems_total", "code" => problem.code().as_str()).increment(1);
 }
 
 fn identify(headers: &HeaderMap, new_id: &dyn Fn() -> Uuid) -> RequestIdentity {
@@ -344,16 +349,6 @@ impl Drop for Active {
     fn drop(&mut self) {
         metrics::gauge!("http_server_active_requests").decrement(1.0);
     }
-}
-
-fn describe_metrics() {
-    metrics::describe_histogram!(
-        "http_server_request_duration_seconds",
-        metrics::Unit::Seconds,
-        "Time from the head of a request to the head of its answer"
-    );
-    metrics::describe_counter!("http_handler_panics_total", "Requests whose handler panicked");
-    metrics::describe_gauge!("http_server_active_requests", "Requests under way");
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use crate::db::Database;
 use crate::domain::CustomerId;
 use crate::domain::command::{Actor, Command, Context, IdempotencyKey, Subject, Submission};
 use crate::security::access::AccessTokens;
+use crate::security::hashing::HashingPool;
 use crate::security::password_policy::PasswordPolicy;
 use crate::security::revoked::RevokedSessions;
 use crate::security::tokens::ThrottleKeys;
@@ -85,6 +86,8 @@ pub struct Services {
     pub config: Arc<Config>,
     /// How long rows are kept that end of themselves.
     pub retention: Retention,
+    /// For its numbers; passwords pass the gate.
+    pub hashing: Arc<HashingPool>,
     /// All actors and their numbers.
     pub registry: Arc<Registry>,
     pub readiness: Readiness,

@@ -9,9 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{counter, gauge, histogram};
 use tokio::sync::oneshot;
 
 use super::argon::{ArgonError, Engine};
@@ -110,7 +108,6 @@ impl HashingPool {
     /// # Errors
     /// [`StartError`] when the cost is impossible or a thread cannot be made.
     pub fn start(settings: HashingSettings) -> Result<Self, StartError> {
-        describe_metrics();
         let HashingSettings { memory_kib, passes, lanes, .. } = settings;
         let threads = match settings.threads {
             0 => default_threads(),
@@ -209,6 +206,11 @@ impl HashingPool {
     #[must_use]
     pub fn verifications(&self) -> u64 {
         self.shared.engine.verifications()
+    }
+
+    /// Sets the gauges that are looked up when somebody asks for metrics.
+    pub fn measure(&self) {
+        locked(&self.shared.queue).measure();
     }
 
     /// Takes no more calls, finishes those that wait, joins the threads. Blocks for at most the
@@ -401,6 +403,15 @@ impl Queue {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a queue is far shorter than 2^52")]
+    fn measure(&self) {
+        let oldest = self.jobs.front().map(|job| job.since.elapsed()).unwrap_or_default();
+        gauge!("password_hash_oldest_seconds").set(oldest.as_secs_f64());
+        gauge!("password_hash_queue_limit").set(self.max as f64);
+        gauge!("password_hash_threads").set(f64::from(self.threads));
+        self.show_depth();
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a queue is far shorter than 2^52")]
     fn show_depth(&self) {
         gauge!("password_hash_queue_depth").set(self.jobs.len() as f64);
     }
@@ -461,35 +472,6 @@ fn stand_back() {
 /// A panic never happens under these locks, and were it to, their content stays valid.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn describe_metrics() {
-    describe_counter!(
-        "password_verifications_total",
-        Unit::Count,
-        "Password verifications computed, those for unknown accounts included"
-    );
-    describe_gauge!("password_hash_queue_depth", Unit::Count, "Calls waiting for a hashing thread");
-    describe_histogram!(
-        "password_hash_wait_seconds",
-        Unit::Seconds,
-        "Time a call waited for a hashing thread"
-    );
-    describe_histogram!(
-        "password_hash_duration_seconds",
-        Unit::Seconds,
-        "Time one hash or verification took"
-    );
-    describe_counter!(
-        "password_hash_shed_total",
-        Unit::Count,
-        "Calls refused: the queue was full, or the deadline passed while waiting"
-    );
-    describe_counter!(
-        "password_hash_panics_total",
-        Unit::Count,
-        "Panics caught in a hashing thread"
-    );
 }
 
 #[cfg(test)]

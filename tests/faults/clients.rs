@@ -106,11 +106,10 @@ async fn dropped(ground: &Ground, report: &mut Report) {
 async fn left_behind(shop: &crate::harness::Shop, node: &Node) -> Vec<(&'static str, f64)> {
     let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
         AND state LIKE 'idle in transaction%'";
-    let connections = node.metric("database_pool_connections").await;
-    let idle = node.metric("database_pool_idle_connections").await;
+    let busy = "pool_name=\"writes\",db_client_connection_state=\"used\"";
     vec![
         ("open transactions", shop.database.count(open).await as f64),
-        ("busy connections", connections - idle),
+        ("busy connections", node.metric_where("db_client_connection_count", busy).await),
         ("queued", node.metric_where("actor_queue_depth", "\"customers-").await),
         // Asking is a request as well.
         ("requests", (node.metric("http_server_active_requests").await - 1.0).max(0.0)),

@@ -163,8 +163,12 @@ async fn frozen(ground: &Ground, report: &mut Report) {
     report.must(odd.is_empty(), format!("other than 503 with Retry-After: {odd:?}"));
     let began = Instant::now();
     loop {
-        let open = node.metric("database_pool_connections").await;
-        let idle = node.metric("database_pool_idle_connections").await;
+        let count = async |state: &str| {
+            let which = format!("pool_name=\"writes\",db_client_connection_state=\"{state}\"");
+            node.metric_where("db_client_connection_count", &which).await
+        };
+        let idle = count("idle").await;
+        let open = idle + count("used").await;
         if open == idle && open > 0.0 {
             let took = began.elapsed();
             report.must(

@@ -33,6 +33,7 @@ mod mails;
 mod merge;
 mod merge_races;
 mod messages;
+mod metrics;
 mod notes;
 mod notices;
 mod one_gate;

@@ -75,6 +75,7 @@ pub struct ActorStats {
     run_last: AtomicU64,
     heartbeat: AtomicU64,
     oldest: AtomicU64,
+    succeeded: AtomicU64,
     pace: Mutex<Pace>,
     last_error: Mutex<Option<(String, Instant)>>,
     meters: Meters,
@@ -103,6 +104,7 @@ impl ActorStats {
             run_last: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),
             oldest: AtomicU64::new(NEVER),
+            succeeded: AtomicU64::new(0),
             pace: Mutex::new(Pace::new()),
             last_error: Mutex::default(),
         }
@@ -208,8 +210,15 @@ impl ActorStats {
         self.meters.batch_size.record(metric(size));
     }
 
+    /// A batch or a run came to a good end.
     pub(crate) fn note_handled(&self, handled: usize) {
         self.handled.fetch_add(handled as u64, Ordering::Relaxed);
+        self.succeeded.store(micros(self.epoch.elapsed()), Ordering::Relaxed);
+    }
+
+    /// A worker's run failed, was cut off or panicked.
+    pub(crate) fn note_failed_run(&self) {
+        self.meters.failed_runs.increment(1);
     }
 
     /// How long the actor took to answer a heartbeat, or has been silent since.
@@ -217,6 +226,25 @@ impl ActorStats {
         self.heartbeat.store(micros(rtt), Ordering::Relaxed);
         self.meters.heartbeat.set(rtt.as_secs_f64());
         self.meters.depth.set(metric(self.depth()));
+    }
+
+    /// Sets what is known by looking at it, not by counting.
+    fn measure(&self) {
+        let actor = || self.name.clone();
+        if let Some(gate) = &self.gate {
+            let now = Instant::now();
+            let oldest = match self.oldest.load(Ordering::Relaxed) {
+                NEVER => Duration::ZERO,
+                moment => now.saturating_duration_since(self.epoch + Duration::from_micros(moment)),
+            };
+            self.meters.depth.set(metric(gate.depth()));
+            metrics::gauge!("actor_queue_limit", "actor" => actor()).set(metric(gate.limit()));
+            metrics::gauge!("actor_oldest_seconds", "actor" => actor()).set(oldest.as_secs_f64());
+        } else {
+            let succeeded = Duration::from_micros(self.succeeded.load(Ordering::Relaxed));
+            let age = self.epoch.elapsed().saturating_sub(succeeded);
+            metrics::gauge!("actor_success_age_seconds", "actor" => actor()).set(age.as_secs_f64());
+        }
     }
 
     /// All numbers at this moment.
@@ -377,7 +405,6 @@ pub struct Registry {
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        describe_metrics();
         Self::default()
     }
 
@@ -389,6 +416,11 @@ impl Registry {
     #[must_use]
     pub fn snapshots(&self) -> Vec<Snapshot> {
         self.each(|actor| actor.snapshot())
+    }
+
+    /// Sets the gauges that are looked up when somebody asks for metrics.
+    pub fn measure(&self) {
+        self.each(ActorStats::measure);
     }
 
     /// Names of the actors that were given up; the process is not ready while there is one.
@@ -410,6 +442,7 @@ impl Registry {
 struct Meters {
     restarts: Counter,
     panics: Counter,
+    failed_runs: Counter,
     shed: Counter,
     depth: Gauge,
     up: Gauge,
@@ -425,6 +458,7 @@ impl Meters {
         Self {
             restarts: metrics::counter!("actor_restarts_total", "actor" => actor.clone()),
             panics: metrics::counter!("actor_panics_total", "actor" => actor.clone()),
+            failed_runs: metrics::counter!("actor_failed_runs_total", "actor" => actor.clone()),
             shed: metrics::counter!("actor_shed_total", "actor" => actor.clone()),
             depth: metrics::gauge!("actor_queue_depth", "actor" => actor.clone()),
             up: metrics::gauge!("actor_up", "actor" => actor.clone()),
@@ -434,44 +468,6 @@ impl Meters {
             run_duration: metrics::histogram!("actor_run_duration_seconds", "actor" => actor),
         }
     }
-}
-
-fn describe_metrics() {
-    use metrics::Unit;
-    let (count, seconds) = (Unit::Count, Unit::Seconds);
-    metrics::describe_counter!(
-        "actor_restarts_total",
-        count,
-        "Times the actor, or the worker in it, was rebuilt after a failure"
-    );
-    metrics::describe_counter!(
-        "actor_panics_total",
-        count,
-        "Panics of the actor, its batches or its runs"
-    );
-    metrics::describe_counter!(
-        "actor_shed_total",
-        count,
-        "Callers turned away because the actor's queue was full"
-    );
-    metrics::describe_gauge!("actor_queue_depth", count, "Messages accepted and not yet answered");
-    metrics::describe_gauge!("actor_up", count, "1 while the actor runs, 0 otherwise");
-    metrics::describe_gauge!(
-        "actor_heartbeat_seconds",
-        seconds,
-        "Time through the actor's mailbox and back"
-    );
-    metrics::describe_histogram!("actor_batch_size", count, "Works in one batch");
-    metrics::describe_histogram!(
-        "actor_restart_duration_seconds",
-        seconds,
-        "From the end of an actor that failed until its next incarnation runs, the rest included"
-    );
-    metrics::describe_histogram!(
-        "actor_run_duration_seconds",
-        seconds,
-        "Duration of one batch or one worker run"
-    );
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of messages are far below 2^52")]

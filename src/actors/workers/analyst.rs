@@ -7,7 +7,7 @@ use crate::db;
 use crate::db::predictions::{Kind, Run};
 use crate::faults;
 use chrono::{DateTime, TimeDelta, Utc};
-use metrics::{Unit, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{gauge, histogram};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -24,20 +24,6 @@ const RETRY: TimeDelta = TimeDelta::minutes(10);
 /// The worker; see the module.
 pub struct AnalystWorker {
     analyst: Analyst,
-}
-
-/// Describes the worker's metrics; once per process.
-pub fn describe_metrics() {
-    describe_histogram!(
-        "analytics_run_seconds",
-        Unit::Seconds,
-        "Time of a computation, by kind: rfm (cut points), predictions (models)"
-    );
-    describe_gauge!(
-        "analytics_last_success_timestamp_seconds",
-        Unit::Seconds,
-        "When cut points (kind rfm) and models (kind predictions) were last computed by this node"
-    );
 }
 
 impl AnalystWorker {

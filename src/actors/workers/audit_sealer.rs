@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 
 use crate::actors::audit_trail::hex;
 use crate::actors::worker::{Done, Worker};
@@ -32,20 +32,6 @@ pub struct AuditSealer {
     period: Duration,
     /// How far to seal, once it is settled.
     horizon: Option<Horizon>,
-}
-
-/// Describes the sealer's metrics; once per process.
-pub fn describe_metrics() {
-    describe_counter!(
-        "audit_entries_sealed_total",
-        Unit::Count,
-        "Audit entries under a checkpoint"
-    );
-    describe_gauge!(
-        "audit_unsealed_seconds",
-        Unit::Seconds,
-        "Age of the oldest audit entry that no checkpoint covers; alarm at a few periods"
-    );
 }
 
 impl AuditSealer {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 
 use crate::actors::worker::{Done, Worker};
 use crate::clock::{Reading, SharedClock};
@@ -37,30 +37,6 @@ pub struct ClockWatch {
     clock: Arc<SharedClock>,
     failing: bool,
     off: bool,
-}
-
-/// Describes the watch's metrics; once per process.
-pub fn describe_metrics() {
-    describe_gauge!(
-        "clock_machine_offset_seconds",
-        Unit::Seconds,
-        "By how much this machine's clock is ahead of the database's, by which the service goes"
-    );
-    describe_gauge!(
-        "clock_uncertainty_seconds",
-        Unit::Seconds,
-        "How exact the last reading of the database's clock was: half of its round trip"
-    );
-    describe_counter!(
-        "clock_corrections_total",
-        Unit::Count,
-        "Readings of the database's clock that corrected the service's"
-    );
-    describe_counter!(
-        "clock_readings_failed_total",
-        Unit::Count,
-        "Readings of the database's clock that failed or took too long"
-    );
 }
 
 /// The database's time, read over one connection.

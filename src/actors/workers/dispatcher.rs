@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -22,6 +22,9 @@ use crate::faults;
 
 /// No new messages are taken up after this part of a run, so that it ends before its time limit.
 const RUN_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// How often what waits is counted.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// How messages of one kind are sent.
 pub trait Post: Clone + Send + Sync + 'static {
@@ -99,11 +102,13 @@ pub struct Dispatcher<P> {
     database: Database,
     clock: Arc<dyn Clock>,
     post: P,
+    /// When the backlog is counted again.
+    count_at: Instant,
 }
 
 impl<P: Post> Dispatcher<P> {
     pub(super) fn over(database: Database, clock: Arc<dyn Clock>, post: P) -> Self {
-        Self { database, clock, post }
+        Self { database, clock, post, count_at: Instant::now() }
     }
 
     /// Sends one leased message and writes down what came of it.
@@ -152,6 +157,22 @@ impl<P: Post> Dispatcher<P> {
         u32::try_from(due.tries()).unwrap_or(0).saturating_add(1) >= self.post.tries_max()
     }
 
+    /// Tells how much waits, now and then.
+    async fn count_backlog(&mut self) -> Result<(), db::Error> {
+        if Instant::now() < self.count_at {
+            return Ok(());
+        }
+        self.count_at = Instant::now() + COUNT_EVERY;
+        let now = self.clock.now();
+        let connection = self.database.get().await?;
+        let backlog = db::deliveries::backlog(&connection, P::QUEUE, now).await?;
+        let age = backlog.oldest.map(|oldest| now - oldest).unwrap_or_default();
+        let (queue, age) = (P::QUEUE.as_str(), age.max(TimeDelta::zero()));
+        gauge!("deliveries_waiting", "queue" => queue).set(backlog.waiting as f64);
+        gauge!("deliveries_oldest_seconds", "queue" => queue).set(age.as_seconds_f64());
+        Ok(())
+    }
+
     async fn claim(&self, limit: usize) -> Result<Vec<P::Due>, db::Error> {
         let now = self.clock.now();
         let connection = self.database.get().await?;
@@ -170,6 +191,7 @@ impl<P: Post> Worker for Dispatcher<P> {
 
     /// Takes up a few messages at a time, no more than can be sent within their lease.
     async fn run_once(&mut self) -> anyhow::Result<Done> {
+        self.count_backlog().await?;
         let started = Instant::now();
         let (batch_max, sending_max) = (self.post.batch_max(), P::PACE.sending_max);
         let mut handled = 0;

@@ -13,7 +13,7 @@ use crate::domain::outcome::Rejection;
 use crate::domain::{Actor, Command, Context, CustomerId, ErasureId, StepId, Submission};
 use crate::faults;
 use anyhow::bail;
-use metrics::{Unit, counter, describe_counter};
+use metrics::counter;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,15 +48,6 @@ pub struct ErasureAnswers {
     parts: AnswerParts,
     feed: Option<Feed>,
     declare_at: Instant,
-}
-
-/// Describes the metrics of answers; once per process.
-pub fn describe_metrics() {
-    describe_counter!(
-        "erasure_answers_total",
-        Unit::Count,
-        "Answers of other services, by what became of them: recorded, known, buried"
-    );
 }
 
 /// An answer as it is sent; later senders may add members.

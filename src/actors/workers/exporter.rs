@@ -13,7 +13,7 @@ use crate::domain::privacy_export::{Archive, ExportFault};
 use crate::domain::{Actor, Context, MailId, Rejection, Submission};
 use crate::{db, faults};
 use chrono::TimeDelta;
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{counter, histogram};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -35,20 +35,6 @@ pub struct Exporter {
     space: Space,
     /// How long an archive can be downloaded.
     keep: TimeDelta,
-}
-
-/// Describes the exporter's metrics; once per process.
-pub fn describe_metrics() {
-    describe_counter!(
-        "privacy_exports_total",
-        Unit::Count,
-        "Copies made of all that is kept of a customer, by outcome: ready, failed, lost, gone"
-    );
-    describe_histogram!(
-        "privacy_export_seconds",
-        Unit::Seconds,
-        "From the beginning of such a copy until it was ready"
-    );
 }
 
 impl Exporter {

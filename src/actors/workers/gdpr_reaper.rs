@@ -19,7 +19,7 @@ use crate::order_service::OrderService;
 use crate::security::tokens::ThrottleKeys;
 use anyhow::bail;
 use chrono::TimeDelta;
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -53,21 +53,6 @@ pub struct GdprReaper {
     /// begins with the one that is due for the longest time.
     looked_at: Option<DueErasure>,
     complained_at: Option<Instant>,
-}
-
-/// Describes the reaper's metrics; once per process.
-pub fn describe_metrics() {
-    describe_counter!(
-        "erasures_total",
-        Unit::Count,
-        "Deletions, by what the reaper did: erased, put_off"
-    );
-    describe_counter!("erasure_commands_resent_total", Unit::Count, "Erasures commanded again");
-    describe_gauge!(
-        "erasures_overdue",
-        Unit::Count,
-        "Deletions that should be over (up to 1000), by what they wait for: local, services; alarm above 0"
-    );
 }
 
 impl GdprReaper {

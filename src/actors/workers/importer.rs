@@ -10,7 +10,6 @@ use crate::actors::workers::space_watch::Space;
 use crate::db::{self, Database};
 use crate::domain::ImportId;
 use crate::faults;
-use metrics::{Unit, describe_counter, describe_histogram};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,20 +29,6 @@ pub struct Importer {
     /// The session that holds the lock.
     turn: Option<db::Connection>,
     run: Option<Run>,
-}
-
-/// Describes the importer's metrics; once per process.
-pub fn describe_metrics() {
-    describe_counter!(
-        "import_rows_total",
-        Unit::Count,
-        "Rows of imports that are done with, by outcome: imported, failed"
-    );
-    describe_histogram!(
-        "import_block_seconds",
-        Unit::Seconds,
-        "From a block's begin to its commit"
-    );
 }
 
 impl Importer {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use uuid::Uuid;
 
 use crate::actors::retention::Retention;
@@ -59,21 +59,6 @@ pub struct Janitor {
     settings: Settings,
     /// Where the walk through the sessions stands.
     session: Uuid,
-}
-
-/// Describes the janitor's metrics; once per process.
-pub fn describe_metrics() {
-    describe_counter!("janitor_rows_deleted_total", Unit::Count, "Rows deleted, by table");
-    describe_gauge!(
-        "outbox_partitions_ahead",
-        Unit::Count,
-        "Hours to come that have a partition; alarm when it nears 0"
-    );
-    describe_gauge!(
-        "outbox_hours_in_default",
-        Unit::Count,
-        "Hours of which messages lie in the default partition"
-    );
 }
 
 impl Janitor {

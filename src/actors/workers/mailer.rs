@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use metrics::{Unit, describe_counter, describe_histogram};
 use serde_json::json;
 use url::Url;
 use uuid::Uuid;
@@ -65,20 +64,6 @@ pub struct Letters {
     tokens: Arc<OneTimeTokens>,
     clock: Arc<dyn Clock>,
     settings: Settings,
-}
-
-/// Describes the mailer's metrics; once per process.
-pub fn describe_metrics() {
-    describe_counter!(
-        "mails_total",
-        Unit::Count,
-        "Tries to send a mail, by kind and outcome: sent, put_off, given_up, stopped"
-    );
-    describe_histogram!(
-        "mail_delay_seconds",
-        Unit::Seconds,
-        "From the decision on a mail until the mail server had it"
-    );
 }
 
 impl Mailer {

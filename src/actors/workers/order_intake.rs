@@ -24,7 +24,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::actors::worker::{Done, Worker};
@@ -112,43 +112,6 @@ enum Trouble {
     Database(db::Error),
     #[error("{0}")]
     Broker(#[from] PublishFault),
-}
-
-/// Describes the metrics of the intake and of what it parked; once per process.
-pub fn describe_metrics() {
-    describe_counter!("order_facts_total", Unit::Count, "Facts of orders, by what became of them");
-    describe_counter!(
-        "order_facts_dead_letters_total",
-        Unit::Count,
-        "Messages about orders that cannot be used, by the reason; somebody should look"
-    );
-    describe_counter!(
-        "order_facts_retries_total",
-        Unit::Count,
-        "Tries of facts that came to no end, by the cause"
-    );
-    describe_gauge!("order_facts_in_flight", Unit::Count, "Facts that are being recorded");
-    describe_gauge!("order_facts_held", Unit::Count, "Facts read and not yet acknowledged");
-    describe_gauge!(
-        "order_facts_oldest_seconds",
-        Unit::Seconds,
-        "How long the oldest of them has been here"
-    );
-    describe_gauge!(
-        "order_intake_paused",
-        Unit::Count,
-        "1 while the intake waits for the database or the broker"
-    );
-    describe_gauge!(
-        "order_facts_parked",
-        Unit::Count,
-        "Facts that wait for their customer, and facts given up (up to 10000), by the reason"
-    );
-    describe_gauge!(
-        "order_facts_parked_oldest_seconds",
-        Unit::Seconds,
-        "Age of the oldest parked fact, by the reason"
-    );
 }
 
 impl OrderIntake {
@@ -369,6 +332,7 @@ impl OrderIntake {
 
     fn report(&self) {
         gauge!("order_facts_in_flight").set(self.flights.len() as f64);
+        gauge!("order_facts_in_flight_limit").set(self.in_flight_max as f64);
         gauge!("order_facts_held").set(self.held.len() as f64);
         let oldest = self.held.values().next().map(Instant::elapsed).unwrap_or_default();
         gauge!("order_facts_oldest_seconds").set(oldest.as_secs_f64());

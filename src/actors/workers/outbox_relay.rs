@@ -37,7 +37,6 @@ use crate::faults;
 pub use dirty::Dirty;
 use letter::Letter;
 pub use letter::outgoing;
-pub use metrics::describe_metrics;
 pub use parking::AfterParking;
 use parking::Books;
 use patience::{Probes, Refusals};

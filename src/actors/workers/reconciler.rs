@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use chrono::{DateTime, TimeDelta, Utc};
-use metrics::{Unit, describe_counter, describe_gauge, gauge};
+use metrics::gauge;
 use tokio::time::{Instant, sleep};
 
 use crate::actors::reconciliation::{Engine, Run, Step, Trouble};
@@ -42,41 +42,6 @@ pub struct Reconciler {
     run: Option<Run>,
     /// Until when the order service is not asked.
     unreachable_until: Option<Instant>,
-}
-
-/// Describes the reconciler's metrics; once per process.
-pub fn describe_metrics() {
-    describe_counter!(
-        "reconciliation_customers_total",
-        Unit::Count,
-        "Customers whose orders were compared, by source: facts, order_service"
-    );
-    describe_counter!(
-        "reconciliation_differences_total",
-        Unit::Count,
-        "What was found to differ, by source; alarm when it rises"
-    );
-    describe_counter!(
-        "reconciliation_repaired_total",
-        Unit::Count,
-        "Of what differed, repaired, by source"
-    );
-    describe_counter!(
-        "reconciliation_refused_facts_total",
-        Unit::Count,
-        "Facts that the order service answered and nobody can use"
-    );
-    describe_gauge!(
-        "reconciliation_age_seconds",
-        Unit::Seconds,
-        "Since the last run was over, or since the one under way began, by source; alarm when it nears \
-         twice orders.reconciliation.every_hours"
-    );
-    describe_gauge!(
-        "reconciliation_unreachable",
-        Unit::Count,
-        "1 while a run waits for the order service to answer"
-    );
 }
 
 impl Reconciler {

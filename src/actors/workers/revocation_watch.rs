@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 
 use crate::actors::worker::{Done, Worker};
 use crate::clock::Clock;
@@ -27,20 +27,6 @@ pub struct RevocationWatch {
     access_token_life: TimeDelta,
     period: Duration,
     failing: bool,
-}
-
-/// Describes the watch's metrics; once per process.
-pub fn describe_metrics() {
-    describe_gauge!(
-        "sessions_revoked_known",
-        Unit::Count,
-        "Revoked sessions and erased customers whose access tokens may still be within their time"
-    );
-    describe_counter!(
-        "revocation_reads_failed_total",
-        Unit::Count,
-        "Failed reads of revoked sessions; after a second without one the configured policy decides"
-    );
 }
 
 impl RevocationWatch {

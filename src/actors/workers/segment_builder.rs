@@ -27,7 +27,7 @@ use crate::domain::segment::membership::{Asked, Program};
 use crate::domain::segment::record::{Force, SUBJECT, Segment, SegmentName};
 use crate::faults;
 use anyhow::bail;
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,20 +86,6 @@ pub struct SegmentBuilder {
     stretch: i64,
     /// The session that holds the lock.
     turn: Option<db::Connection>,
-}
-
-/// Describes the builder's metrics; once per process.
-pub fn describe_metrics() {
-    describe_gauge!(
-        "segment_walks_open",
-        Unit::Count,
-        "Segments whose latest revision is not yet carried to all customers; alarm when it stays"
-    );
-    describe_counter!(
-        "segment_walk_customers_total",
-        Unit::Count,
-        "Customers looked at for a segment's new revision"
-    );
 }
 
 impl SegmentBuilder {

@@ -28,9 +28,7 @@ use crate::faults;
 use chrono::TimeDelta;
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
-use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{counter, gauge, histogram};
 use reader::{BEAT, Lost, Reader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -89,35 +87,6 @@ pub struct SegmentEvaluator {
     survey_at: Instant,
     due_at: Instant,
     refresh_at: Instant,
-}
-
-/// Describes the evaluator's metrics; once per process.
-pub fn describe_metrics() {
-    describe_gauge!(
-        "segment_groups_owned",
-        Unit::Count,
-        "Groups of shards whose customers this node judges"
-    );
-    describe_gauge!(
-        "segments_unreadable",
-        Unit::Count,
-        "Definitions that cannot be read any more, whose members stay as they are; alarm on any"
-    );
-    describe_counter!(
-        "segment_verdicts_total",
-        Unit::Count,
-        "Customers judged, by what made it due: change, time"
-    );
-    describe_histogram!(
-        "segment_change_lag_seconds",
-        Unit::Seconds,
-        "From a change to the commit of what it means for segments, where any asks about it"
-    );
-    describe_histogram!(
-        "segment_time_lag_seconds",
-        Unit::Seconds,
-        "From the instant that time makes a verdict due to the commit of what it means"
-    );
 }
 
 impl SegmentEvaluator {
@@ -187,13 +156,15 @@ impl SegmentEvaluator {
             self.survey_at = now + self.settings.poll;
         }
         if self.unread == 0 {
+            gauge!("segment_backlog_seconds").set(0.0);
             return Ok(0);
         }
         let found = reader.next(self.unread, survey).await?;
         self.unread = found.more;
-        if found.rows.is_empty() {
+        let Some(oldest) = found.rows.iter().map(|row| row.occurred_at).min() else {
             return Ok(0);
-        }
+        };
+        gauge!("segment_backlog_seconds").set(seconds(self.clock.now() - oldest));
         faults::at("segments.read");
         // After the rows: whatever was in force when they were written is known by then.
         let known = self.desk.refresh(reader.connection(), self.clock.now()).await?;

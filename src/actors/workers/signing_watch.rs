@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 
 use crate::actors::signing::{self, Settings, Stage};
 use crate::actors::worker::{Done, Worker};
@@ -35,21 +35,6 @@ pub struct SigningWatch {
     /// What the set in use was made of; empty before the first read.
     known: Vec<StoredKey>,
     failing: bool,
-}
-
-/// Describes the watch's metrics; once per process.
-pub fn describe_metrics() {
-    describe_gauge!("signing_keys", Unit::Count, "Signing keys by stage");
-    describe_gauge!(
-        "signing_key_age_seconds",
-        Unit::Seconds,
-        "For how long the current signing key has signed"
-    );
-    describe_counter!(
-        "signing_key_reads_failed_total",
-        Unit::Count,
-        "Failed reads of signing keys; a node that goes on failing misses a change of keys"
-    );
 }
 
 impl SigningWatch {

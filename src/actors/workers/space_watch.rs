@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use metrics::{Unit, describe_gauge, gauge};
+use metrics::gauge;
 
 use crate::actors::worker::{Done, Worker};
 use crate::db::{self, Database};
@@ -46,16 +46,6 @@ pub struct SpaceWatch {
     space: Space,
     /// The room in bytes; zero: any.
     room: i64,
-}
-
-/// Describes the watch's metrics; once per process.
-pub fn describe_metrics() {
-    describe_gauge!("database_size_bytes", Unit::Bytes, "Tables and indexes of the database");
-    describe_gauge!(
-        "database_room_bytes",
-        Unit::Bytes,
-        "Room that the database may take (database.room_mib); 0: not told"
-    );
 }
 
 impl SpaceWatch {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use metrics::{Unit, counter, describe_counter, describe_histogram};
+use metrics::counter;
 use uuid::Uuid;
 
 use super::dispatcher::{Dispatcher, Due, Pace, Post, Undelivered};
@@ -44,25 +44,6 @@ pub struct Texts {
     codes: Arc<PhoneCodes>,
     clock: Arc<dyn Clock>,
     settings: Settings,
-}
-
-/// Describes the texter's metrics; once per process.
-pub fn describe_metrics() {
-    describe_counter!(
-        "text_messages_total",
-        Unit::Count,
-        "Tries to send a text message, by kind and outcome: sent, put_off, given_up"
-    );
-    describe_counter!(
-        "text_message_segments_total",
-        Unit::Count,
-        "Segments of the text messages that the gateway took: what is paid for"
-    );
-    describe_histogram!(
-        "text_message_delay_seconds",
-        Unit::Seconds,
-        "From the decision on a text message until the gateway had it"
-    );
 }
 
 impl Texter {

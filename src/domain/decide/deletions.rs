@@ -378,7 +378,6 @@ fn erase_again(state: &State, again: &EraseAgain, context: &Context) -> Decision
             state: ErasureState::Scheduled,
             requested_by: Requester::Operator,
             status_before: customer.status_before_deletion.unwrap_or(customer.status),
-            accepted_marketing: false,
             segments: Vec::new(),
             requested_at: context.now,
             due_at: context.now,

@@ -162,7 +162,7 @@ impl Desk {
                 answer => return verdict_of(answer),
             }
         }
-        Verdict::NotNow("merged too often")
+        Verdict::NotNow("merged_too_often")
     }
 
     async fn submit(

@@ -4,6 +4,7 @@ use super::letter::Letter;
 use super::window::Window;
 use crate::db;
 use crate::domain::shard::SHARDS;
+use std::ops::Range;
 
 /// Where the readers of shards go on: who reads after positions in buckets that only rise.
 pub trait Floors {
@@ -77,7 +78,7 @@ pub fn bit(shard: i16) -> u64 {
     1 << (shard & 63)
 }
 
-pub fn shards_of(group: i16) -> impl Iterator<Item = i16> {
+pub fn shards_of(group: i16) -> Range<i16> {
     let first = group * db::outbox::GROUP_SHARDS;
     first..first + db::outbox::GROUP_SHARDS
 }

@@ -8,6 +8,7 @@
 
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -186,9 +187,10 @@ impl<M: Entry> Window<M> {
         self.lanes.values().filter(held).count() + self.blocked.len() + self.refused.len()
     }
 
-    /// When the oldest message that is not done was decided.
-    pub fn oldest(&self) -> Option<DateTime<Utc>> {
-        let firsts = self.shards.values().filter_map(|progress| progress.pending.front());
+    /// When the oldest message of these shards that is not done was decided.
+    pub fn oldest(&self, shards: Range<i16>) -> Option<DateTime<Utc>> {
+        let owned = self.shards.range(shards).map(|(_, progress)| progress);
+        let firsts = owned.filter_map(|progress| progress.pending.front());
         firsts.map(|first| first.occurred_at).min()
     }
 
