@@ -2,6 +2,9 @@
 //!
 //! Works on the text of the sources. A finding names file and line, the rule and what to do.
 
+#[path = "tidy/watching.rs"]
+mod watching;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

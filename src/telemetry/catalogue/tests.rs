@@ -15,6 +15,8 @@ What a node tells at `/metrics`, in the text format of Prometheus. Written from 
 - Labels say words from lists that are known beforehand. No id, no address, no path as it was asked for: the number of series is bounded, and nobody can be told from them.
 - *Of the installation*: every node reads the same figure from the database, so take `max`, not `sum`.
 - A counter with few labels stands at 0 from the start.
+
+What to watch is [runbooks.md](runbooks.md) with `deploy/prometheus/alerts.yaml`, what to look at is `deploy/grafana/customer-service.json`.
 ";
 
 fn page() -> String {
