@@ -496,7 +496,7 @@ diesel::table! {
         customer_id -> Uuid,
         /// scheduled: within its grace, or waiting; running: nothing is kept here any more, others are still asked; completed or cancelled.
         state -> Text,
-        /// owner or staff.
+        /// owner, staff, or operator: by the ledger, after a backup was restored.
         requested_by -> Text,
         /// The key of the staff that asked.
         staff_key -> Nullable<Text>,
