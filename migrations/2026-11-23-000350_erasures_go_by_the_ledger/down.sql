@@ -1,4 +1,3 @@
-ALTER TABLE erasures ADD COLUMN accepted_marketing boolean NOT NULL DEFAULT false;
 UPDATE erasures SET accepted_marketing = EXISTS (SELECT FROM consents AS c
     WHERE c.customer_id = erasures.customer_id AND c.purpose = 'marketing' AND c.granted)
     WHERE state = 'scheduled';

@@ -407,8 +407,8 @@ pub async fn silent(
         id: Uuid,
     }
     let rows: Vec<Silent> = diesel::sql_query(
-        "SELECT DISTINCT customer_id, erasure_id AS id FROM (SELECT customer_id, erasure_id \
-         FROM erasure_steps WHERE state <> 'done' AND next_try_at <= $1 ORDER BY next_try_at LIMIT $2) AS due",
+        "SELECT customer_id, erasure_id AS id FROM erasure_steps WHERE state <> 'done' AND next_try_at <= $1 \
+         GROUP BY customer_id, erasure_id ORDER BY min(next_try_at), erasure_id LIMIT $2",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<BigInt, _>(limit)
@@ -435,7 +435,7 @@ pub struct Overdue {
 pub async fn overdue(mut conn: &Connection, since: DateTime<Utc>) -> QueryResult<Overdue> {
     diesel::sql_query(
         "SELECT (SELECT count(*) FROM (SELECT FROM erasures WHERE state = 'scheduled' AND due_at < $1 \
-         LIMIT 1000) AS w) AS waiting, (SELECT count(*) FROM (SELECT FROM erasures \
+         AND put_off IS DISTINCT FROM 'legal_hold' LIMIT 1000) AS w) AS waiting, (SELECT count(*) FROM (SELECT FROM erasures \
          WHERE state = 'running' AND started_at < $1 LIMIT 1000) AS r) AS running",
     )
     .bind::<Timestamptz, _>(since)

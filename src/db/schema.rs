@@ -502,6 +502,8 @@ diesel::table! {
         staff_key -> Nullable<Text>,
         /// Where the customer stood; cancelling brings it back.
         status_before -> Text,
+        /// Of the version before; false since the ledger of consents says it.
+        accepted_marketing -> Bool,
         /// The static segments that it was in, each with since when; cancelling brings them back.
         segments -> Jsonb,
         /// When it was asked for.

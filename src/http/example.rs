@@ -483,6 +483,9 @@ fn records_and_metrics_tell_the_route_and_nothing_of_the_request() {
         send(get("/v1/nothing/987654321")).await;
         send(patch(r#"{"label":"private"}"#)).await;
     };
+    // While there is one dispatcher alone, tracing asks the thread that meets a record first whether anybody
+    // wants it: that may be another test's, which has none, and its no would stand for this one.
+    let _second = tracing::dispatcher::Dispatch::new(tracing_subscriber::registry());
     metrics::with_local_recorder(&recorder, || {
         tracing::subscriber::with_default(subscriber, || {
             actix_web::rt::System::new().block_on(requests);

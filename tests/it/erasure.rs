@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use customer_service::clock::{Clock as _, SystemClock};
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde_json::{Value, json};
 
@@ -211,6 +212,10 @@ async fn p4_a_hold_stops_an_erasure_and_its_end_lets_it_go_on_to_the_certificate
     })
     .await;
     assert_eq!(state_of(&node, &shop, &id).await, "scheduled");
+    let connection = shop.database.database().get().await.unwrap();
+    let tomorrow = SystemClock.now() + chrono::TimeDelta::days(1);
+    let overdue = customer_service::db::erasures::overdue(&connection, tomorrow).await.unwrap();
+    assert_eq!(overdue.waiting, 0, "a duty to keep is no delay that wakes somebody");
     let certificate = format!("{path}/certificate");
     let early = node.get(&certificate).bearer(&shop.staff_key).send().await;
     early.problem(409, "erasure_open");

@@ -225,7 +225,10 @@ fn release_hold(state: &State, context: &Context) -> Decision {
 
 /// The grace is over. What stands against it then puts it off, and it is looked at again.
 fn begin(state: &State, begin: &BeginErasure, context: &Context) -> Decision {
-    person(state)?;
+    // Who was erased along with the customer that it became one with goes on: others are still to be told.
+    if state.customer.is_none() && state.departed.is_none() {
+        return Err(Rejection::NotFound);
+    }
     let request = state.deletions.open(ErasureState::Scheduled).ok_or(Rejection::NotFound)?;
     let (id, at) = (request.id, context.now);
     if request.look_at > at {

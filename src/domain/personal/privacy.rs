@@ -12,6 +12,7 @@ pub const TABLES: &[Table] = &[
         },
         columns: &[
             (Id, &["customer_id", "staff_key"]),
+            (told_then(Value::No), &["accepted_marketing"]),
             (told_then(Value::Text("[]")), &["segments"]),
             (
                 Column::Personal(Care {

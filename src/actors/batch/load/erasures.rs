@@ -28,7 +28,8 @@ pub(super) struct Found {
 pub(super) async fn load(connection: &db::Connection, ids: &[Uuid]) -> Result<Found, QueryError> {
     let whole = unless_empty(ids, db::merges::whole(connection, ids)).await?;
     let whole: Vec<Uuid> = whole.into_iter().map(|part| part.id).collect();
-    let mut departed = db::customers::lock_departed(connection, &whole).await?;
+    let mut departed =
+        unless_empty(&whole, db::customers::lock_departed(connection, &whole)).await?;
     departed.retain(|customer| ids.contains(&customer.id.0));
     let open = unless_empty(ids, db::erasures::open(connection, ids)).await?;
     let held = unless_empty(ids, db::erasures::held(connection, ids)).await?;

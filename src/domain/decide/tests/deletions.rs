@@ -467,6 +467,18 @@ fn p2_who_was_deleted_softly_can_be_erased_too() {
     then.tells(&["privacy.erasure_started", "privacy.erasure_completed"]);
 }
 
+/// Its own deletion was asked for, and that of the customer that it was merged into came first.
+#[test]
+fn p2_who_was_erased_along_with_another_is_told_to_the_services_all_the_same() {
+    let gone = given(active()).by(staff()).at(20).when(Command::DeleteCustomer { if_match: None });
+    let mut along = given(gone.after).by(staff()).at(30).when(at_once(1)).after;
+    along.departed.as_mut().unwrap().status = Status::Erased;
+    let begun = given(along).by(Actor::Service).at(60).when(begin(&[StepName::AnonymizeOrders]));
+    let begun = begun.tells(&["privacy.erasure_started", "order.anonymize"]);
+    assert_eq!(asked(&begun.after).state, ErasureState::Running);
+    given(begun.after).by(staff()).at(61).when(cancel()).refused(Rejection::NotFound);
+}
+
 #[test]
 fn p2_whoever_a_backup_brings_back_is_erased_again_whatever_stands_against_it() {
     let held = given(active()).by(staff()).at(10).when(hold()).after;
