@@ -4,6 +4,7 @@
 //! goes in one transaction, which also commands the other services to forget. Each of these is a step,
 //! commanded again until it answers that it is done.
 
+use super::customer::Customer;
 use super::ids::{CustomerId, ErasureId, HoldId, MailId, MessageId, SegmentId, StepId};
 use super::proof::Proof;
 use super::segment::record::SegmentCode;
@@ -203,6 +204,34 @@ pub struct Erasure {
 }
 
 impl Erasure {
+    /// One that is asked for at `now` and is due at `due_at`, of a customer who is in no static segment.
+    pub fn scheduled(
+        id: ErasureId,
+        customer: &Customer,
+        requested_by: Requester,
+        now: DateTime<Utc>,
+        due_at: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id,
+            customer_id: customer.id,
+            state: ErasureState::Scheduled,
+            requested_by,
+            status_before: customer.status_before_deletion.unwrap_or(customer.status),
+            segments: Vec::new(),
+            requested_at: now,
+            due_at,
+            legal_due_at: a_month_after(now),
+            look_at: due_at,
+            put_off: None,
+            started_at: None,
+            completed_at: None,
+            cancelled_at: None,
+            commands: 0,
+            steps: Vec::new(),
+        }
+    }
+
     /// Whether its grace ends within the month that the law gives.
     pub fn is_within_legal_month(&self) -> bool {
         self.due_at <= self.legal_due_at

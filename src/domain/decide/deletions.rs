@@ -83,22 +83,8 @@ fn request(state: &State, wish: &RequestDeletion, context: &Context) -> Decision
     };
     let due_at = if wish.at_once { context.now } else { context.now + wish.grace };
     let erasure = Erasure {
-        id: wish.id,
-        customer_id: customer.id,
-        state: ErasureState::Scheduled,
-        requested_by,
-        status_before: customer.status,
         segments: by_hand(state),
-        requested_at: context.now,
-        due_at,
-        legal_due_at: a_month_after(context.now),
-        look_at: due_at,
-        put_off: None,
-        started_at: None,
-        completed_at: None,
-        cancelled_at: None,
-        commands: 0,
-        steps: Vec::new(),
+        ..Erasure::scheduled(wish.id, customer, requested_by, context.now, due_at)
     };
     let requested = Event::Erasure(ErasureEvent::Requested(Box::new(erasure)));
     match &state.customer {
@@ -375,24 +361,10 @@ fn erase_again(state: &State, again: &EraseAgain, context: &Context) -> Decision
     let customer = person(state)?;
     let request = match state.deletions.open(ErasureState::Scheduled) {
         Some(request) => request.clone(),
-        None => Erasure {
-            id: again.id,
-            customer_id: customer.id,
-            state: ErasureState::Scheduled,
-            requested_by: Requester::Operator,
-            status_before: customer.status_before_deletion.unwrap_or(customer.status),
-            segments: Vec::new(),
-            requested_at: context.now,
-            due_at: context.now,
-            legal_due_at: a_month_after(context.now),
-            look_at: context.now,
-            put_off: None,
-            started_at: None,
-            completed_at: None,
-            cancelled_at: None,
-            commands: 0,
-            steps: Vec::new(),
-        },
+        None => {
+            let now = context.now;
+            Erasure::scheduled(again.id, customer, Requester::Operator, now, now)
+        }
     };
     let carried_out = carry_out(state, &request, &again.steps, again.policy, context);
     let (request, repeats) = (Box::new(request), again.repeats);
