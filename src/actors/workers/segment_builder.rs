@@ -48,8 +48,10 @@ const IDLE_SECONDS: u64 = 30;
 const JUDGED_MAX: usize = 100;
 
 /// Customers that one page changes by a condition over rows, likewise: each of them takes far less time. At
-/// most as many as are looked at for a page elsewhere.
-const CHANGED_MAX: i64 = 1_000;
+/// most as many as are looked at for a page elsewhere. Pages of 1,000 fill a segment up to 1.5 times as fast,
+/// and others feel them twice as much: from the append of its messages to its commit, a page holds up all
+/// who have a message to append.
+const CHANGED_MAX: i64 = 250;
 
 /// The longest stretch of customers of whom the database says in one statement who differs: what is told of
 /// the progress moves by no more.
