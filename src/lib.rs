@@ -4,7 +4,7 @@
 //! `domain` imports nothing of ours; `db` and `order_service` → domain; `security` and `brokers` →
 //! config; `actors` → domain, db, security, brokers, order_service; `http` → actors, domain,
 //! security, and `db` for reads only; only `app` sees all. `clock` and `config` serve everyone but
-//! the domain, and so does `faults`, which is empty outside of tests.
+//! the domain, and so does `faults`, which is empty outside of tests. `traces` is for `actors` and `http`.
 
 pub mod actors;
 pub mod app;
@@ -20,3 +20,4 @@ pub mod order_service;
 pub mod security;
 pub mod sms;
 pub mod telemetry;
+pub mod traces;

@@ -1,4 +1,4 @@
-//! Logs, metrics and the record of a panic: set up once per process, before anything else runs.
+//! Logs, metrics, traces and the record of a panic: set up once per process, before anything else runs.
 
 pub mod catalogue;
 
@@ -15,7 +15,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use self::catalogue::Kind;
-use crate::config::{LogFormat, TelemetryConfig};
+use crate::config::{LogFormat, Switch, TelemetryConfig};
+use crate::traces::Traces;
 
 /// How often the recorder folds its samples. Without it they would pile up between scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -32,27 +33,30 @@ pub enum LogTarget {
     Stderr,
 }
 
-/// The telemetry of a running service; dropping it ends the upkeep of its metrics.
+/// The telemetry of a running service; dropping it ends the upkeep of its metrics, and exports the last traces.
 pub struct Telemetry {
     /// Renders `/metrics`.
     pub prometheus: PrometheusHandle,
     _upkeep: Upkeep,
+    _traces: Option<Traces>,
 }
 
 impl Telemetry {
-    /// Starts logs on standard output, the panic record and the metrics of this process.
+    /// Starts logs on standard output, the panic record, the metrics and the traces of this process.
     ///
     /// # Errors
-    /// When a subscriber or a recorder is installed already, or the upkeep thread cannot start.
+    /// When any of them is installed already, or a thread of theirs cannot start.
     pub fn start(config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
         start_logs(config, LogTarget::Stdout)?;
         let recorder = builder()?.build_recorder();
         let prometheus = recorder.handle();
-        metrics::set_global_recorder(recorder)
-            .map_err(|_| anyhow::anyhow!("a metrics recorder is installed already"))?;
-        catalogue::describe();
+        if config.metrics == Switch::On {
+            metrics::set_global_recorder(recorder)
+                .map_err(|_| anyhow::anyhow!("a metrics recorder is installed already"))?;
+            catalogue::describe();
+        }
         let _upkeep = Upkeep::start(prometheus.clone())?;
-        Ok(Telemetry { prometheus, _upkeep })
+        Ok(Telemetry { prometheus, _upkeep, _traces: Traces::start(config)? })
     }
 }
 

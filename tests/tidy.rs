@@ -96,7 +96,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &["domain"]),
     ("clock", &["clock"]),
     ("config", &["config"]),
-    ("telemetry", &["telemetry", "config", "brokers"]),
+    ("traces", &["traces", "config"]),
+    ("telemetry", &["telemetry", "config", "brokers", "traces"]),
     ("db", &["db", "domain", "faults"]),
     ("security", &["security", "config", "clock"]),
     ("brokers", &["brokers", "config", "clock"]),
@@ -118,9 +119,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config",
             "clock",
             "faults",
+            "traces",
         ],
     ),
-    ("http", &["http", "actors", "domain", "security", "db", "config", "clock"]),
+    ("http", &["http", "actors", "domain", "security", "db", "config", "clock", "traces"]),
 ];
 
 #[test]

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! make bench            every row, and target/bench/service.json
-//! make bench ROW=a      one row (a to q; several as ROW=a,c)
+//! make bench ROW=a      one row (a to s; several as ROW=a,c)
 //! make bench ROW=g,h    with a million customers (CUSTOMERS=… for another number): minutes to fill;
 //!                       likewise ROW=m,n
 //! make bench ROW=k      HELD_SECONDS=600 to hold the snapshot for ten minutes instead of 90 s
@@ -116,6 +116,9 @@ async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     }
     if bench.wants("q") {
         rows.extend(rows::sealing::measure(bench).await?);
+    }
+    if bench.wants("s") {
+        rows.extend(rows::observing::measure(bench).await?);
     }
     Ok(())
 }

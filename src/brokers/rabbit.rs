@@ -105,6 +105,18 @@ pub enum FaultClass {
     Message,
 }
 
+impl FaultClass {
+    /// The word for it in traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::Topology => "topology",
+            Self::Suspect => "suspect",
+            Self::Message => "message",
+        }
+    }
+}
+
 /// Why a message is not (known to be) with the broker. Texts hold no credentials and no data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishFault {

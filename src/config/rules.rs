@@ -485,6 +485,13 @@ fn telemetry(telemetry: &TelemetryConfig, faults: &mut Vec<Fault>) {
             "write a level, or levels by module: info,customer_service=debug",
         ));
     }
+    if let Some(url) = telemetry.traces_url.as_ref().filter(|url| url.path() == "/") {
+        faults.push(Fault::new(
+            "telemetry.traces_url",
+            format!("is \"{url}\", which has no path"),
+            "write it with its path: http://otel-collector:4318/v1/traces",
+        ));
+    }
 }
 
 /// What is allowed, but changes what the service promises.

@@ -529,10 +529,15 @@ section! {
 }
 
 section! {
-    /// Logs.
+    /// Logs and traces.
     TelemetryConfig {
         log: String,
         format: LogFormat,
+        metrics: Switch,
+        /// Where OTLP is taken over HTTP, with its path. `None`: there are no traces.
+        traces_url: Option<Url>,
+        /// Of the requests whose callers decide nothing.
+        traces_percent: u32 [0..=100],
     }
 }
 

@@ -268,6 +268,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("database.migration_url", "\"http://owner\"", "no PostgreSQL address"),
     ("database.application_role", "\"Shop Role\"", "needs no quotes"),
     ("telemetry.log", "\"info,customer=loudly\"", "no filter"),
+    ("telemetry.traces_url", "\"grpc://collector:4317\"", "no web address"),
+    ("telemetry.traces_url", "\"http://collector:4318\"", "has no path"),
     ("audit.keep_days", "29", "stay for 30"),
     ("secrets.root_key", "\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"", "stands in a"),
     ("secrets.wrapping_keys", "\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"", "stands in a"),

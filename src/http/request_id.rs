@@ -3,6 +3,7 @@
 //! panic, is answered with a problem document.
 
 use std::{
+    cell::Cell,
     future::{Ready, ready},
     panic::AssertUnwindSafe,
     rc::Rc,
@@ -31,6 +32,7 @@ use super::{
     problem::{Occurrence, Problem},
     unread::Unread,
 };
+use crate::traces::Span;
 
 /// The header that carries the id both ways.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -54,7 +56,8 @@ impl RequestIdentity {
         &self.0.id
     }
 
-    /// A valid W3C `traceparent` of the caller, to be handed on with messages.
+    /// A valid W3C `traceparent` to be handed on with messages: of this request's own span, or while traces
+    /// are off that of the caller.
     pub fn trace_parent(&self) -> Option<&str> {
         self.0.trace_parent.as_deref()
     }
@@ -135,8 +138,11 @@ where
     actix_web::dev::forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let identity = identify(request.headers(), &*self.layer.new_id);
-        let exchange = Exchange::begin(&mut request, identity.clone());
+        // Probes and scrapes are many and tell nothing.
+        let traced = request.path().starts_with("/v1/");
+        let (identity, trace) = identify(request.headers(), &*self.layer.new_id, traced);
+        let trace_id = trace.as_ref().and_then(Span::trace_id);
+        let exchange = Exchange::begin(&mut request, identity.clone(), trace);
         request.extensions_mut().insert(identity.clone());
         if request.uri().path_and_query().is_some_and(|text| text.as_str().len() > URI_MAX) {
             let problem = Problem::new(Code::UriTooLong);
@@ -146,7 +152,7 @@ where
         if request.method() == Method::HEAD {
             request.head_mut().method = Method::GET;
         }
-        let span = tracing::info_span!("request", request_id = identity.id());
+        let span = tracing::info_span!("request", request_id = identity.id(), trace_id);
         let (service, limit) = (self.service.clone(), self.layer.limit_of(&request));
         // called inside the guarded future: a panic may also come from the call itself
         let answer = async move { service.call(request).await };
@@ -175,11 +181,17 @@ struct Exchange {
     description: Option<Data<Description>>,
     unread: Option<Unread>,
     started: Instant,
+    /// Ends with what it is answered; with the exchange, if its caller goes away before.
+    trace: Cell<Option<Span>>,
     _active: Active,
 }
 
 impl Exchange {
-    fn begin(request: &mut ServiceRequest, identity: RequestIdentity) -> Exchange {
+    fn begin(
+        request: &mut ServiceRequest,
+        identity: RequestIdentity,
+        trace: Option<Span>,
+    ) -> Exchange {
         Exchange {
             identity,
             method: method_label(request.method()),
@@ -187,6 +199,7 @@ impl Exchange {
             description: request.app_data::<Data<Description>>().cloned(),
             unread: Unread::share(request),
             started: Instant::now(),
+            trace: Cell::new(trace),
             _active: Active::begin(),
         }
     }
@@ -253,6 +266,9 @@ impl Exchange {
     fn record(&self, route: Option<&str>, status: StatusCode) {
         let elapsed = self.started.elapsed().as_secs_f64();
         let route = route.unwrap_or("none");
+        if let Some(trace) = self.trace.take() {
+            trace.answered(self.method, route, status.as_u16());
+        }
         metrics::histogram!(
             "http_server_request_duration_seconds",
             "http_request_method" => self.method,
@@ -296,14 +312,22 @@ fn count(problem: &Problem) {
     metrics::counter!("http_problems_total", "code" => problem.code().as_str()).increment(1);
 }
 
-fn identify(headers: &HeaderMap, new_id: &dyn Fn() -> Uuid) -> RequestIdentity {
+fn identify(
+    headers: &HeaderMap,
+    new_id: &dyn Fn() -> Uuid,
+    traced: bool,
+) -> (RequestIdentity, Option<Span>) {
     let sent = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
     let id = sent.filter(|id| is_request_id(id)).map(str::to_owned);
     let trace = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    RequestIdentity(Rc::new(Identity {
+    let caller = trace.filter(|text| is_trace_parent(text));
+    let span = traced.then(|| Span::of_request(caller)).flatten();
+    let here = span.as_ref().map(Span::traceparent);
+    let identity = RequestIdentity(Rc::new(Identity {
         id: id.unwrap_or_else(|| new_id().to_string()),
-        trace_parent: trace.filter(|text| is_trace_parent(text)).map(str::to_owned),
-    }))
+        trace_parent: here.or_else(|| caller.map(str::to_owned)),
+    }));
+    (identity, span)
 }
 
 fn is_request_id(id: &str) -> bool {

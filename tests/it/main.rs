@@ -71,6 +71,7 @@ mod stuffing;
 mod texter;
 mod timing;
 mod token_corpus;
+mod traces;
 mod trouble;
 mod two_nodes;
 mod welcome;

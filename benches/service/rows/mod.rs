@@ -7,6 +7,7 @@ pub mod crowd;
 pub mod delivery;
 pub mod memory;
 pub mod nodes;
+pub mod observing;
 pub mod orders;
 pub mod reads;
 pub mod sealing;

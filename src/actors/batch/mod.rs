@@ -29,11 +29,14 @@ use crate::domain::welcome::Series;
 use crate::domain::{CustomerId, Submission};
 use crate::faults;
 use crate::security::revoked::RevokedSessions;
+use crate::traces::Span;
 use chrono::{DateTime, TimeDelta, Utc};
 use db::transactions::{QueryError, begin, commit, rollback};
 use defaults::Defaults;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,6 +126,7 @@ impl BatchRunner for Batches {
         async move {
             let (submissions, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let committing = AtomicBool::new(false);
+            let _steps = steps(&submissions);
             let answers = AssertUnwindSafe(self.answers(&submissions, &committing)).catch_unwind();
             match answers.await {
                 Ok(answers) => {
@@ -142,6 +146,18 @@ impl BatchRunner for Batches {
         }
         .boxed()
     }
+}
+
+/// The batch as a step of each trace that it serves.
+fn steps(submissions: &[Submission]) -> Vec<Span> {
+    let step = |submission: &Submission| {
+        let traceparent = submission.context.traceparent.as_deref();
+        Span::within(traceparent, SpanKind::Internal, || {
+            let size = i64::try_from(submissions.len()).unwrap_or(i64::MAX);
+            ("batch".into(), vec![KeyValue::new("batch.size", size)])
+        })
+    };
+    submissions.iter().filter_map(step).collect()
 }
 
 impl Batches {

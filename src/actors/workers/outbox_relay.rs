@@ -366,13 +366,17 @@ impl OutboxRelay {
         while let Some(letter) = self.next_letter() {
             let sending = self.rabbit.clone();
             let message = letter.outgoing(&self.rabbit, &self.settings.schemas);
+            let mut step = letter::step(&message);
             let sent = self.while_beating(async move { sending.publish(message).await }).await?;
             let fault = match sent {
                 Ok(pending) => {
                     faults::at("relay.published");
                     let flight = async move {
-                        let outcome = Outcome::Sent(pending.confirm_event().await);
-                        Landing { letter, outcome }
+                        let confirmed = pending.confirm_event().await;
+                        if let (Some(step), Err(fault)) = (&mut step, &confirmed) {
+                            step.failed(fault.class().name());
+                        }
+                        Landing { letter, outcome: Outcome::Sent(confirmed) }
                     };
                     self.flights.push(flight.boxed());
                     continue;

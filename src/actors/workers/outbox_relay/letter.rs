@@ -1,6 +1,8 @@
 //! A message on its way: a row of the outbox, or one that is parked.
 
 use chrono::{DateTime, Utc};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 use uuid::Uuid;
 
 use super::window::Entry;
@@ -8,6 +10,7 @@ use crate::brokers::rabbit::{OutgoingMessage, Rabbit};
 use crate::db::outbox::Row;
 use crate::domain::erasure::is_command;
 use crate::faults;
+use crate::traces::Span;
 
 #[derive(Clone, Debug)]
 pub struct Letter {
@@ -41,6 +44,24 @@ pub fn outgoing(row: &Row, rabbit: &Rabbit, schemas: &str) -> OutgoingMessage {
         traceparent: row.traceparent.clone(),
         body: row.data.clone().into_bytes(),
     }
+}
+
+/// The sending of a message, from here to the broker's confirmation, as a step of the trace that it is of.
+pub fn step(message: &OutgoingMessage) -> Option<Span> {
+    Span::within(message.traceparent.as_deref(), SpanKind::Producer, || {
+        let attributes = vec![
+            KeyValue::new("messaging.system", "rabbitmq"),
+            KeyValue::new("messaging.operation.type", "send"),
+            KeyValue::new("messaging.operation.name", "publish"),
+            KeyValue::new("messaging.destination.name", message.exchange.clone()),
+            KeyValue::new(
+                "messaging.rabbitmq.destination.routing_key",
+                message.routing_key.clone(),
+            ),
+            KeyValue::new("messaging.message.id", message.id.to_string()),
+        ];
+        (format!("publish {}", message.exchange).into(), attributes)
+    })
 }
 
 impl Entry for Letter {
