@@ -353,3 +353,34 @@ async fn sigterm_under_load_answers_every_accepted_request() {
     checker::check(&shop.database, &consumer, &acknowledged, Duration::from_secs(30)).await;
     consumer.close().await;
 }
+
+/// One that dies whenever it is asked: the process says which and why, takes no more requests, and ends as
+/// failed, so that whoever started it starts another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_no_restart_mends_ends_the_process() {
+    let shop = Shop::new().await;
+    let sound = shop.node().await;
+    let shopper = Shopper::new(&shop, &sound).await;
+    let settings = [
+        ("FAILPOINTS", "shard.message=panic"),
+        ("SHARDS__RESTART_INTENSITY", "2"),
+        ("HTTP__DRAIN_DELAY_MS", "2000"),
+    ];
+    let mut node = shop.node_with(&settings).await;
+    let api = node.api();
+    eventually("not ready any more", Duration::from_secs(30), async || {
+        let call = shopper.patch(&api, "/v1/me", json!({ "first_name": "Lost" }));
+        let answer = call.try_send().await.expect("it is answered as long as the process runs");
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        let ready = api.get("/health/ready").try_send().await.expect("and so is the probe");
+        (ready.status == 503).then_some(())
+    })
+    .await;
+    assert_eq!(node.ended(Duration::from_secs(30)).await.code(), Some(1), "{}", node.log());
+    let log = node.log();
+    let reason = log.lines().find(|line| line.contains("ending, since this process cannot do"));
+    let reason = reason.unwrap_or_else(|| panic!("no reason in\n{log}"));
+    assert!(reason.contains("customers-"), "which actor: {reason}");
+    assert!(reason.contains("it failed too often"), "why: {reason}");
+    rename(&shopper, &sound, "Kept").await.expect(200);
+}
