@@ -36,7 +36,7 @@ pub fn run(
 }
 
 /// Where a service that listens at `bind` is met on its own machine.
-fn from_here(bind: SocketAddr) -> SocketAddr {
+pub fn from_here(bind: SocketAddr) -> SocketAddr {
     let ip = match bind.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -21,6 +21,7 @@ use uuid::Uuid;
 mod health;
 mod progress;
 mod segments;
+mod top;
 
 use segments::SegmentCommand;
 
@@ -56,6 +57,8 @@ enum Command {
     CheckConfig,
     /// Ask the service that runs on this machine whether it takes requests; exit code 1 where it does not
     Health,
+    /// Watch one node live: its queues, its actors, what waits; ends at ctrl-c
+    Top(top::TopArguments),
     /// Keys of staff and of other services
     #[command(subcommand)]
     Key(KeyCommand),
@@ -386,6 +389,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if let Command::Health = cli.command {
         return health::run(path, &environment);
     }
+    if let Command::Top(arguments) = &cli.command {
+        return top::run(path, &environment, arguments);
+    }
     if let Command::Segment(command) = cli.command {
         return segments::run(path, &environment, command);
     }
@@ -430,7 +436,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             return progress::privacy::run(&config, command);
         }
         // done above: they may ask for less of the configuration
-        Command::CheckConfig | Command::Health | Command::Segment(_) => {}
+        Command::CheckConfig | Command::Health | Command::Top(_) | Command::Segment(_) => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -157,7 +157,7 @@ const DOORS: &[(&str, &[&str])] = &[
     // in the settings `redis` is our own module of that name
     ("redis", &["src/brokers/redis", "src/app/settings.rs"]),
     ("lettre", &["src/mail/", "src/config"]),
-    ("reqwest", &["src/sms/", "src/security/social/", "src/order_service.rs"]),
+    ("reqwest", &["src/sms/", "src/security/social/", "src/order_service.rs", "src/top.rs"]),
     ("argon2", &["src/security/"]),
     ("actix", &["src/actors/runtime/", "src/actors/shard.rs", "src/actors/worker.rs", "src/app/"]),
     ("actix_web", &["src/http/", "src/app/"]),
