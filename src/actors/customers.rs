@@ -9,6 +9,7 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::{Submission, shard};
 use crate::faults;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -49,11 +50,27 @@ pub struct Customers {
     timeout: Duration,
     /// Keys whose requests this process is carrying out.
     in_progress: Arc<Mutex<HashSet<(String, String)>>>,
+    /// Commands for each logical shard since the start.
+    loads: Arc<[AtomicU64; shard::SHARDS as usize]>,
 }
 
 impl Customers {
     pub fn new(shards: Shards<Batches>, timeout: Duration) -> Self {
-        Self { shards, timeout, in_progress: Arc::default() }
+        let loads = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { shards, timeout, in_progress: Arc::default(), loads: Arc::new(loads) }
+    }
+
+    /// How many commands were submitted for each logical shard since the start: which are hot.
+    #[must_use]
+    pub fn loads(&self) -> Vec<u64> {
+        self.loads.iter().map(|load| load.load(Ordering::Relaxed)).collect()
+    }
+
+    /// The actor that carries each logical shard on this node.
+    #[must_use]
+    pub fn carriers(&self) -> Vec<&str> {
+        let name = |shard| self.shards.owner(u64::from(shard)).stats().name();
+        (0..shard::SHARDS).map(name).collect()
     }
 
     /// Submits one command and waits until it is committed or refused.
@@ -72,6 +89,7 @@ impl Customers {
             Subject::Customer(id) => shard::of_customer(id),
             Subject::Nobody(key) => shard::of_bytes(&key),
         };
+        self.loads[usize::from(shard)].fetch_add(1, Ordering::Relaxed);
         let deadline = Instant::now() + self.timeout;
         faults::at("customers.submit");
         let answer = self.shards.owner(u64::from(shard)).call(submission, deadline).await;

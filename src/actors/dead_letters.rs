@@ -64,6 +64,19 @@ pub struct Asker {
     pub request_id: String,
 }
 
+impl Asker {
+    /// Who it is, for people who look: the id of a key.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.actor {
+            Actor::Staff(key) => key.clone(),
+            Actor::Customer(_) | Actor::Operator | Actor::Service | Actor::Anonymous => {
+                "operator".to_owned()
+            }
+        }
+    }
+}
+
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {

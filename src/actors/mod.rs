@@ -13,6 +13,7 @@ pub mod erasures;
 pub mod exports;
 pub mod gate;
 pub mod imports;
+pub mod operators;
 pub mod origin;
 pub mod passkeys;
 pub mod passwords;

@@ -206,6 +206,20 @@ impl<R: BatchRunner> ShardRef<R> {
         timeout_at(deadline, ended).await.is_ok() && stats.depth() == 0
     }
 
+    /// Has a fresh incarnation take the place of this one. Who waits in its queue reads `NotStarted`; a
+    /// batch under way goes on, its callers read its outcome, and the next batch waits for its end.
+    pub async fn restart(&self) {
+        self.stats().ask_renewal();
+        match self.slot.send(Renew) {
+            // It may end before it answers; its end is what counts.
+            Some(order) => drop(order.await),
+            // It restarts anyway.
+            None => {
+                self.stats().take_renewal();
+            }
+        }
+    }
+
     /// Makes the actor panic in a handler, as a bug would.
     #[cfg(test)]
     pub(super) async fn poison(&self) {
@@ -328,6 +342,11 @@ struct Kick;
 #[rtype(result = "()")]
 struct Drain;
 
+/// Stop, for a fresh one to begin.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Renew;
+
 /// After this many messages the actor yields, so that a flood of messages cannot keep it from its
 /// batches: actix reads a mailbox until it is empty.
 const MESSAGES_PER_YIELD: usize = 64;
@@ -437,6 +456,14 @@ impl<R: BatchRunner> Handler<Drain> for Shard<R> {
     fn handle(&mut self, _drain: Drain, context: &mut Context<Self>) {
         self.draining = true;
         self.kick_soon(context);
+    }
+}
+
+impl<R: BatchRunner> Handler<Renew> for Shard<R> {
+    type Result = ();
+
+    fn handle(&mut self, _renew: Renew, context: &mut Context<Self>) {
+        context.stop();
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::runtime::supervisor::{GiveUp, Ping, Restarts, panic_text, supervise};
-use super::runtime::{ActorState, ActorStats, Backoff, Escalation, Runtime};
+use super::runtime::{ActorState, ActorStats, Backoff, Escalation, Pause, Runtime};
 use crate::faults;
 
 /// A piece of recurring work. Its value keeps what is worth keeping between runs (a cursor, a
@@ -41,7 +42,13 @@ pub trait Worker: Send + 'static {
         Duration::MAX
     }
 
-    /// Looks for what is due and does a bounded part of it. Must bear being run twice.
+    /// Why nobody may pause it, where nobody may; a restart is allowed always.
+    fn must_run(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Looks for what is due and does a bounded part of it. Must bear being run twice, and being cut
+    /// off at any point.
     fn run_once(&mut self) -> impl Future<Output = anyhow::Result<Done>> + Send;
 
     /// After the last run, at an orderly stop: write down what only memory knows.
@@ -88,16 +95,19 @@ impl Nudge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Run,
-    Pause,
+    /// Until then.
+    Pause(Instant),
     Stop,
 }
 
-/// A running worker: nudge it, pause it, stop it.
+/// A running worker: nudge it, pause it, restart it, stop it.
 #[derive(Clone)]
 pub struct WorkerRef {
     stats: Arc<ActorStats>,
     nudge: Nudge,
     mode: watch::Sender<Mode>,
+    renewals: watch::Sender<u64>,
+    must_run: Option<&'static str>,
     closing: Arc<dyn Closing>,
 }
 
@@ -120,28 +130,47 @@ impl WorkerRef {
         self.nudge.clone()
     }
 
-    /// Lets the worker rest after its present run, until [`resume`](Self::resume).
-    pub fn pause(&self) {
-        self.change(Mode::Run, Mode::Pause);
+    /// Why nobody may pause it, where nobody may.
+    #[must_use]
+    pub fn must_run(&self) -> Option<&'static str> {
+        self.must_run
     }
 
-    /// Ends a pause; the worker runs at once.
-    pub fn resume(&self) {
-        self.change(Mode::Pause, Mode::Run);
-    }
-
-    fn change(&self, from: Mode, to: Mode) {
+    /// Lets the worker rest after its present run, until [`resume`](Self::resume), and at the longest
+    /// until `ends`. One that rests already does so until then.
+    pub fn pause(&self, pause: &Pause, ends: Instant) {
         let changed = self.mode.send_if_modified(|mode| {
-            let may = *mode == from;
+            let may = *mode != Mode::Stop;
             if may {
-                *mode = to;
+                *mode = Mode::Pause(ends);
+                self.stats.set_pause(Some(pause.clone()));
             }
             may
         });
         if changed {
-            self.stats.set_paused(to == Mode::Pause);
-            tracing::info!(worker = self.name(), ?to, "a worker's mode was changed");
+            let (by, until) = (&pause.by, pause.until);
+            tracing::info!(worker = self.name(), by, %until, "a worker was told to rest");
         }
+    }
+
+    /// Ends a pause; the worker runs at once.
+    pub fn resume(&self) {
+        let changed = self.mode.send_if_modified(|mode| {
+            let paused = matches!(mode, Mode::Pause(_));
+            if paused {
+                *mode = Mode::Run;
+                self.stats.set_pause(None);
+            }
+            paused
+        });
+        if changed {
+            tracing::info!(worker = self.name(), "a worker was told to go on");
+        }
+    }
+
+    /// Has a fresh value take the place of this one, and run at once. A run under way is cut off.
+    pub fn restart(&self) {
+        self.renewals.send_modify(|renewals| *renewals += 1);
     }
 
     /// Lets the present run finish, calls [`Worker::on_stop`], and ends the actor. False when
@@ -200,10 +229,13 @@ where
     F: Fn() -> W + Send + Sync + 'static,
 {
     let worker = factory();
+    let must_run = worker.must_run();
     let settings = runtime.settings();
     let core = Arc::new(Core {
         stats: Arc::new(ActorStats::new(worker.name().to_owned(), "worker", None)),
-        value: Arc::new(tokio::sync::Mutex::new(Some(worker))),
+        value: Arc::new(tokio::sync::Mutex::new(Some((0, worker)))),
+        built: AtomicU64::new(0),
+        renewals: watch::Sender::new(0),
         factory: Box::new(factory),
         nudge: Nudge::new(),
         mode: watch::Sender::new(Mode::Run),
@@ -223,6 +255,8 @@ where
         stats: core.stats.clone(),
         nudge: core.nudge.clone(),
         mode: core.mode.clone(),
+        renewals: core.renewals.clone(),
+        must_run,
         closing: core,
     }
 }
@@ -232,8 +266,12 @@ struct Core<W> {
     stats: Arc<ActorStats>,
     /// The worker, locked by the run in progress: the lock is also the fence between the run of
     /// a dead incarnation and the next one. Taken out during a run and put back after it, so
-    /// `None` means that the last run broke the worker.
-    value: Arc<tokio::sync::Mutex<Option<W>>>,
+    /// `None` means that the last run broke the worker. With it, after how many renewals it was built.
+    value: Arc<tokio::sync::Mutex<Option<(u64, W)>>>,
+    /// After how many renewals the last run began.
+    built: AtomicU64,
+    /// How often somebody asked for a fresh value.
+    renewals: watch::Sender<u64>,
     factory: Box<dyn Fn() -> W + Send + Sync>,
     nudge: Nudge,
     mode: watch::Sender<Mode>,
@@ -253,9 +291,17 @@ struct Trouble {
 
 /// How a run ended.
 enum Outcome {
-    Done { done: Done, period: Duration },
-    Failed { text: String, rest_max: Duration },
+    Done {
+        done: Done,
+        period: Duration,
+    },
+    Failed {
+        text: String,
+        rest_max: Duration,
+    },
     CutOff,
+    /// Somebody asked for a fresh worker.
+    Renewed,
     Panicked(&'static str),
 }
 
@@ -275,10 +321,19 @@ impl<W: Worker> Core<W> {
     /// One run, on the database runtime.
     async fn run(self: Arc<Self>) -> Outcome {
         let mut value = self.value.clone().lock_owned().await;
+        let mut renewals = self.renewals.subscribe();
+        let renewal = *renewals.borrow_and_update();
+        self.built.store(renewal, Ordering::Release);
         let _run = self.stats.begin_run(1);
+        let build = || catch_unwind(AssertUnwindSafe(|| (self.factory)()));
         let taken = match value.take() {
-            Some(worker) => Ok(worker),
-            None => catch_unwind(AssertUnwindSafe(|| (self.factory)())),
+            Some((built, worker)) if built == renewal => Ok(worker),
+            Some((_, former)) => {
+                drop(former);
+                self.note_renewed();
+                build()
+            }
+            None => build(),
         };
         let mut worker = match taken {
             Ok(worker) => worker,
@@ -289,10 +344,16 @@ impl<W: Worker> Core<W> {
             faults::at("worker.run");
             worker.run_once().await
         };
-        match AssertUnwindSafe(timeout(limit, run)).catch_unwind().await {
+        let guarded = AssertUnwindSafe(timeout(limit, run)).catch_unwind();
+        let ended = tokio::select! {
+            ended = guarded => ended,
+            // The sender lives in `self`, so waiting for it cannot fail.
+            _ = renewals.changed() => return Outcome::Renewed,
+        };
+        match ended {
             Ok(Ok(result)) => {
                 let (period, rest_max) = (worker.period(), worker.rest_max());
-                *value = Some(worker);
+                *value = Some((renewal, worker));
                 match result {
                     Ok(done) => Outcome::Done { done, period },
                     Err(error) => Outcome::Failed { text: error.to_string(), rest_max },
@@ -319,8 +380,20 @@ impl<W: Worker> Core<W> {
                 self.stats.note_restart();
                 self.rest_after_error("a run was cut off at its time limit", Duration::MAX)
             }
+            Outcome::Renewed => {
+                self.note_renewed();
+                Next::Run
+            }
             Outcome::Panicked(text) => self.rest_after_panic(text),
         }
+    }
+
+    /// What went wrong before is the former value's.
+    fn note_renewed(&self) {
+        self.trouble().errors = 0;
+        self.stats.note_restart();
+        self.stats.note_generation();
+        tracing::info!(worker = self.stats.name(), "a worker begins anew, as it was asked to");
     }
 
     /// An error is the world's (a broker is away), so it is borne without limit.
@@ -359,27 +432,38 @@ impl<W: Worker> Core<W> {
         }
     }
 
-    /// Rests until `due`, a nudge (if `wakeful`), a resume or a stop.
+    /// Rests until `due`, a nudge (if `wakeful`), a renewal, the end of a pause or a stop. What becomes
+    /// due during a pause waits for its end.
     async fn rest(self: Arc<Self>, due: Instant, wakeful: bool) {
-        let mut mode = self.mode.subscribe();
-        // The sender lives in `self`, so waiting for it cannot fail.
-        let told = async {
-            if *mode.borrow_and_update() == Mode::Run {
-                let _ = mode.changed().await;
-            }
-            let _ = mode.wait_for(|mode| *mode != Mode::Pause).await;
-        };
-        let due = async {
-            tokio::select! {
-                () = self.nudge.nudged(), if wakeful => {}
-                () = sleep_until(due) => {}
-            }
-            // Due during a pause: the pause goes first.
-            let _ = self.mode.subscribe().wait_for(|mode| *mode != Mode::Pause).await;
-        };
+        let (mut mode, mut renewals) = (self.mode.subscribe(), self.renewals.subscribe());
+        let built = self.built.load(Ordering::Acquire);
+        // The senders live in `self`, so waiting for them cannot fail.
         tokio::select! {
-            () = told => {}
-            () = due => {}
+            _ = mode.wait_for(|mode| *mode != Mode::Run) => {}
+            _ = renewals.wait_for(|renewals| *renewals != built) => {}
+            () = self.nudge.nudged(), if wakeful => {}
+            () = sleep_until(due) => {}
+        }
+        while let Mode::Pause(ends) = self.mode() {
+            tokio::select! {
+                _ = mode.wait_for(|mode| *mode != Mode::Pause(ends)) => {}
+                () = sleep_until(ends) => self.end_pause(ends),
+            }
+        }
+    }
+
+    /// A pause is over by itself.
+    fn end_pause(&self, ends: Instant) {
+        let ended = self.mode.send_if_modified(|mode| {
+            let over = *mode == Mode::Pause(ends);
+            if over {
+                *mode = Mode::Run;
+                self.stats.set_pause(None);
+            }
+            over
+        });
+        if ended {
+            tracing::info!(worker = self.stats.name(), "the pause of a worker is over");
         }
     }
 
@@ -403,7 +487,7 @@ impl<W: Worker> Closing for Core<W> {
         // On the database runtime too: the worker's connections belong to it.
         let closing = self.clone().db.spawn(async move {
             let mut value = self.value.clone().lock_owned().await;
-            let Some(mut worker) = value.take() else { return true };
+            let Some((_, mut worker)) = value.take() else { return true };
             let flush = AssertUnwindSafe(timeout_at(deadline, worker.on_stop())).catch_unwind();
             let trouble = match flush.await {
                 Ok(Ok(Ok(()))) => return true,

@@ -2,7 +2,8 @@
 
 use super::watches::{revocation_watch, signing_watch};
 use super::{
-    analytics, audit, erasures, preconditions, privacy_exports, probes, segment_workers, settings,
+    analytics, audit, erasures, operators, preconditions, privacy_exports, probes, segment_workers,
+    settings,
 };
 use crate::actors::allowance::Allowance;
 use crate::actors::batch::{AfterCommit, Batches, Seals};
@@ -14,6 +15,8 @@ use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSett
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::imports::Imports;
 use crate::actors::imports::engine::Engine;
+use crate::actors::operators::desk::ActorDesk;
+use crate::actors::operators::last_hour::LastHour;
 use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
@@ -43,6 +46,7 @@ use crate::clock::{Clock, SharedClock};
 use crate::config::Config;
 use crate::db::{self, Database};
 use crate::domain::Actor;
+use crate::http::ops::board::Board;
 use crate::http::readiness::Readiness;
 use crate::http::services::Services;
 use crate::http::staff_keys::StaffKeys;
@@ -210,8 +214,12 @@ pub fn start(config: &Arc<Config>, parts: Parts, database: Handle) -> anyhow::Re
     let exports = exporter.nudge();
     intake.add(exporter);
     let reaper = erasures::start(config, &parts, &runtime, &mut intake, &customers)?;
-    let nudges = Nudges { exports, reaper };
-    let services = services(config, &parts, &runtime, customers, imports, desk, nudges)?;
+    let hour = LastHour::default();
+    workers.add(operators::hour_keeper(&parts, &runtime, hour.clone()));
+    let board = operators::board(&parts, hour);
+    let actors = operators::desk(&parts, [&workers, &intake], &shards);
+    let begun = Begun { imports, segments: desk, board, actors, exports, reaper };
+    let services = services(config, &parts, &runtime, customers, begun)?;
     Ok(Running {
         services,
         shards,
@@ -407,8 +415,12 @@ impl Shared {
     }
 }
 
-/// What wakes the workers that carry out what routes ask for.
-struct Nudges {
+/// What handlers need of what lives, and what wakes the workers that carry out what routes ask for.
+struct Begun {
+    imports: Imports,
+    segments: SegmentDesk,
+    board: Board,
+    actors: ActorDesk,
     exports: Nudge,
     reaper: Nudge,
 }
@@ -419,9 +431,7 @@ fn services(
     parts: &Parts,
     runtime: &Runtime,
     customers: Customers,
-    imports: Imports,
-    segments: SegmentDesk,
-    nudges: Nudges,
+    begun: Begun,
 ) -> anyhow::Result<Services> {
     let shared = Shared::new(config, parts, &customers);
     let gate = shared.gate(config, parts, &customers);
@@ -431,7 +441,7 @@ fn services(
     let phones =
         Phones::new(allowance.clone(), codes, parts.clock.clone(), PhoneSettings::from(&**config));
     let privacy_exports =
-        privacy_exports::desk(config, parts, &gate, &customer_keys, nudges.exports);
+        privacy_exports::desk(config, parts, &gate, &customer_keys, begun.exports);
     let second_factors = SecondFactorParts {
         database: parts.database.clone(),
         gate: gate.clone(),
@@ -485,7 +495,10 @@ fn services(
     let (database, clock) = (parts.database.clone(), parts.clock.clone());
     let rabbit = parts.rabbit.clone();
     let dead_letters = DeadLetterDesk::new(database, clock, rabbit, settings::dead_letters(config));
-    let deletions = erasures::desk(config, parts, &gate, nudges.reaper)?;
+    let deletions = erasures::desk(config, parts, &gate, begun.reaper)?;
+    let registry = runtime.registry();
+    let mut notes = probes::notes(parts);
+    notes.push(operators::note(registry.clone()));
     Ok(Services {
         customers,
         dead_letters,
@@ -500,9 +513,9 @@ fn services(
         passkeys,
         registration: Registration::new(registration, RegistrationSettings::from(&**config)),
         sessions,
-        segments,
+        segments: begun.segments,
         sharing,
-        imports,
+        imports: begun.imports,
         privacy_exports,
         database: parts.database.clone(),
         lists: parts.lists.clone(),
@@ -516,8 +529,10 @@ fn services(
         config: config.clone(),
         retention: settings::retention(config),
         hashing: parts.hashing.clone(),
-        registry: runtime.registry(),
-        readiness: Readiness::new(probes::all(parts, runtime.registry()), probes::notes(parts)),
+        readiness: Readiness::new(probes::all(parts, registry.clone()), notes),
+        registry,
+        board: begun.board,
+        actors: begun.actors,
         prometheus: parts.prometheus.clone(),
     })
 }

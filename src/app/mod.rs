@@ -12,6 +12,7 @@ pub mod customer_keys;
 mod erasures;
 pub mod imports;
 pub mod keys;
+mod operators;
 pub mod outbox;
 mod preconditions;
 pub mod privacy;

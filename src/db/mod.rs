@@ -66,6 +66,7 @@ pub mod signing_keys;
 pub mod space;
 pub mod staff_keys;
 pub mod statements;
+pub mod supervision;
 pub mod text_messages;
 pub mod throttles;
 pub mod time;

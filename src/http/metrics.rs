@@ -27,15 +27,18 @@ async fn prometheus(services: Data<Services>) -> HttpResponse {
         .body(services.prometheus.render())
 }
 
-async fn measure(services: &Services) {
+/// Looks up what is not counted as it happens; answers with what readiness is told.
+pub(super) async fn measure(services: &Services) -> Report {
     // The pools before the probes, which borrow a connection.
     services.lists.measure("writes", "lists_replica");
     services.reports.measure("reports", "reports_replica");
     services.registry.measure();
     services.hashing.measure();
     // This also asks for the notes: what ends by time alone is noticed when somebody looks.
-    tell(&services.readiness.report().await);
+    let report = services.readiness.report().await;
+    tell(&report);
     gauge!("service_info", "version" => env!("CARGO_PKG_VERSION")).set(1);
+    report
 }
 
 fn tell(report: &Report) {

@@ -167,6 +167,10 @@ pub fn configure(cfg: &mut ServiceConfig, surface: Surface) {
     if surface.operators {
         configure_operators(cfg);
     }
+    if surface.operators && !surface.public {
+        // The page for operators asks its own address alone.
+        cfg.configure(dead_letters::routes).configure(timeline::routes);
+    }
 }
 
 fn configure_public(cfg: &mut ServiceConfig) {

@@ -3,6 +3,7 @@
 
 use super::idempotency::{IdempotencyHeader, REPLAYED};
 use super::merges;
+use super::ops::board::Board;
 use super::problem::Problem;
 use super::readiness::Readiness;
 use super::request_id::RequestIdentity;
@@ -15,6 +16,7 @@ use crate::actors::email_change::EmailChange;
 use crate::actors::erasures::Deletions;
 use crate::actors::gate::Gate;
 use crate::actors::imports::Imports;
+use crate::actors::operators::desk::ActorDesk;
 use crate::actors::passkeys::Passkeys;
 use crate::actors::passwords::Passwords;
 use crate::actors::phones::Phones;
@@ -91,6 +93,10 @@ pub struct Services {
     /// All actors and their numbers.
     pub registry: Arc<Registry>,
     pub readiness: Readiness,
+    /// What operators watch.
+    pub board: Board,
+    /// Where actors are restarted, and workers told to rest.
+    pub actors: ActorDesk,
     /// Renders `/metrics`.
     pub prometheus: PrometheusHandle,
 }

@@ -6,6 +6,7 @@ mod bodies;
 mod document;
 mod shop;
 
+use super::ops::board::Board;
 use super::readiness::{Found, Probe, Readiness};
 use super::services::Services;
 use super::staff_keys::StaffKeys;
@@ -20,6 +21,9 @@ use crate::actors::email_change::{EmailChange, EmailChangeParts, EmailChangeSett
 use crate::actors::erasures::{Certificates, DeletionParts, DeletionSettings, Deletions};
 use crate::actors::gate::{Gate, GateParts, GateSettings};
 use crate::actors::imports::Imports;
+use crate::actors::operators::desk::ActorDesk;
+use crate::actors::operators::installation::Known;
+use crate::actors::operators::last_hour::LastHour;
 use crate::actors::passkeys::{PasskeyParts, Passkeys};
 use crate::actors::passwords::{PasswordParts, PasswordSettings, Passwords};
 use crate::actors::phones::{PhoneSettings, Phones};
@@ -32,7 +36,7 @@ use crate::actors::segments::SegmentDesk;
 use crate::actors::sessions::{SessionSettings, Sessions};
 use crate::actors::shard::ShardSettings;
 use crate::actors::sharing::Sharing;
-use crate::actors::worker::Nudge;
+use crate::actors::worker::{Nudge, Workers};
 use crate::actors::workers::space_watch::Space;
 use crate::brokers::limits::Limiter;
 use crate::clock::{Clock, ManualClock};
@@ -146,6 +150,14 @@ fn world(more: &[(&str, &str)]) -> World {
         cache_max: 100,
     };
     let gone = || Probe::needed("database", || Box::pin(async { Found::Down("gone".to_owned()) }));
+    let node = "test:1".to_owned();
+    let actors = ActorDesk::new(
+        Workers::new(),
+        shards.clone(),
+        database.clone(),
+        shared.clone(),
+        node.clone(),
+    );
     let (customers, keys) =
         (Customers::new(shards, Duration::from_secs(2)), Arc::new(ThrottleKeys::new(&root)));
     let allowance = Arc::new(Allowance::new(Arc::new(Limiter::local()), keys.clone()));
@@ -255,6 +267,7 @@ fn world(more: &[(&str, &str)]) -> World {
         reaper: Nudge::new(),
         certificates: Certificates::new(AuditKey::new(&root), "https://test.example".to_owned()),
     };
+    let installation = Known::new(database.clone(), shared.clone());
     let services = Services {
         customers,
         privacy_exports: PrivacyExports::new(privacy_exports),
@@ -295,6 +308,8 @@ fn world(more: &[(&str, &str)]) -> World {
         hashing,
         registry: runtime.registry(),
         readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())], Vec::new()),
+        board: Board::new(node, installation, LastHour::default()),
+        actors,
         prometheus: PrometheusBuilder::new().build_recorder().handle(),
     };
     World { clock, services, _runtime: runtime }
@@ -522,7 +537,7 @@ async fn every_post_that_changes_something_documents_its_idempotency_key() {
     for (method, path, operation) in operations(&world(&[]).document().await) {
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
-        let resource = (path.starts_with("/v1/me") || path.starts_with("/v1/admin"))
+        let resource = ["/v1/me", "/v1/admin", "/ops"].iter().any(|at| path.starts_with(at))
             && !KEYLESS.contains(&path.as_str());
         assert_eq!(method == Method::POST && resource, has("Idempotency-Key"), "{method} {path}");
         if method == Method::PATCH {
@@ -535,7 +550,7 @@ async fn every_post_that_changes_something_documents_its_idempotency_key() {
 }
 
 #[actix_web::test]
-async fn the_two_surfaces_share_nothing_but_the_description() {
+async fn the_two_surfaces_share_the_description_and_what_the_page_for_operators_asks() {
     let world = world(&[]);
     for (surface, own, foreign) in
         [(Surface::public(false), "/v1/me", "/livez"), (Surface::operators(), "/livez", "/v1/me")]
@@ -549,5 +564,10 @@ async fn the_two_surfaces_share_nothing_but_the_description() {
         assert_eq!(status(foreign).await, 404);
         assert_eq!(status("/problems/not_found").await, 200);
         assert_eq!(status("/openapi.json").await, 200);
+        for shared in
+            ["events/dead_letters", "customers/0190b4a0-0000-7000-8000-000000000000/timeline"]
+        {
+            assert_eq!(status(&format!("/v1/admin/{shared}")).await, 401, "{shared}");
+        }
     }
 }

@@ -38,6 +38,7 @@ mod notes;
 mod notices;
 mod one_gate;
 mod operators;
+mod ops;
 mod order_intake;
 mod orders;
 mod outbox;

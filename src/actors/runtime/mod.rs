@@ -36,7 +36,7 @@ use tokio::time::Instant;
 pub use admission::CallError;
 use arbiters::Arbiters;
 pub use reply::Reply;
-pub use stats::{ActorState, ActorStats, Registry, Snapshot};
+pub use stats::{ActorState, ActorStats, Pause, Registry, Snapshot};
 pub use supervisor::{Backoff, Intensity};
 
 use super::shard::{BatchRunner, ShardSettings, Shards};

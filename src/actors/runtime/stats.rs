@@ -5,10 +5,11 @@
 //! [`Registry`] lists them all for `/ops/actors`; the same numbers go to the metrics recorder
 //! with the label `actor`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use metrics::{Counter, Gauge, Histogram};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -62,7 +63,8 @@ pub struct ActorStats {
     epoch: Instant,
     state: watch::Sender<ActorState>,
     gate: Option<Gate>,
-    paused: std::sync::atomic::AtomicBool,
+    pause: Mutex<Option<Pause>>,
+    renewal: AtomicBool,
     generation: AtomicU64,
     restarts: AtomicU64,
     panics: AtomicU64,
@@ -91,7 +93,8 @@ impl ActorStats {
             epoch: Instant::now(),
             state: watch::Sender::new(ActorState::Restarting),
             gate,
-            paused: std::sync::atomic::AtomicBool::new(false),
+            pause: Mutex::default(),
+            renewal: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             panics: AtomicU64::new(0),
@@ -152,8 +155,30 @@ impl ActorStats {
         let _ = state.wait_for(|state| state.is_final()).await;
     }
 
-    pub(crate) fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Relaxed);
+    pub(crate) fn set_pause(&self, pause: Option<Pause>) {
+        *lock(&self.pause) = pause;
+    }
+
+    /// The rest that somebody ordered.
+    #[must_use]
+    pub fn pause(&self) -> Option<Pause> {
+        lock(&self.pause).clone()
+    }
+
+    /// Which incarnation there is: each that begins counts one more.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// The next end of the actor is one that somebody asked for.
+    pub(crate) fn ask_renewal(&self) {
+        self.renewal.store(true, Ordering::Release);
+    }
+
+    /// Whether the end of the actor was asked for; holds once.
+    pub(crate) fn take_renewal(&self) -> bool {
+        self.renewal.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn note_generation(&self) {
@@ -244,6 +269,8 @@ impl ActorStats {
             let succeeded = Duration::from_micros(self.succeeded.load(Ordering::Relaxed));
             let age = self.epoch.elapsed().saturating_sub(succeeded);
             metrics::gauge!("actor_success_age_seconds", "actor" => actor()).set(age.as_secs_f64());
+            let paused = u8::from(self.pause().is_some());
+            metrics::gauge!("actor_paused", "actor" => actor()).set(paused);
         }
     }
 
@@ -260,7 +287,7 @@ impl ActorStats {
             name: self.name.clone(),
             kind: self.kind,
             state: self.state(),
-            paused: self.paused.load(Ordering::Relaxed),
+            pause: self.pause(),
             generation: number(&self.generation),
             restarts: number(&self.restarts),
             panics: number(&self.panics),
@@ -352,8 +379,8 @@ pub struct Snapshot {
     pub kind: &'static str,
     /// Where it is in its life.
     pub state: ActorState,
-    /// A worker that was told to rest.
-    pub paused: bool,
+    /// A worker's rest that somebody ordered.
+    pub pause: Option<Pause>,
     /// How many incarnations there were.
     pub generation: u64,
     /// How often it was rebuilt after a failure (a worker's value counts too).
@@ -386,6 +413,17 @@ pub struct Snapshot {
     pub heartbeat_seconds: f64,
     /// The last failure.
     pub last_error: Option<LastError>,
+}
+
+/// A rest that somebody ordered, and that ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pause {
+    /// The id of the key.
+    pub by: String,
+    /// When it was ordered.
+    pub since: DateTime<Utc>,
+    /// When it ends.
+    pub until: DateTime<Utc>,
 }
 
 /// A failure, without personal data.
@@ -430,6 +468,12 @@ impl Registry {
             (actor.state() == ActorState::Failed).then(|| actor.name().to_owned())
         };
         self.each(failed).into_iter().flatten().collect()
+    }
+
+    /// Whether somebody told a worker to rest.
+    #[must_use]
+    pub fn any_paused(&self) -> bool {
+        self.each(|actor| actor.pause().is_some()).contains(&true)
     }
 
     fn each<T>(&self, read: impl Fn(&ActorStats) -> T) -> Vec<T> {

@@ -209,6 +209,13 @@ async fn watch_over<A>(
         if child.is_over() {
             return;
         }
+        if stats.take_renewal() && why == Why::Normal {
+            // No failure, so nothing to rest for.
+            tracing::info!(actor = stats.name(), "an actor begins anew, as it was asked to");
+            stats.note_restart();
+            ended = child.start(Some(at));
+            continue;
+        }
         stats.set_state(ActorState::Restarting);
         stats.note_error(&why.text());
         if matches!(why, Why::Panicked(_)) {

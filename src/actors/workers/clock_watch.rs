@@ -117,6 +117,10 @@ impl Worker for ClockWatch {
         "clock_watch"
     }
 
+    fn must_run(&self) -> Option<&'static str> {
+        Some("without it this node loses the database's time")
+    }
+
     fn period(&self) -> Duration {
         PERIOD
     }

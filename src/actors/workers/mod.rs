@@ -8,6 +8,7 @@ pub mod dispatcher;
 pub mod erasure_answers;
 pub mod exporter;
 pub mod gdpr_reaper;
+pub mod hour_keeper;
 pub mod importer;
 pub mod janitor;
 pub mod mailer;

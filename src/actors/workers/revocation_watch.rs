@@ -68,6 +68,10 @@ impl Worker for RevocationWatch {
         "revocation_watch"
     }
 
+    fn must_run(&self) -> Option<&'static str> {
+        Some("without it this node does not know which sessions have ended")
+    }
+
     fn period(&self) -> Duration {
         self.period
     }

@@ -115,6 +115,10 @@ impl Worker for SigningWatch {
         "signing_watch"
     }
 
+    fn must_run(&self) -> Option<&'static str> {
+        Some("without it this node misses a change of the keys that sign tokens")
+    }
+
     fn period(&self) -> Duration {
         PERIOD
     }

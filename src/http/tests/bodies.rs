@@ -4,8 +4,8 @@ use crate::http::form::Form;
 use crate::http::problem::FieldError;
 use crate::http::{
     addresses, attributes, auth, consents, customers, dead_letters, deletions, email_change,
-    groups, me, merges, mfa, notes, passkeys, passwords, phone, preferences, profile, segments,
-    social, tags, wishlists,
+    groups, me, merges, mfa, notes, ops, passkeys, passwords, phone, preferences, profile,
+    segments, social, tags, wishlists,
 };
 use crate::security::password_policy::PasswordPolicy;
 use serde_json::Value;
@@ -64,6 +64,8 @@ pub fn bodies() -> BTreeMap<&'static str, Body> {
         "DeletionBody" deletions::Wish::read
         "StaffDeletion" deletions::StaffDeletion::read
         "NewLegalHold" deletions::NewLegalHold::read
+        "RestartOrder" ops::actions::RestartOrder::read
+        "PauseOrder" ops::actions::PauseOrder::read
         "DiscardOrder" dead_letters::DiscardOrder::read
         "DeadLetterFilter" dead_letters::DeadLetterFilter::read
         "MessageReplay" dead_letters::MessageReplay::read

@@ -147,6 +147,11 @@ const ACTORS: &[Metric] = &[
         &[ACTOR],
         "Time since a worker's last run that did not fail, or since its start",
     ),
+    gauge(
+        "actor_paused",
+        &[ACTOR],
+        "1 while a worker rests because somebody told it to, 0 otherwise",
+    ),
     counter("actor_shed_total", &[ACTOR], "Callers turned away because the actor's queue was full"),
     gauge("actor_queue_depth", &[ACTOR], "Messages accepted and not yet answered"),
     gauge("actor_queue_limit", &[ACTOR], "Above this many, callers are turned away"),

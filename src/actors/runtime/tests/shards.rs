@@ -292,3 +292,38 @@ fn a_blocked_thread_is_noticed() {
         assert!(heartbeat >= 1.0, "{heartbeat}");
     });
 }
+
+#[test]
+fn a_restart_answers_who_waits_and_lets_the_batch_under_way_end() {
+    real(|db| async move {
+        let (runtime, escalated) = runtime(db, settings(1));
+        let store = Store::new(millis(200));
+        let measures = ShardSettings { batch_max: 1, ..shard_settings() };
+        let shards = runtime.spawn_shards("s", measures, &store);
+        let shard = &shards.all()[0];
+        let first = shard.call(job(1), patience());
+        let others = async {
+            eventually("the first is under way", || store.begun() == 1).await;
+            let others = (2..10).map(|id| shard.call(job(id), patience()));
+            let restart = async {
+                eventually("they wait", || shard.stats().depth() == 9).await;
+                sleep(millis(20)).await;
+                shard.restart().await;
+            };
+            tokio::join!(join_all(others), restart).0
+        };
+        let (first, others) = tokio::join!(first, others);
+        assert_eq!(first, Ok(Ok(())), "its batch goes on");
+        assert_eq!(others, [Err(CallError::NotStarted); 8], "safe to repeat");
+        back(shard, 2).await;
+        for generation in 3..20 {
+            assert_eq!(shard.call(job(generation), patience()).await, Ok(Ok(())));
+            shard.restart().await;
+            back(shard, generation).await;
+        }
+        let stats = settled(shard).await;
+        assert_eq!((stats.panics, stats.queue_depth, stats.last_error.is_none()), (0, 0, true));
+        assert_eq!(store.most_at_once.load(Ordering::SeqCst), 1, "never two batches at once");
+        assert_eq!(*escalated.borrow(), None, "however often it is asked");
+    });
+}

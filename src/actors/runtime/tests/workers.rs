@@ -239,15 +239,103 @@ fn a_paused_worker_rests_until_it_is_resumed() {
         let script = Script::new(&[]);
         let worker = script.start(&runtime);
         sleep(millis(10)).await;
-        worker.pause();
+        worker.pause(&pause(), Instant::now() + Duration::from_secs(600));
         worker.nudge().nudge();
         sleep(Duration::from_secs(60)).await;
         assert_eq!(script.count(), 1);
-        assert!(worker.stats().snapshot().paused);
+        assert_eq!(worker.stats().snapshot().pause, Some(pause()));
+        assert!(runtime.registry().any_paused());
         worker.resume();
         sleep(millis(10)).await;
         assert!(script.count() >= 2, "a resumed worker runs at once");
-        assert!(!worker.stats().snapshot().paused);
+        assert_eq!(worker.stats().snapshot().pause, None);
+        assert!(!runtime.registry().any_paused());
+    });
+}
+
+fn pause() -> Pause {
+    let since = chrono::DateTime::UNIX_EPOCH;
+    Pause { by: "key".to_owned(), since, until: since + chrono::TimeDelta::minutes(10) }
+}
+
+#[test]
+fn a_pause_ends_by_itself_when_it_was_last_said_to() {
+    paused(|db| async move {
+        let (runtime, _) = runtime(db, settings(0));
+        let script = Script::new(&[]);
+        let worker = script.start(&runtime);
+        sleep(millis(10)).await;
+        worker.pause(&pause(), Instant::now() + Duration::from_secs(60));
+        sleep(Duration::from_secs(50)).await;
+        worker.pause(&pause(), Instant::now() + Duration::from_secs(60));
+        sleep(Duration::from_secs(59)).await;
+        assert_eq!(script.count(), 1, "said anew, it rests for longer");
+        assert_eq!(worker.stats().snapshot().pause, Some(pause()));
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(script.count(), 2, "it is over");
+        assert_eq!(worker.stats().snapshot().pause, None);
+        sleep(Duration::from_secs(21)).await;
+        assert_eq!(script.count(), 4, "and everything is as before");
+    });
+}
+
+#[test]
+fn a_pause_lets_the_run_finish_and_a_stop_end_it() {
+    paused(|db| async move {
+        let (runtime, _) = runtime(db, settings(0));
+        let script = Script::new(&[Act::Wait]);
+        let mut workers = Workers::new();
+        workers.add(script.start(&runtime));
+        let worker = &workers.all()[0];
+        sleep(millis(10)).await;
+        worker.pause(&pause(), Instant::now() + Duration::from_secs(600));
+        script.go_on.notify_one();
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((script.count(), worker.stats().snapshot().runs), (1, 1));
+        assert_eq!(workers.stop(Instant::now() + Duration::from_secs(5)).await, [""; 0]);
+        assert_eq!(script.flushed.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_restart_cuts_off_the_run_and_begins_with_a_fresh_value_at_once() {
+    paused(|db| async move {
+        let (runtime, escalated) = runtime(db, settings(0));
+        let script = Script::new(&[Act::Hang]);
+        let worker = script.start(&runtime);
+        sleep(millis(500)).await;
+        worker.restart();
+        sleep(millis(100)).await;
+        script.assert_moments(&[0, 500]);
+        assert_eq!(script.values(), [1, 2]);
+        let stats = worker.stats().snapshot();
+        assert_eq!((stats.restarts, stats.generation, stats.panics), (1, 2, 0));
+        assert!(stats.last_error.is_none(), "nothing went wrong");
+        worker.restart();
+        sleep(millis(100)).await;
+        assert_eq!(script.values(), [1, 2, 3], "a rest is no hindrance");
+        assert_eq!(worker.stats().snapshot().generation, 3);
+        for _ in 0..30 {
+            worker.restart();
+            sleep(millis(10)).await;
+        }
+        assert_eq!(worker.stats().state(), ActorState::Running, "however often it is asked");
+        assert_eq!(*escalated.borrow(), None);
+    });
+}
+
+#[test]
+fn a_restart_spares_a_failing_worker_its_rest() {
+    paused(|db| async move {
+        let (runtime, _) = runtime(db, settings(0));
+        let script = Script::new(&[Act::Error; 7]);
+        let worker = script.start(&runtime);
+        sleep(Duration::from_secs(4)).await;
+        script.assert_moments(&[0, 50, 150, 350, 750, 1550, 3150]);
+        worker.restart();
+        sleep(millis(100)).await;
+        script.assert_moments(&[0, 50, 150, 350, 750, 1550, 3150, 4000]);
+        assert_eq!(script.values().last(), Some(&2));
     });
 }
 
