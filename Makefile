@@ -1,5 +1,5 @@
 # The commands of this repository. Each is one script in dev/, which says in its first lines what it does.
-.PHONY: help run demo clients consumers test clusters single-use soak faults order-facts bench bench-import stop \
+.PHONY: help run demo clients consumers test clusters single-use soak faults order-facts bench overload bench-import stop \
 	clean-data
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make faults      every fault that the promises are made against, with a table of what was reached; ONLY=F05 one"
 	@echo "make order-facts 20 000 facts of orders, each three times, to nodes that are killed; FACTS=2000 a short look"
 	@echo "make bench       the service beside its peers, as ratios; ROW=a one row, QUICK=1 a short look"
+	@echo "make overload    1, 2, 3 and 5 times as much as can be worked off: who is served and how fast; QUICK=1 a short look"
 	@echo "make bench-import  imports against COPY of the same rows; ROWS=50000 a short look"
 	@echo "make stop        stop what make run started; the data stays"
 	@echo "make clean-data  stop, and delete the data"
@@ -55,6 +56,9 @@ order-facts:
 
 bench:
 	@dev/bench
+
+overload:
+	@dev/overload
 
 bench-import:
 	@dev/bench-import

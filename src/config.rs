@@ -40,9 +40,9 @@ pub use privacy::{ErasureCommand, PrivacyConfig};
 pub use sections::{
     AnalyticsConfig, AuditConfig, Config, CustomersConfig, DatabaseConfig, HashingConfig,
     HttpConfig, IdempotencyConfig, ImportsConfig, LimitsConfig, MailConfig, MailLinks,
-    OutboxConfig, PasskeysConfig, RabbitConfig, RedisConfig, RetentionConfig, SecretsConfig,
-    SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, StuffingConfig, TelemetryConfig,
-    TokensConfig,
+    OutboxConfig, OverloadConfig, PasskeysConfig, RabbitConfig, RedisConfig, RetentionConfig,
+    SecretsConfig, SessionsConfig, ShardsConfig, SignInConfig, SmsConfig, StuffingConfig,
+    TelemetryConfig, TokensConfig,
 };
 pub use sms_values::{Country, HttpStatus, SmsTransport};
 pub use social::{ProviderConfig, ProviderKind, SocialConfig, TrustEmail};

@@ -22,6 +22,7 @@ mod crowd;
 mod database;
 mod load;
 mod machine;
+mod mixed;
 mod order_script;
 mod peer;
 mod pgbench;
@@ -113,6 +114,9 @@ async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     }
     if bench.wants("m") || bench.wants("n") {
         rows.extend(rows::segment_crowd::measure(bench).await?);
+    }
+    if bench.wants("r") {
+        rows.extend(rows::overload::measure(bench).await?);
     }
     if bench.wants("q") {
         rows.extend(rows::sealing::measure(bench).await?);

@@ -170,8 +170,11 @@ async fn sign_in(running: &Running, number: u32) -> Result<Holder> {
     let answer = connection.exchange(&sign_in_request(number)).await?;
     let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
     ensure!(answer.status == 200, "sign-in answered {}: {body}", answer.status);
-    let token = body["access_token"].as_str().context("a sign-in brought no access token")?;
-    Ok(Holder { number, token: token.to_owned() })
+    let text = |name: &str| {
+        let text = body[name].as_str().with_context(|| format!("a sign-in brought no {name}"))?;
+        anyhow::Ok(text.to_owned())
+    };
+    Ok(Holder { number, token: text("access_token")?, refresh: text("refresh_token")? })
 }
 
 /// A sign-in of customer `number` with the right password.

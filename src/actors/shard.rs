@@ -422,7 +422,11 @@ impl<R: BatchRunner> Shard<R> {
                 batch.push(waiting);
             }
         }
-        self.core.stats.set_oldest(queue.front().map(|waiting| waiting.since));
+        let left_behind = queue.front().map(|waiting| waiting.since);
+        self.core.stats.set_oldest(left_behind);
+        if let Some(since) = left_behind {
+            self.core.stats.note_standing(since.elapsed());
+        }
         batch
     }
 }

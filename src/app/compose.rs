@@ -47,6 +47,7 @@ use crate::config::Config;
 use crate::db::{self, Database};
 use crate::domain::Actor;
 use crate::http::ops::board::Board;
+use crate::http::admission::{self, Admission};
 use crate::http::readiness::Readiness;
 use crate::http::services::Services;
 use crate::http::staff_keys::StaffKeys;
@@ -499,6 +500,8 @@ fn services(
     let registry = runtime.registry();
     let mut notes = probes::notes(parts);
     notes.push(operators::note(registry.clone()));
+    let admission = Admission::new(admission::Settings::from(&**config));
+    admission.watch(&parts.database, registry.clone());
     Ok(Services {
         customers,
         dead_letters,
@@ -533,6 +536,7 @@ fn services(
         registry,
         board: begun.board,
         actors: begun.actors,
+        admission,
         prometheus: parts.prometheus.clone(),
     })
 }

@@ -133,6 +133,7 @@ section! {
         passwords: PasswordsConfig,
         limits: LimitsConfig,
         stuffing: StuffingConfig,
+        overload: OverloadConfig,
         sessions: SessionsConfig,
         tokens: TokensConfig,
         passkeys: PasskeysConfig,
@@ -315,6 +316,14 @@ section! {
         hold_seconds: Seconds [1..=3_600],
         sign_in_per_minute: u32 [1..=1_000_000],
         network_identifiers: u32 [1..=10_000],
+    }
+}
+
+section! {
+    /// When requests are refused because more is asked than can be worked off.
+    OverloadConfig {
+        delay_ms: Millis [1..=10_000],
+        in_flight_min: usize [8..=100_000],
     }
 }
 

@@ -76,7 +76,7 @@ pub mod whole;
 pub mod wishlists;
 
 pub use error::Error;
-pub use pool::{Database, DatabaseSettings, PooledConnection, Purpose};
+pub use pool::{Database, DatabaseSettings, PoolWaits, PooledConnection, Purpose};
 pub use replica::Replica;
 
 /// The connection that queries run on. Functions that take it by shared reference may be pipelined.

@@ -277,12 +277,36 @@ impl Database {
         &self.runtime
     }
 
+    /// How long callers have waited for a connection of this pool so far.
+    pub fn waits(&self) -> PoolWaits {
+        let gets = self.pool.state().statistics;
+        let callers = gets.get_direct + gets.get_waited + gets.get_timed_out;
+        PoolWaits { callers, waited: gets.get_wait_time }
+    }
+
     /// Sets the metrics of this pool, and of its replica's, as they are now.
     pub fn measure(&self, name: &'static str, replica_name: &'static str) {
         measure(&self.pool.state(), self.opener.settings.pool_size, name);
         if let Some(replica) = self.replica.as_ref().map(|replica| replica.database()) {
             measure(&replica.pool.state(), replica.opener.settings.pool_size, replica_name);
         }
+    }
+}
+
+/// How long callers have waited for a connection since the pool was made.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolWaits {
+    callers: u64,
+    waited: Duration,
+}
+
+impl PoolWaits {
+    /// How long one waited on average since an earlier look; nothing where nobody asked.
+    pub fn mean_since(&self, earlier: &PoolWaits) -> Duration {
+        let callers =
+            u32::try_from(self.callers.saturating_sub(earlier.callers)).unwrap_or(u32::MAX);
+        let waited = self.waited.saturating_sub(earlier.waited);
+        waited.checked_div(callers).unwrap_or_default()
     }
 }
 

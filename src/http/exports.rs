@@ -1,5 +1,6 @@
 //! `/v1/admin/exports/…`: all customers, or the members of a segment, as a stream.
 
+use super::admission::Class;
 use super::catalogue::Code;
 use super::imports::errors::{FormatParam, format, media_type};
 use super::principal::{CustomersWrite, Scope, SegmentsRead, Staff};
@@ -99,6 +100,7 @@ impl<E: Pages, S: Scope> Stream<E, S> {
         if self.services.readiness.is_stopping() {
             return Err(Problem::new(Code::Unavailable));
         }
+        self.services.admission.rest(Class::Export).await;
         self.staff.prove_again(&self.services).await?;
         Ok(self.export.next().await?)
     }

@@ -34,6 +34,7 @@ pub(super) async fn measure(services: &Services) -> Report {
     services.reports.measure("reports", "reports_replica");
     services.registry.measure();
     services.hashing.measure();
+    services.admission.measure();
     // This also asks for the notes: what ends by time alone is noticed when somebody looks.
     let report = services.readiness.report().await;
     tell(&report);

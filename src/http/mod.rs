@@ -7,6 +7,7 @@
 
 pub mod activity;
 pub mod addresses;
+pub mod admission;
 pub mod analytics;
 pub mod asyncapi;
 pub mod attributes;
@@ -143,8 +144,12 @@ pub fn app(
     let clock = services.clock.clone();
     let layer = RequestLayer::new(move || clock.new_id(), http.request_timeout_ms.duration())
         .with_upload(imports::PATH, services.config.imports.upload_minutes.duration());
+    if surface.public {
+        services.admission.watch_this_thread();
+    }
     let app = App::new()
         .wrap(from_fn(reads::note))
+        .wrap(from_fn(admission::admit))
         .wrap(cors(http))
         .wrap(layer)
         .app_data(limits)

@@ -26,6 +26,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
+    admission::Refused,
     catalogue::Code,
     docs::Description,
     error,
@@ -38,6 +39,8 @@ use crate::traces::Span;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A longer id from outside is replaced by one of ours.
 const REQUEST_ID_MAX: usize = 128;
+/// How an answer is counted that belongs to no route.
+const NO_ROUTE: &str = "none";
 /// The longest path with query that is taken, in bytes.
 const URI_MAX: usize = 4096;
 
@@ -216,8 +219,14 @@ impl Exchange {
             });
         }
         self.complete_headers(response.headers_mut());
-        let route = response.request().match_pattern();
-        self.record(route.as_deref(), response.status());
+        // A flood of refusals must cost next to nothing: no route is looked for, and the log tells of all
+        // of them at once (admission/watch.rs).
+        let refused = response.request().extensions().contains::<Refused>();
+        let route = if refused { None } else { response.request().match_pattern() };
+        self.count(route.as_deref(), response.status());
+        if !refused {
+            self.record(route.as_deref(), response.status());
+        }
         response.map_body(|_, body| self.hold_unread(body))
     }
 
@@ -227,6 +236,7 @@ impl Exchange {
         let mut response = problem.respond(Some(self.occurrence()));
         self.complete_headers(response.headers_mut());
         let route = self.description.as_ref().and_then(|all| all.template_of(self.uri.path()));
+        self.count(route, problem.status());
         self.record(route, problem.status());
         let response = response.map_body(|_, body| self.hold_unread(body));
         InternalError::from_response(problem, response).into()
@@ -261,11 +271,9 @@ impl Exchange {
         }
     }
 
-    /// The access record and the metrics. The route is the template: a path may hold an id or a
-    /// token, so it is told nowhere.
-    fn record(&self, route: Option<&str>, status: StatusCode) {
-        let elapsed = self.started.elapsed().as_secs_f64();
-        let route = route.unwrap_or("none");
+    /// The metrics, and the end of its trace. The route is the template: a path may hold an id or a token, so it is told nowhere.
+    fn count(&self, route: Option<&str>, status: StatusCode) {
+        let route = route.unwrap_or(NO_ROUTE);
         if let Some(trace) = self.trace.take() {
             trace.answered(self.method, route, status.as_u16());
         }
@@ -275,7 +283,13 @@ impl Exchange {
             "http_route" => route.to_owned(),
             "http_response_status_code" => status.as_str().to_owned(),
         )
-        .record(elapsed);
+        .record(self.started.elapsed().as_secs_f64());
+    }
+
+    /// The access record.
+    fn record(&self, route: Option<&str>, status: StatusCode) {
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let route = route.unwrap_or(NO_ROUTE);
         tracing::info!(
             http.request.method = self.method,
             http.route = route,

@@ -1,6 +1,7 @@
 //! `Services`: all that handlers work with, put together once by the composition root, and the
 //! one way in which they submit a command.
 
+use super::admission::Admission;
 use super::idempotency::{IdempotencyHeader, REPLAYED};
 use super::merges;
 use super::ops::board::Board;
@@ -97,6 +98,8 @@ pub struct Services {
     pub board: Board,
     /// Where actors are restarted, and workers told to rest.
     pub actors: ActorDesk,
+    /// Who is refused when more is asked than can be worked off.
+    pub admission: Admission,
     /// Renders `/metrics`.
     pub prometheus: PrometheusHandle,
 }

@@ -4,9 +4,11 @@
 mod answers;
 mod bodies;
 mod document;
+mod overload;
 mod shop;
 
 use super::ops::board::Board;
+use super::admission::{self, Admission, Class};
 use super::readiness::{Found, Probe, Readiness};
 use super::services::Services;
 use super::staff_keys::StaffKeys;
@@ -268,6 +270,7 @@ fn world(more: &[(&str, &str)]) -> World {
         certificates: Certificates::new(AuditKey::new(&root), "https://test.example".to_owned()),
     };
     let installation = Known::new(database.clone(), shared.clone());
+    let admission = Admission::new(admission::Settings::from(&*config));
     let services = Services {
         customers,
         privacy_exports: PrivacyExports::new(privacy_exports),
@@ -307,6 +310,7 @@ fn world(more: &[(&str, &str)]) -> World {
         config,
         hashing,
         registry: runtime.registry(),
+        admission,
         readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())], Vec::new()),
         board: Board::new(node, installation, LastHour::default()),
         actors,

@@ -42,6 +42,7 @@ mod ops;
 mod order_intake;
 mod orders;
 mod outbox;
+mod overload;
 mod parking;
 mod passkeys;
 mod passwords;

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod nodes;
 pub mod observing;
 pub mod orders;
+pub mod overload;
 pub mod reads;
 pub mod sealing;
 pub mod segment_crowd;
@@ -28,9 +29,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// A customer who is signed in.
+#[derive(Clone)]
 pub struct Holder {
     pub number: u32,
     pub token: String,
+    /// As it was given; only row r exchanges it.
+    pub refresh: String,
 }
 
 /// What every row works with.

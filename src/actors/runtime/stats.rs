@@ -77,6 +77,7 @@ pub struct ActorStats {
     run_last: AtomicU64,
     heartbeat: AtomicU64,
     oldest: AtomicU64,
+    standing: AtomicU64,
     succeeded: AtomicU64,
     pace: Mutex<Pace>,
     last_error: Mutex<Option<(String, Instant)>>,
@@ -107,6 +108,7 @@ impl ActorStats {
             run_last: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),
             oldest: AtomicU64::new(NEVER),
+            standing: AtomicU64::new(0),
             succeeded: AtomicU64::new(0),
             pace: Mutex::new(Pace::new()),
             last_error: Mutex::default(),
@@ -220,6 +222,12 @@ impl ActorStats {
     pub(crate) fn set_oldest(&self, since: Option<Instant>) {
         let moment = since.map_or(NEVER, |since| micros(since.duration_since(self.epoch)));
         self.oldest.store(moment, Ordering::Relaxed);
+    }
+
+    /// Somebody who had waited so long was left behind by a batch that could take no more. Where each
+    /// batch takes all who wait there is nobody, however long the batch before took.
+    pub(crate) fn note_standing(&self, waited: Duration) {
+        self.standing.fetch_max(micros(waited), Ordering::Relaxed);
     }
 
     /// A batch or a worker's run begins; it ends when the guard is dropped, however that happens.
@@ -459,6 +467,15 @@ impl Registry {
     /// Sets the gauges that are looked up when somebody asks for metrics.
     pub fn measure(&self) {
         self.each(ActorStats::measure);
+    }
+
+    /// How long somebody waited in every queue and was left behind all the same, since the last look. One
+    /// queue alone that stands is that of a customer who is asked for again and again.
+    #[must_use]
+    pub fn take_standing(&self) -> Duration {
+        let waited = self
+            .each(|actor| actor.gate.as_ref().map(|_| actor.standing.swap(0, Ordering::Relaxed)));
+        Duration::from_micros(waited.into_iter().flatten().min().unwrap_or_default())
     }
 
     /// Names of the actors that were given up; the process is not ready while there is one.

@@ -4,6 +4,7 @@ use super::{Label, Metric, SIZES, Section, WAITS, counter, gauge, histogram, lis
 
 const ACTOR: Label =
     listed("actor", "`customers-0`, `customers-1`, … (`shards.actors`), or a worker's name");
+const CLASS: Label = words("class", &["health", "refresh", "reads", "writes", "sign_in", "export"]);
 const FAULT: Label = words(
     "fault",
     &["down", "blocked", "timed_out", "refused", "returned", "topology", "provoked", "message"],
@@ -31,7 +32,8 @@ const REQUESTS: &[Metric] = &[
             ),
             listed(
                 "http_route",
-                "a route's template as in `/openapi.json`; `none` where there is none",
+                "a route's template as in `/openapi.json`; `none` where there is none, or the request was refused \
+                 before it was looked for",
             ),
             listed("http_response_status_code", "a status of HTTP"),
         ],
@@ -44,6 +46,29 @@ const REQUESTS: &[Metric] = &[
         "Answers that refuse or fail, by their code",
     ),
     counter("http_handler_panics_total", &[], "Requests whose handler panicked"),
+    counter(
+        "admission_admitted_total",
+        &[CLASS],
+        "Requests that were let in, by class (`docs/overload.md`)",
+    ),
+    counter(
+        "admission_refused_total",
+        &[CLASS],
+        "Requests that were refused before anything of them was read, because more is asked than can be \
+         worked off",
+    ),
+    gauge("admission_under_way", &[CLASS], "Requests that were let in and not yet answered"),
+    gauge(
+        "admission_limit",
+        &[],
+        "With so many under way refreshes are refused, the others before",
+    ),
+    gauge(
+        "admission_delay_seconds",
+        &[words("cause", &["http", "runtime", "connection", "shard"])],
+        "How long work waits before it is begun: for an HTTP thread, the database's threads, a \
+         connection, in every shard left behind by a full batch",
+    ),
 ];
 
 const SIGN_IN: &[Metric] = &[

@@ -327,3 +327,22 @@ fn a_restart_answers_who_waits_and_lets_the_batch_under_way_end() {
         assert_eq!(*escalated.borrow(), None, "however often it is asked");
     });
 }
+
+#[test]
+fn a_queue_stands_only_where_batches_leave_somebody_behind() {
+    real(|db| async move {
+        for (batch_max, stands) in [(256, false), (1, true)] {
+            let (runtime, _) = runtime(db.clone(), settings(1));
+            let store = Store::new(millis(100));
+            let settings = ShardSettings { batch_max, ..shard_settings() };
+            let shards = runtime.spawn_shards("s", settings, &store);
+            let shard = &shards.all()[0];
+            let calls = (0..8).map(|id| shard.call(job(id), patience()));
+            assert!(join_all(calls).await.into_iter().all(|answer| answer == Ok(Ok(()))));
+            let waited = runtime.registry().take_standing();
+            assert_eq!(waited >= millis(100), stands, "batches of {batch_max}: {waited:?}");
+            assert!(stands || waited.is_zero());
+            assert_eq!(runtime.registry().take_standing(), Duration::ZERO, "taken");
+        }
+    });
+}
