@@ -4,7 +4,8 @@
 //! `domain` imports nothing of ours; `db` and `order_service` → domain; `security` and `brokers` →
 //! config; `actors` → domain, db, security, brokers, order_service; `http` → actors, domain,
 //! security, and `db` for reads only; only `app` sees all. `clock` and `config` serve everyone but
-//! the domain, and so does `faults`, which is empty outside of tests. `traces` is for `actors` and `http`.
+//! the domain, and so do `deadline` (until when somebody waits for the work at hand) and `faults`,
+//! which is empty outside of tests. `traces` is for `actors` and `http`.
 
 pub mod actors;
 pub mod app;
@@ -12,6 +13,7 @@ pub mod brokers;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod deadline;
 pub mod domain;
 pub mod faults;
 pub mod http;

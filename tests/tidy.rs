@@ -98,8 +98,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["config"]),
     ("traces", &["traces", "config"]),
     ("telemetry", &["telemetry", "config", "brokers", "traces"]),
-    ("db", &["db", "domain", "faults"]),
-    ("security", &["security", "config", "clock"]),
+    ("deadline", &["deadline"]),
+    ("db", &["db", "domain", "deadline", "faults"]),
+    ("security", &["security", "config", "clock", "deadline"]),
     ("brokers", &["brokers", "config", "clock"]),
     ("order_service", &["order_service", "domain"]),
     ("mail", &["mail", "brokers", "config", "clock"]),
@@ -118,11 +119,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sms",
             "config",
             "clock",
+            "deadline",
             "faults",
             "traces",
         ],
     ),
-    ("http", &["http", "actors", "domain", "security", "db", "config", "clock", "traces"]),
+    ("traces", &["traces", "config"]),
+    ("telemetry", &["telemetry", "config", "brokers", "traces"]),
 ];
 
 #[test]

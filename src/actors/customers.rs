@@ -7,12 +7,11 @@ use super::shard::Shards;
 use crate::domain::command::{IdempotencyKey, Subject};
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::{Submission, shard};
-use crate::faults;
+use crate::{deadline, faults};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// What a command came to, after its commit.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +89,7 @@ impl Customers {
             Subject::Nobody(key) => shard::of_bytes(&key),
         };
         self.loads[usize::from(shard)].fetch_add(1, Ordering::Relaxed);
-        let deadline = Instant::now() + self.timeout;
+        let deadline = deadline::at_most(self.timeout);
         faults::at("customers.submit");
         let answer = self.shards.owner(u64::from(shard)).call(submission, deadline).await;
         faults::at("customers.answered");

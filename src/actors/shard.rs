@@ -162,7 +162,8 @@ impl<R: BatchRunner> ShardRef<R> {
         }
         let permit = self.admit()?;
         let ticket = Arc::new(Ticket::default());
-        let admitted = Admitted { work, permit, ticket: ticket.clone(), since: Instant::now() };
+        let since = Instant::now();
+        let admitted = Admitted { work, permit, ticket: ticket.clone(), since, until: deadline };
         let Some(request) = self.slot.send(admitted) else {
             return Err(CallError::Restarting);
         };
@@ -286,6 +287,7 @@ struct Admitted<R: BatchRunner> {
     permit: OwnedSemaphorePermit,
     ticket: Arc<Ticket>,
     since: Instant,
+    until: Instant,
 }
 
 impl<R: BatchRunner> Message for Admitted<R> {
@@ -297,12 +299,20 @@ struct Waiting<R: BatchRunner> {
     work: R::Work,
     reply: Reply<R::Answer>,
     since: Instant,
+    /// Its caller waits no longer.
+    until: Instant,
 }
 
 impl<R: BatchRunner> Waiting<R> {
-    /// The point of no return; `None` when the caller was faster to give up.
+    /// Whether its caller still waits. One whose thread has no time to look at its own clock has not
+    /// given up yet, and still comes too late.
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed() && Instant::now() < self.until
+    }
+
+    /// The point of no return; `None` when the caller was faster to give up, or its time is over.
     fn begin(mut self) -> Option<(R::Work, Reply<R::Answer>)> {
-        self.reply.begin().then_some((self.work, self.reply))
+        (self.is_wanted() && self.reply.begin()).then_some((self.work, self.reply))
     }
 }
 
@@ -323,12 +333,12 @@ impl<R: BatchRunner> MessageResponse<Shard<R>, Admitted<R>> for Park<R> {
         _context: &mut Context<Shard<R>>,
         sender: Option<OneshotSender<Result<R::Answer, CallError>>>,
     ) {
-        let Admitted { work, permit, ticket, since } = self.admitted;
+        let Admitted { work, permit, ticket, since, until } = self.admitted;
         let mut queue = self.queue.borrow_mut();
         if queue.is_empty() {
             self.stats.set_oldest(Some(since));
         }
-        queue.push_back(Waiting { work, reply: Reply::new(sender, ticket, permit), since });
+        queue.push_back(Waiting { work, reply: Reply::new(sender, ticket, permit), since, until });
     }
 }
 
@@ -418,7 +428,7 @@ impl<R: BatchRunner> Shard<R> {
         let mut batch = Vec::with_capacity(queue.len().min(self.core.settings.batch_max));
         while batch.len() < self.core.settings.batch_max.max(1) {
             let Some(waiting) = queue.pop_front() else { break };
-            if !waiting.reply.is_closed() {
+            if waiting.is_wanted() {
                 batch.push(waiting);
             }
         }

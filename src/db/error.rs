@@ -28,6 +28,11 @@ impl Error {
         Self::Unavailable(SILENT.to_owned())
     }
 
+    /// Nobody waits for the answer any more.
+    pub(super) fn abandoned() -> Self {
+        Self::Transient("nobody waits for it any more".to_owned())
+    }
+
     /// Whether it was waited for in vain, so that to ask again would be to wait again.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::Unavailable(text) if text == SILENT)
@@ -71,10 +76,12 @@ impl From<DieselError> for Error {
 /// superuser may set) loses the distinction, and with it one retry: such errors are then
 /// [`Error::Internal`], after which nothing was changed either.
 fn by_message(message: &str) -> Error {
-    const TRANSIENT: [&str; 4] = [
+    const TRANSIENT: [&str; 5] = [
         "deadlock detected",
         "canceling statement due to statement timeout",
         "canceling statement due to lock timeout",
+        // by us, because nobody waits for it any more, or by who runs the server
+        "canceling statement due to user request",
         "could not serialize access",
     ];
     const UNAVAILABLE: [&str; 10] = [

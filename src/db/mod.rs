@@ -10,6 +10,7 @@ pub mod appends;
 pub mod attributes;
 pub mod audit;
 pub mod audit_chain;
+mod caller;
 pub mod consents;
 pub mod customer_keys;
 pub mod customer_search;

@@ -4,6 +4,7 @@
 //! has become such (a primary that was demoted, a balancer that points elsewhere) is dropped when it
 //! is next asked for; so is one that fell silent (a server that is frozen, a network that is cut).
 
+use super::caller::{Caller, note_abandoned};
 use super::hosts::{Hosts, is_local};
 use super::replica::{Replica, is_of_the_replica};
 use super::{Error, transactions};
@@ -24,6 +25,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_postgres::CancelToken;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 
 /// How long after a server refused a write or fell silent every connection is looked at before use.
@@ -31,6 +33,10 @@ const DOUBT: Duration = Duration::from_secs(10);
 
 /// For that look.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a statement that nobody waits for any more may go on before it is cancelled: most are over
+/// by then, and cancelling takes a connection of its own.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// What the network may take beside the server's own time limit before a read is given up.
 const ON_THE_WAY: Duration = Duration::from_millis(500);
@@ -147,6 +153,9 @@ impl Database {
     /// Runs `work` on the database's runtime with a connection of the pool. A connection that turns
     /// out to be dead is replaced once: `work` only reads, so running it again is harmless.
     ///
+    /// Dropping the future, or the end of the caller's time ([`crate::deadline`]), gives up the wait for
+    /// a connection, and has the server cancel a statement that does not end by itself in a moment.
+    ///
     /// # Errors
     /// Those of the query; [`Error::Unavailable`] when no connection can be had in time.
     pub async fn read<T, F>(&self, work: F) -> Result<T, Error>
@@ -155,9 +164,10 @@ impl Database {
         T: Send + 'static,
     {
         let database = self.clone();
+        let (mut caller, _waits) = Caller::new();
         let task = self.runtime.spawn(async move {
             if let Some(replica) = &database.replica {
-                match database.attempt_at(replica, &work).await {
+                match database.attempt_at(replica, &work, &mut caller).await {
                     Err(error) if is_of_the_replica(&error) => Replica::answered("primary"),
                     answer => {
                         Replica::answered("replica");
@@ -165,10 +175,10 @@ impl Database {
                     }
                 }
             }
-            let first = database.attempt(&work).await;
+            let first = database.attempt(&work, &mut caller).await;
             match first {
                 Err(error @ Error::Unavailable(_)) if !error.is_silence() => {
-                    database.attempt(&work).await
+                    database.attempt(&work, &mut caller).await
                 }
                 other => other,
             }
@@ -176,21 +186,51 @@ impl Database {
         task.await.unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
     }
 
-    async fn attempt<T, F>(&self, work: &F) -> Result<T, Error>
+    async fn attempt<T, F>(&self, work: &F, caller: &mut Caller) -> Result<T, Error>
     where
         F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T> + Sync,
     {
-        let connection = self.open().await?;
-        self.carry_out(connection, work).await
+        let connection = tokio::select! {
+            biased;
+            connection = self.get() => connection?,
+            () = caller.gone() => {
+                note_abandoned("waiting");
+                return Err(Error::abandoned());
+            }
+        };
+        let connection = self.prepared(connection, caller).await?;
+        self.carry_out(connection, work, caller).await
     }
 
-    /// The server ends a statement that takes too long; one that cannot say so is given up here.
-    async fn carry_out<T, F>(&self, mut connection: PooledConnection, work: &F) -> Result<T, Error>
+    /// The server ends a statement that takes too long; one that cannot say so is given up here. One
+    /// that nobody waits for any more mostly ends in a moment; otherwise the server is told.
+    async fn carry_out<T, F>(
+        &self,
+        mut connection: PooledConnection,
+        work: &F,
+        caller: &mut Caller,
+    ) -> Result<T, Error>
     where
         F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T> + Sync,
     {
         let limit = self.opener.settings.statement_timeout + ON_THE_WAY;
-        let Ok(done) = tokio::time::timeout(limit, work(&mut connection)).await else {
+        let token = connection.cancel_token();
+        let done = {
+            let mut running = std::pin::pin!(tokio::time::timeout(limit, work(&mut connection)));
+            tokio::select! {
+                biased;
+                done = &mut running => done,
+                () = caller.gone() => match tokio::time::timeout(MOMENT, &mut running).await {
+                    Ok(done) => done,
+                    Err(_) => {
+                        note_abandoned("running");
+                        self.opener.cancel(token).await;
+                        running.await
+                    }
+                }
+            }
+        };
+        let Ok(done) = done else {
             self.opener.doubts.note();
             return Err(Error::silent());
         };
@@ -198,23 +238,39 @@ impl Database {
         Ok(done?)
     }
 
-    async fn attempt_at<T, F>(&self, replica: &Replica, work: &F) -> Result<T, Error>
+    async fn attempt_at<T, F>(
+        &self,
+        replica: &Replica,
+        work: &F,
+        caller: &mut Caller,
+    ) -> Result<T, Error>
     where
         F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T> + Sync,
     {
         let connection = replica.caught_up(self).await?;
-        replica.database().carry_out(connection, work).await
+        replica.database().carry_out(connection, work, caller).await
     }
 
     /// A connection to read with: behind a pooler, one with a transaction open.
     pub(super) async fn open(&self) -> Result<PooledConnection, Error> {
-        let mut connection = self.get().await?;
+        let (caller, _waits) = Caller::new();
+        self.prepared(self.get().await?, &caller).await
+    }
+
+    /// Where a transaction is opened anyway, its statements get no more time than the caller has left.
+    async fn prepared(
+        &self,
+        mut connection: PooledConnection,
+        caller: &Caller,
+    ) -> Result<PooledConnection, Error> {
         let settings = &self.opener.settings;
         if settings.purpose == Purpose::PooledReads {
+            let limit = caller.at_most(settings.statement_timeout);
             let begin = format!(
                 "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
                  SET LOCAL timezone = 'UTC'",
-                settings.statement_timeout.as_millis(),
+                // 0 would be none
+                limit.as_millis().max(1),
                 settings.lock_timeout.as_millis(),
             );
             AnsiTransactionManager::begin_transaction_sql(&mut *connection, &begin).await?;
@@ -366,6 +422,21 @@ impl Opener {
         }
     }
 
+    /// Has the server end what a connection is at. Whether it did shows there.
+    async fn cancel(&self, token: CancelToken) {
+        let plain = self.hosts.in_order().all(|(_, config)| is_plain(&config));
+        let told = async {
+            match plain {
+                true => token.cancel_query(tokio_postgres::NoTls).await,
+                false => token.cancel_query(tls()).await,
+            }
+        };
+        match tokio::time::timeout(LOOK, told).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => tracing::debug!("a statement could not be cancelled"),
+        }
+    }
+
     /// Prepares what lives as long as the connection.
     fn listen(&self, connection: &mut AsyncPgConnection) {
         if self.settings.purpose == Purpose::PooledReads {
@@ -432,15 +503,23 @@ async fn connect(
     config: tokio_postgres::Config,
     purpose: Purpose,
 ) -> diesel::ConnectionResult<AsyncPgConnection> {
-    if config.get_ssl_mode() == SslMode::Disable || is_local(&config) {
+    if is_plain(&config) {
         let (client, driver) = config.connect(tokio_postgres::NoTls).await.map_err(bad)?;
         return adopt(client, driver, purpose).await;
     }
+    let (client, driver) = config.connect(tls()).await.map_err(bad)?;
+    adopt(client, driver, purpose).await
+}
+
+/// Whether this host is spoken to without TLS.
+fn is_plain(config: &tokio_postgres::Config) -> bool {
+    config.get_ssl_mode() == SslMode::Disable || is_local(config)
+}
+
+fn tls() -> tokio_postgres_rustls::MakeRustlsConnect {
     let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
-    let (client, driver) = config.connect(tls).await.map_err(bad)?;
-    adopt(client, driver, purpose).await
+    tokio_postgres_rustls::MakeRustlsConnect::new(tls)
 }
 
 /// Makes it diesel's, which prepares statements for it. A pooler must not lend another session for each

@@ -25,6 +25,8 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::deadline;
+
 use super::{
     admission::Refused,
     catalogue::Code,
@@ -158,7 +160,8 @@ where
         let span = tracing::info_span!("request", request_id = identity.id(), trace_id);
         let (service, limit) = (self.service.clone(), self.layer.limit_of(&request));
         // called inside the guarded future: a panic may also come from the call itself
-        let answer = async move { service.call(request).await };
+        let until = tokio::time::Instant::now() + limit;
+        let answer = deadline::within(until, async move { service.call(request).await });
         let guarded = AssertUnwindSafe(tokio::time::timeout(limit, answer)).catch_unwind();
         let guarded = async move {
             match guarded.await {

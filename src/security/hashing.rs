@@ -16,6 +16,7 @@ use super::argon::{ArgonError, Engine};
 pub use super::argon::{Cost, CostError, PasswordHash, Reference, Verdict};
 use super::password_policy::Appraisal;
 use super::passwords::Password;
+use crate::deadline;
 
 /// How far the hashing threads stand back behind everything else on the machine (the nice value,
 /// 0 to 19). One hash takes a core for tens of milliseconds; without this, whoever wakes meanwhile
@@ -237,7 +238,8 @@ impl HashingPool {
         let (reply, answer) = oneshot::channel();
         let task = Box::new(Pending { work, reply });
         let has_place = place.is_some();
-        self.shared.enqueue(Job { task, operation, since: Instant::now() }, has_place)?;
+        let until = deadline::current().map(tokio::time::Instant::into_std);
+        self.shared.enqueue(Job { task, operation, since: Instant::now(), until }, has_place)?;
         // Only now: nobody else may come between.
         drop(place);
         answer.await.unwrap_or(Err(HashError::Closed))
@@ -369,6 +371,7 @@ impl Queue {
             let job = if late { self.jobs.pop_back() } else { self.jobs.pop_front() };
             match job {
                 Some(job) if job.task.is_abandoned() => {}
+                Some(job) if job.until.is_some_and(|until| until <= now) => self.refuse(job),
                 job => break job,
             }
         };
@@ -388,10 +391,15 @@ impl Queue {
         while self.jobs.front().is_some_and(is_overdue) {
             let Some(job) = self.jobs.pop_front() else { return };
             if !job.task.is_abandoned() {
-                counter!("password_hash_shed_total", "reason" => "deadline").increment(1);
-                job.task.refuse(self.overloaded());
+                self.refuse(job);
             }
         }
+    }
+
+    /// Answers a job whose time is over.
+    fn refuse(&self, job: Job) {
+        counter!("password_hash_shed_total", "reason" => "deadline").increment(1);
+        job.task.refuse(self.overloaded());
     }
 
     /// A full queue is worked off or overdue within one deadline: come back then.
@@ -421,6 +429,8 @@ struct Job {
     task: Box<dyn Task + Send>,
     operation: &'static str,
     since: Instant,
+    /// Its caller waits no longer.
+    until: Option<Instant>,
 }
 
 /// Work with somebody waiting for its answer, whatever type that has.

@@ -16,6 +16,7 @@ mod crash;
 mod customer_keys;
 mod data_map;
 mod dead_letters;
+mod deadlines;
 mod email_change;
 mod erasure;
 mod expand;

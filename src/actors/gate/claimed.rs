@@ -15,9 +15,9 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::proof::{Proof, ProofRefusal};
 use crate::domain::throttle::{Admission, Bucket, Guard};
 use crate::domain::{Actor, ClaimId, Command};
-use crate::faults;
 use crate::security::hashing::{self, HashError, Place, Reference, Verdict};
 use crate::security::passwords::Password;
+use crate::{deadline, faults};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -103,7 +103,7 @@ impl Try {
         let (caller, answer) = oneshot::channel();
         let database = self.inner.parts.database.clone();
         // On the database's runtime: it outlives the HTTP worker that asks.
-        database.spawn(self.run(turn, place, caller));
+        database.spawn(self.run(turn, place, caller, deadline::current()));
         // No answer: the task panicked, or its runtime ends. The claim, if any, becomes a failure.
         answer.await.unwrap_or(Err(GateError::Trouble(Trouble::Unknown)))
     }
@@ -123,7 +123,13 @@ impl Try {
         hash.map_or(Reference::Dummy, stored)
     }
 
-    async fn run(self, turn: Turn<Bucket, Lock>, place: Place, caller: oneshot::Sender<Answer>) {
+    async fn run(
+        self,
+        turn: Turn<Bucket, Lock>,
+        place: Place,
+        caller: oneshot::Sender<Answer>,
+        until: Option<Instant>,
+    ) {
         let verified = match self.claim(&turn, &caller).await {
             Ok(claim) if caller.is_closed() => {
                 drop(place);
@@ -131,7 +137,8 @@ impl Try {
                 let unsettled = Some(self.release(claim));
                 Verified { answer: Err(Trouble::Unavailable.into()), unsettled }
             }
-            Ok(claim) => self.verify(claim, place).await,
+            // What follows the verification settles the claim, whether or not anybody still waits.
+            Ok(claim) => self.verify(claim, place, until).await,
             Err(Unclaimed { error, stray }) => {
                 drop(place);
                 Verified { answer: Err(error), unsettled: stray.map(|claim| self.release(claim)) }
@@ -183,9 +190,10 @@ impl Try {
     }
 
     /// Verifies the password, holding neither a connection nor a shard, and settles the claim.
-    async fn verify(&self, claim: ClaimId, place: Place) -> Verified {
+    async fn verify(&self, claim: ClaimId, place: Place, until: Option<Instant>) -> Verified {
         let password = self.password.clone();
-        let verdict = self.inner.parts.hashing.verify_in(place, password, self.reference()).await;
+        let verifying = self.inner.parts.hashing.verify_in(place, password, self.reference());
+        let verdict = deadline::carried(until, verifying).await;
         faults::at("gate.verified");
         match verdict {
             Ok(verdict) => match &self.account {

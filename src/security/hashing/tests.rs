@@ -102,6 +102,30 @@ async fn a2_a_call_that_waited_too_long_is_refused_not_hashed() {
 }
 
 #[tokio::test]
+async fn a2_a_call_whose_caller_waits_no_more_is_not_hashed() {
+    let pool = pool(8, LONG);
+    let release = hold(&pool).await;
+    let ran: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let soon = tokio::time::Instant::now() + Duration::from_millis(20);
+    let (asked, noted) = (Arc::clone(&pool), Arc::clone(&ran));
+    let late = tokio::spawn(deadline::within(soon, async move {
+        let work = move |_: &Engine| {
+            locked(&noted).push(1);
+            Ok(())
+        };
+        asked.submit("test", None, work).await
+    }));
+    until_waiting(&pool, 1).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let in_time = note(&pool, 2, &ran);
+    until_waiting(&pool, 2).await;
+    drop(release);
+    assert!(matches!(late.await.unwrap(), Err(HashError::Overloaded { .. })));
+    assert_eq!(in_time.await.unwrap(), Ok(()));
+    assert_eq!(*locked(&ran), [2]);
+}
+
+#[tokio::test]
 async fn overdue_calls_make_room_for_fresh_ones() {
     let pool = pool(2, Duration::from_millis(20));
     let release = hold(&pool).await;
@@ -122,7 +146,8 @@ async fn overdue_calls_make_room_for_fresh_ones() {
 fn job(name: &'static str, start: Instant, after: u64) -> (Job, oneshot::Receiver<Answer>) {
     let (reply, answer) = oneshot::channel();
     let task = Box::new(Pending { work: |_: &Engine| Ok(()), reply });
-    (Job { task, operation: name, since: start + Duration::from_millis(after) }, answer)
+    let since = start + Duration::from_millis(after);
+    (Job { task, operation: name, since, until: None }, answer)
 }
 
 type Answer = Result<(), HashError>;

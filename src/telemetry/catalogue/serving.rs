@@ -237,6 +237,12 @@ const DEPENDENCIES: &[Metric] = &[
         "Callers that got no connection of the pool in time",
     ),
     counter(
+        "database_reads_abandoned_total",
+        &[words("stage", &["waiting", "running"])],
+        "Reads that nobody waited for any more: given up while they waited for a connection, or cancelled \
+         at the server",
+    ),
+    counter(
         "database_replica_reads_total",
         &[words("answered_by", &["replica", "primary"])],
         "Reads meant for a replica, by who answered: replica, or primary because it was behind or away",

@@ -329,6 +329,27 @@ fn a_restart_answers_who_waits_and_lets_the_batch_under_way_end() {
 }
 
 #[test]
+fn a_work_whose_time_is_over_in_the_queue_is_not_begun() {
+    real(|db| async move {
+        let (runtime, _) = runtime(db.clone(), settings(1));
+        let store = Store::new(millis(300));
+        let shards = runtime.spawn_shards("s", shard_settings(), &store);
+        let shard = shards.all()[0].clone();
+        let of_first = shard.clone();
+        let first = db.spawn(async move { of_first.call(job(1), patience()).await });
+        eventually("the batch runs", || store.begun() == 1).await;
+        // Its caller's thread is held up: it asks, and does not look at its clock until all is over.
+        let mut late = Box::pin(shard.call(job(2), Instant::now() + millis(50)));
+        assert_eq!((&mut late).now_or_never(), None);
+        let in_time = shard.call(job(3), patience());
+        assert_eq!(in_time.await, Ok(Ok(())));
+        assert_eq!(first.await.unwrap(), Ok(Ok(())));
+        assert_eq!(late.await, Err(CallError::NotStarted));
+        assert_eq!((store.stored(1), store.stored(2), store.stored(3)), (1, 0, 1));
+    });
+}
+
+#[test]
 fn a_queue_stands_only_where_batches_leave_somebody_behind() {
     real(|db| async move {
         for (batch_max, stands) in [(256, false), (1, true)] {
