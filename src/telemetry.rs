@@ -1,6 +1,7 @@
 //! Logs, metrics, traces and the record of a panic: set up once per process, before anything else runs.
 
 pub mod catalogue;
+pub mod levels;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
@@ -11,10 +12,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use self::catalogue::Kind;
+use self::levels::Levels;
 use crate::config::{LogFormat, Switch, TelemetryConfig};
 use crate::traces::Traces;
 
@@ -37,6 +38,8 @@ pub enum LogTarget {
 pub struct Telemetry {
     /// Renders `/metrics`.
     pub prometheus: PrometheusHandle,
+    /// What is logged.
+    pub levels: Levels,
     _upkeep: Upkeep,
     _traces: Option<Traces>,
 }
@@ -47,7 +50,7 @@ impl Telemetry {
     /// # Errors
     /// When any of them is installed already, or a thread of theirs cannot start.
     pub fn start(config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
-        start_logs(config, LogTarget::Stdout)?;
+        let levels = start_logs(config, LogTarget::Stdout)?;
         let recorder = builder()?.build_recorder();
         let prometheus = recorder.handle();
         if config.metrics == Switch::On {
@@ -56,33 +59,38 @@ impl Telemetry {
             catalogue::describe();
         }
         let _upkeep = Upkeep::start(prometheus.clone())?;
-        Ok(Telemetry { prometheus, _upkeep, _traces: Traces::start(config)? })
+        Ok(Telemetry { prometheus, levels, _upkeep, _traces: Traces::start(config)? })
     }
 }
 
-/// Starts logs and the panic record only; for commands, which have no metrics.
+/// Starts logs and the panic record only; for commands, which have no metrics. Answers with what changes
+/// what is logged.
 ///
 /// # Errors
 /// When the filter cannot be read or a subscriber is installed already.
-pub fn start_logs(config: &TelemetryConfig, target: LogTarget) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log)
-        .context("telemetry.log is no filter")?
-        // not for the operator to switch on: it quotes whole messages, also those with addresses
-        .add_directive(crate::brokers::rabbit::LOG_DIRECTIVE.parse()?);
+pub fn start_logs(config: &TelemetryConfig, target: LogTarget) -> anyhow::Result<Levels> {
+    let filter = levels::filter(&config.log).context("telemetry.log is no filter")?;
     let (writer, terminal) = match target {
         LogTarget::Stdout => (BoxMakeWriter::new(io::stdout), io::stdout().is_terminal()),
         LogTarget::Stderr => (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal()),
     };
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    let installed = match config.format {
-        LogFormat::Text => logs.with_ansi(terminal).try_init(),
+    let (installed, reload): (_, levels::Reload) = match config.format {
+        LogFormat::Text => {
+            let logs = logs.with_ansi(terminal).with_filter_reloading();
+            let filter = logs.reload_handle();
+            (logs.try_init(), Box::new(move |other| filter.reload(other).is_ok()))
+        }
         LogFormat::Json => {
-            logs.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+            let logs = logs.json().flatten_event(true).with_current_span(true);
+            let logs = logs.with_span_list(false).with_filter_reloading();
+            let filter = logs.reload_handle();
+            (logs.try_init(), Box::new(move |other| filter.reload(other).is_ok()))
         }
     };
     installed.map_err(|error| anyhow::anyhow!("logs cannot be started: {error}"))?;
     std::panic::set_hook(Box::new(record_panic));
-    Ok(())
+    Ok(Levels::new(&config.log, reload))
 }
 
 fn builder() -> anyhow::Result<PrometheusBuilder> {

@@ -124,8 +124,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "traces",
         ],
     ),
-    ("traces", &["traces", "config"]),
-    ("telemetry", &["telemetry", "config", "brokers", "traces"]),
+    (
+        "http",
+        &["http", "actors", "domain", "security", "db", "config", "clock", "deadline", "telemetry", "traces"],
+    ),
 ];
 
 #[test]

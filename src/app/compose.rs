@@ -63,6 +63,8 @@ use crate::security::sealing::Sealer;
 use crate::security::social::Social;
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys};
 use crate::sms::Gateway;
+use crate::telemetry::Telemetry;
+use crate::telemetry::levels::Levels;
 use anyhow::{Context, ensure};
 use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -101,6 +103,7 @@ pub struct Parts {
     pub hashing: Arc<HashingPool>,
     pub social: Arc<Social>,
     pub prometheus: PrometheusHandle,
+    pub levels: Levels,
 }
 
 /// What lives until the end, and what ends it.
@@ -122,7 +125,7 @@ pub struct Running {
 /// # Errors
 /// A schema that is not this version's, default groups that do not exist, settings that do not
 /// fit, a signing key or keys of customers that the configured keys do not open.
-pub async fn parts(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow::Result<Parts> {
+pub async fn parts(config: Arc<Config>, telemetry: &Telemetry) -> anyhow::Result<Parts> {
     let database_settings = settings::database(&config);
     let pending = db::migrations::pending(&database_settings)
         .await
@@ -167,7 +170,8 @@ pub async fn parts(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow:
         rabbit,
         root,
         seals,
-        prometheus,
+        prometheus: telemetry.prometheus.clone(),
+        levels: telemetry.levels.clone(),
     })
 }
 
@@ -537,6 +541,7 @@ fn services(
         board: begun.board,
         actors: begun.actors,
         admission,
+        levels: parts.levels.clone(),
         prometheus: parts.prometheus.clone(),
     })
 }

@@ -56,7 +56,7 @@ pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::start(&config.telemetry)?;
     let runtime = database_runtime()?;
     let config = Arc::new(config);
-    let parts = runtime.block_on(compose::parts(config.clone(), telemetry.prometheus.clone()))?;
+    let parts = runtime.block_on(compose::parts(config.clone(), &telemetry))?;
     let outcome = actix::System::new().block_on(run(config, parts, runtime.handle().clone()));
     runtime.shutdown_timeout(LAST_WORDS);
     outcome
@@ -105,6 +105,7 @@ async fn run(config: Arc<Config>, parts: Parts, database: Handle) -> anyhow::Res
     let servers = listen(&config, &running)?;
     tracing::info!(address = %config.http.bind, "serving");
     faults::at("serve.begun");
+    actix::spawn(shutdown::hear_hangups());
     let end = shutdown::awaited(running.escalated.clone()).await;
     running.services.readiness.stop();
     Ok(shutdown::carry_out(&config, end, servers, running).await)

@@ -102,6 +102,15 @@ async fn in_order(config: &Config, servers: Vec<ServerHandle>, running: Running)
     late
 }
 
+/// SIGHUP ends a process that does not hear it. Of this one nobody should expect that, nor that it reads
+/// its configuration anew.
+pub async fn hear_hangups() {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        tracing::warn!("a hang-up changes nothing: the configuration is read at the start alone");
+    }
+}
+
 /// SIGTERM from an orchestrator, SIGINT from a terminal.
 async fn any_signal() {
     let (Ok(mut term), Ok(mut interrupt)) =

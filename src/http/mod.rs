@@ -39,6 +39,7 @@ pub mod health;
 pub mod idempotency;
 pub mod imports;
 pub mod json;
+pub mod log_levels;
 pub mod me;
 pub mod merges;
 pub mod metrics;
@@ -221,7 +222,10 @@ fn configure_public(cfg: &mut ServiceConfig) {
 }
 
 fn configure_operators(cfg: &mut ServiceConfig) {
-    cfg.configure(health::routes).configure(metrics::routes).configure(ops::routes);
+    cfg.configure(health::routes)
+        .configure(metrics::routes)
+        .configure(ops::routes)
+        .configure(log_levels::routes);
 }
 
 /// Which pages of other origins may call us from a browser: those that are configured, by default

@@ -39,6 +39,7 @@ use crate::security::hashing::HashingPool;
 use crate::security::password_policy::PasswordPolicy;
 use crate::security::revoked::RevokedSessions;
 use crate::security::tokens::ThrottleKeys;
+use crate::telemetry::levels::Levels;
 use actix_web::HttpResponseBuilder;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -100,6 +101,8 @@ pub struct Services {
     pub actors: ActorDesk,
     /// Who is refused when more is asked than can be worked off.
     pub admission: Admission,
+    /// What this node logs.
+    pub levels: Levels,
     /// Renders `/metrics`.
     pub prometheus: PrometheusHandle,
 }

@@ -59,6 +59,7 @@ use crate::security::sealing::Sealer;
 use crate::security::signing::{KeySet, Period, SigningKey};
 use crate::security::social::Social;
 use crate::security::tokens::{OneTimeTokens, RefreshTokens, ThrottleKeys, staff_key};
+use crate::telemetry::levels::Levels;
 use actix_web::body::to_bytes;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::{Method, header};
@@ -314,6 +315,7 @@ fn world(more: &[(&str, &str)]) -> World {
         readiness: Readiness::new(vec![gone(), Probe::actors(runtime.registry())], Vec::new()),
         board: Board::new(node, installation, LastHour::default()),
         actors,
+        levels: Levels::new("info", Box::new(|_| true)),
         prometheus: PrometheusBuilder::new().build_recorder().handle(),
     };
     World { clock, services, _runtime: runtime }

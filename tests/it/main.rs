@@ -29,6 +29,7 @@ mod janitor;
 mod keys;
 mod limits;
 mod locks;
+mod log_levels;
 mod mailer;
 mod mails;
 mod merge;

@@ -4,7 +4,7 @@ use crate::http::form::Form;
 use crate::http::problem::FieldError;
 use crate::http::{
     addresses, attributes, auth, consents, customers, dead_letters, deletions, email_change,
-    groups, me, merges, mfa, notes, ops, passkeys, passwords, phone, preferences, profile,
+    groups, log_levels, me, merges, mfa, notes, ops, passkeys, passwords, phone, preferences, profile,
     segments, social, tags, wishlists,
 };
 use crate::security::password_policy::PasswordPolicy;
@@ -66,6 +66,7 @@ pub fn bodies() -> BTreeMap<&'static str, Body> {
         "NewLegalHold" deletions::NewLegalHold::read
         "RestartOrder" ops::actions::RestartOrder::read
         "PauseOrder" ops::actions::PauseOrder::read
+        "LogLevelsChange" log_levels::LogLevelsChange::read
         "DiscardOrder" dead_letters::DiscardOrder::read
         "DeadLetterFilter" dead_letters::DeadLetterFilter::read
         "MessageReplay" dead_letters::MessageReplay::read
