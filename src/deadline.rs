@@ -29,6 +29,11 @@ pub fn current() -> Option<Instant> {
     UNTIL.try_with(|until| *until).ok()
 }
 
+/// Whether the caller waits no more.
+pub fn is_over() -> bool {
+    current().is_some_and(|until| until <= Instant::now())
+}
+
 /// So long from now, or until the caller waits no more.
 pub fn at_most(limit: Duration) -> Instant {
     let own = Instant::now() + limit;
@@ -47,11 +52,13 @@ mod tests {
         within(now + seconds(3), async {
             assert_eq!(at_most(seconds(5)), now + seconds(3));
             assert_eq!(at_most(seconds(2)), now + seconds(2));
+            assert!(!is_over());
             carried(Some(now + seconds(1)), async {
                 assert_eq!(current(), Some(now + seconds(1)));
             })
             .await;
             carried(None, async { assert_eq!(current(), Some(now + seconds(3))) }).await;
+            within(now, async { assert!(is_over()) }).await;
             let apart = tokio::spawn(async { current() });
             assert_eq!(apart.await.unwrap(), None, "another task is handed it, or has none");
         })

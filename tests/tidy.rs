@@ -126,7 +126,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "http",
-        &["http", "actors", "domain", "security", "db", "config", "clock", "deadline", "telemetry", "traces"],
+        &[
+            "http",
+            "actors",
+            "domain",
+            "security",
+            "db",
+            "config",
+            "clock",
+            "deadline",
+            "telemetry",
+            "traces",
+        ],
     ),
 ];
 

@@ -6,6 +6,7 @@ use super::field::FieldFault;
 use super::problem::Problem;
 use crate::actors::customers::SubmitError;
 use crate::db;
+use crate::deadline;
 use crate::domain::Fault;
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::domain::status::Status;
@@ -170,6 +171,8 @@ impl From<db::Error> for Problem {
                 tracing::warn!(%error, "a read found no database");
                 unavailable()
             }
+            // The request's own limit is over in the same moment: one answer, whichever is noticed first.
+            db::Error::Transient(_) if deadline::is_over() => Problem::new(Code::TimedOut),
             db::Error::Transient(_) => {
                 tracing::warn!(%error, "a read was given up");
                 Problem::new(Code::Overloaded)
@@ -382,6 +385,15 @@ mod tests {
             let document = String::from_utf8(problem.document(None)).unwrap();
             assert!(!document.contains("secret"), "{document}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_read_given_up_since_its_caller_s_time_is_over_is_told_as_that() {
+        let given_up = async || told(&Problem::from(db::Error::Transient(String::new())));
+        let now = tokio::time::Instant::now();
+        assert_eq!(deadline::within(now, given_up()).await, (503, "timed_out"));
+        let later = now + Duration::from_secs(60);
+        assert_eq!(deadline::within(later, given_up()).await, (503, "overloaded"));
     }
 
     #[test]

@@ -7,8 +7,8 @@ mod document;
 mod overload;
 mod shop;
 
-use super::ops::board::Board;
 use super::admission::{self, Admission, Class};
+use super::ops::board::Board;
 use super::readiness::{Found, Probe, Readiness};
 use super::services::Services;
 use super::staff_keys::StaffKeys;

@@ -14,6 +14,8 @@ const HASTY: &[(&str, &str)] = &[
     ("SHARDS__CALL_TIMEOUT_MS", "1000"),
     ("SIGN_IN__WAIT_MS", "500"),
     ("HASHING__DEADLINE_MS", "500"),
+    ("SOCIAL__TIMEOUT_MS", "1000"),
+    ("ANALYTICS__STATEMENT_TIMEOUT_MS", "1000"),
     ("DATABASE__POOL_SIZE", "6"),
     ("DATABASE__ACQUIRE_TIMEOUT_MS", "20000"),
     ("DATABASE__STATEMENT_TIMEOUT_MS", "30000"),
@@ -55,6 +57,11 @@ async fn reads_that_nobody_waits_for_are_given_up_or_cancelled_at_the_server() {
 
     // The connections are as good as before.
     holder.batch_execute("COMMIT").await.unwrap();
+    // Revocations could not be looked for meanwhile: until they are, nobody's session is believed.
+    eventually("sessions can be told alive", Duration::from_secs(15), async || {
+        (shopper.get(&node, "/v1/me/profile").send().await.status == 200).then_some(())
+    })
+    .await;
     let calls = (0..16).map(|_| shopper.get(&node, "/v1/me/profile").send());
     for answer in join_all(calls).await {
         answer.expect(200);

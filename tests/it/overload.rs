@@ -12,8 +12,15 @@ use crate::harness::{Answer, Api, Node, Shop, Shopper, eventually};
 
 /// Early enough that a test can bring it about: this machine, these tests and their servers share a few
 /// cores.
-const EARLY: &[(&str, &str)] =
-    &[("OVERLOAD__DELAY_MS", "5"), ("OVERLOAD__IN_FLIGHT_MIN", "32"), ("SIGN_IN__WAIT_MS", "9000")];
+const EARLY: &[(&str, &str)] = &[
+    ("OVERLOAD__DELAY_MS", "5"),
+    ("OVERLOAD__IN_FLIGHT_MIN", "32"),
+    // Who was let in is answered, however slow this machine is.
+    ("SIGN_IN__WAIT_MS", "20000"),
+    ("HTTP__REQUEST_TIMEOUT_MS", "60000"),
+    ("HTTP__SHUTDOWN_TIMEOUT_SECONDS", "60"),
+    ("SIGN_IN__CLAIM_TIMEOUT_SECONDS", "60"),
+];
 
 /// Callers who ask again as soon as they are answered.
 struct Storm {

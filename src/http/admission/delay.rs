@@ -72,6 +72,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "holding a thread up is what is tested")]
     async fn a_thread_that_is_held_up_is_seen_while_it_is_and_afterwards() {
         let beat = Beat::new();
         assert!(beat.take(Instant::now()).is_empty(), "not begun");

@@ -4,8 +4,8 @@ use crate::http::form::Form;
 use crate::http::problem::FieldError;
 use crate::http::{
     addresses, attributes, auth, consents, customers, dead_letters, deletions, email_change,
-    groups, log_levels, me, merges, mfa, notes, ops, passkeys, passwords, phone, preferences, profile,
-    segments, social, tags, wishlists,
+    groups, log_levels, me, merges, mfa, notes, ops, passkeys, passwords, phone, preferences,
+    profile, segments, social, tags, wishlists,
 };
 use crate::security::password_policy::PasswordPolicy;
 use serde_json::Value;
