@@ -26,10 +26,19 @@ pub struct Running {
 }
 
 impl Program {
-    /// The command, with nothing of this process's environment but the path.
+    /// The command, with nothing of this process's environment but the path. `BENCH_SERVE_ON` names the
+    /// processors that it is given, as `taskset` wants them.
     fn command(&self, arguments: &[&str], settings: &[(&str, String)]) -> Result<Command> {
         let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(&self.path);
+        let mut command = match std::env::var_os("BENCH_SERVE_ON") {
+            // It becomes the program: the process is the same.
+            Some(processors) => {
+                let mut taskset = Command::new("taskset");
+                taskset.arg("--cpu-list").arg(processors).arg(&self.path);
+                taskset
+            }
+            None => Command::new(&self.path),
+        };
         command
             .args(arguments)
             .env_clear()

@@ -1,9 +1,9 @@
 //! Row r: what becomes of each class of requests when once, twice, three and five times as much is asked
 //! as can be worked off. What a node can do is found first: by clients who wait for each answer.
 //!
-//! The load comes at its rate whatever becomes of it, and the generator shares the machine: at five
-//! times what can be done, what it uses itself is no longer little. The last stretch is three times as
-//! much without admission (`overload.delay_ms` at its highest), for comparison.
+//! The load comes at its rate whatever becomes of it, from processors of its own where `make overload`
+//! gives it some: at five times what can be done, what it uses itself is no longer little. The last stretch is
+//! three times as much without admission (`overload.delay_ms` at its highest), for comparison.
 
 use super::{Bench, WARM_UP};
 use crate::database::{CUSTOMERS, SIGNERS};
