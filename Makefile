@@ -1,6 +1,6 @@
 # The commands of this repository. Each is one script in dev/, which says in its first lines what it does.
 .PHONY: help run demo clients consumers test clusters single-use soak faults order-facts bench overload bench-import \
-	dist stop clean-data
+	deployment dist stop clean-data
 
 help:
 	@echo "make run         build and serve on this machine, with private servers under .local"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench       the service beside its peers, as ratios; ROW=a one row, QUICK=1 a short look"
 	@echo "make overload    1, 2, 3 and 5 times as much as can be worked off: who is served and how fast; QUICK=1 a short look"
 	@echo "make bench-import  imports against COPY of the same rows; ROWS=50000 a short look"
+	@echo "make deployment  the files of deploy/ by the schemas of Kubernetes, of Grafana and of systemd"
 	@echo "make dist        the program for any Linux of this processor, with units and documents, as an archive in .local/dist"
 	@echo "make stop        stop what make run started; the data stays"
 	@echo "make clean-data  stop, and delete the data"
@@ -63,6 +64,9 @@ overload:
 
 bench-import:
 	@dev/bench-import
+
+deployment:
+	@dev/deployment
 
 dist:
 	@dev/dist
