@@ -1,5 +1,5 @@
 # The commands of this repository. Each is one script in dev/, which says in its first lines what it does.
-.PHONY: help run demo clients consumers test clusters single-use soak faults order-facts bench overload bench-import \
+.PHONY: help run demo clients consumers test clusters single-use soak faults upgrade order-facts bench overload bench-import \
 	deployment dist stop clean-data
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make single-use  what works once: 64 uses at once on two nodes, 50 rounds of each thing"
 	@echo "make soak        kill the service and its broker under load; nothing may be lost"
 	@echo "make faults      every fault that the promises are made against, with a table of what was reached; ONLY=F05 one"
+	@echo "make upgrade     from the version before to this one and back under load; FROM=COMMIT another one than the last schema's"
 	@echo "make order-facts 20 000 facts of orders, each three times, to nodes that are killed; FACTS=2000 a short look"
 	@echo "make bench       the service beside its peers, as ratios; ROW=a one row, QUICK=1 a short look"
 	@echo "make overload    1, 2, 3 and 5 times as much as can be worked off: who is served and how fast; QUICK=1 a short look"
@@ -52,6 +53,9 @@ soak:
 
 faults:
 	@dev/faults
+
+upgrade:
+	@dev/upgrade
 
 order-facts:
 	@dev/order-facts

@@ -37,14 +37,25 @@ impl Ground {
 
     /// A shop on these servers, with settings that differ.
     pub async fn shop(&self, settings: &[(&str, &str)]) -> Shop {
+        let database = TestDatabase::on(&self.postgres.url).await;
+        Shop::with(database, &self.settings(settings)).await
+    }
+
+    /// A shop on a database without a table.
+    pub async fn bare_shop(&self, settings: &[(&str, &str)]) -> Shop {
+        let database = TestDatabase::empty_on(&self.postgres.url).await;
+        Shop::before_any_key(database, &self.settings(settings))
+    }
+
+    /// Those of these servers, and those that differ.
+    fn settings<'a>(&'a self, differ: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let usual = [
             ("REDIS__URL", &*self.redis.url),
             ("RABBIT__URL", &*self.rabbit.url),
             // Some scenarios last longer than a token does by default, and no caller refreshes.
             ("SESSIONS__ACCESS_TOKEN_MINUTES", "60"),
         ];
-        let settings: Vec<_> = usual.into_iter().chain(settings.iter().copied()).collect();
-        Shop::with(TestDatabase::on(&self.postgres.url).await, &settings).await
+        usual.into_iter().chain(differ.iter().copied()).collect()
     }
 
     /// One of two: as it is in the short form, or in the whole suite.

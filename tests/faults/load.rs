@@ -29,11 +29,34 @@ pub struct Attempt {
     pub is_read: bool,
 }
 
+/// The nodes that serve at present; each call takes the next one. Clones are one.
+#[derive(Clone)]
+pub struct Route(Arc<(Mutex<Vec<Api>>, AtomicUsize)>);
+
+impl Route {
+    pub fn to(nodes: &[Api]) -> Self {
+        Self(Arc::new((Mutex::new(nodes.to_vec()), AtomicUsize::new(0))))
+    }
+
+    pub fn change(&self, nodes: &[Api]) {
+        *self.0.0.lock().unwrap() = nodes.to_vec();
+    }
+
+    /// How many serve.
+    pub fn nodes(&self) -> usize {
+        self.0.0.lock().unwrap().len()
+    }
+
+    pub fn next(&self) -> Api {
+        let (nodes, turn) = &*self.0;
+        let nodes = nodes.lock().unwrap();
+        nodes[turn.fetch_add(1, Ordering::AcqRel) % nodes.len()].clone()
+    }
+}
+
 /// What the writers share.
 struct Shared {
-    /// The nodes that serve at present; each call takes the next one.
-    nodes: Mutex<Vec<Api>>,
-    turn: AtomicUsize,
+    route: Route,
     ended: AtomicBool,
     attempts: Mutex<Vec<Attempt>>,
     acknowledged: Mutex<Vec<Acknowledged>>,
@@ -61,9 +84,13 @@ pub struct Told {
 impl Load {
     /// So many writers, together about so many changes a second; every fifth call is a read.
     pub async fn begin(shop: &Shop, nodes: &[Api], writers: usize, per_second: u32) -> Self {
+        Self::along(Route::to(nodes), shop, writers, per_second).await
+    }
+
+    /// As [`Load::begin`], to whom the route leads, which may change.
+    pub async fn along(route: Route, shop: &Shop, writers: usize, per_second: u32) -> Self {
         let shared = Arc::new(Shared {
-            nodes: Mutex::new(nodes.to_vec()),
-            turn: AtomicUsize::new(0),
+            route,
             ended: AtomicBool::new(false),
             attempts: Mutex::default(),
             acknowledged: Mutex::default(),
@@ -73,8 +100,10 @@ impl Load {
         let mut running = JoinSet::new();
         let pace = Duration::from_secs(writers as u64) / per_second;
         let mut shoppers = Vec::new();
-        for number in 0..writers {
-            shoppers.push(Shopper::new(shop, &nodes[number % nodes.len()]).await);
+        for _ in 0..writers {
+            // One node for all that makes one customer.
+            let node = shared.node();
+            shoppers.push(Shopper::new(shop, &node).await);
         }
         for shopper in shoppers {
             running.spawn(write(shared.clone(), shopper, pace));
@@ -84,7 +113,7 @@ impl Load {
 
     /// Who serves from now on.
     pub fn go_to(&self, nodes: &[Api]) {
-        *self.shared.nodes.lock().unwrap() = nodes.to_vec();
+        self.shared.route.change(nodes);
     }
 
     /// Acknowledged changes so far.
@@ -132,8 +161,7 @@ impl Load {
 
 impl Shared {
     fn node(&self) -> Api {
-        let nodes = self.nodes.lock().unwrap();
-        nodes[self.turn.fetch_add(1, Ordering::AcqRel) % nodes.len()].clone()
+        self.route.next()
     }
 
     fn ended(&self) -> bool {

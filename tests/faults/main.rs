@@ -7,6 +7,7 @@
 
 mod actors;
 mod alone;
+mod balancer;
 mod broker;
 mod clients;
 mod clock;
@@ -27,8 +28,10 @@ mod poison;
 mod rabbitmqctl;
 mod report;
 mod rescue;
+mod stories;
 mod syscalls;
 mod twins;
+mod upgrade;
 mod velocity;
 
 use std::fmt::Write;
@@ -77,6 +80,7 @@ fn scenarios() -> Vec<Scenario> {
         nodes::SCENARIOS,
         database::SCENARIOS,
         migration::SCENARIOS,
+        upgrade::SCENARIOS,
         outbox::SCENARIOS,
         broker::SCENARIOS,
         poison::SCENARIOS,

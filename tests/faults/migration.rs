@@ -27,7 +27,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 const READING: Duration = Duration::from_secs(5);
 
 /// What the next version adds, one transaction each.
-const NEXT: &[(&str, &str)] = &[
+pub const NEXT: &[(&str, &str)] = &[
     (
         "2099-01-01-000010_column",
         "ALTER TABLE customers ADD COLUMN next_note text NOT NULL DEFAULT ''; \
@@ -97,7 +97,8 @@ async fn migrated(ground: &Ground, report: &mut Report) {
     consumer.close().await;
 }
 
-fn migrate(shop: &Shop) -> impl Future<Output = Result<Vec<String>, String>> + Send + 'static {
+/// Brings the schema to that of the next version; answers with the migrations applied.
+pub fn migrate(shop: &Shop) -> impl Future<Output = Result<Vec<String>, String>> + Send + 'static {
     let source = FileBasedMigrations::from_path(next_version(shop.folder())).unwrap();
     let settings = shop.database.owner_settings();
     async move {

@@ -19,7 +19,7 @@ const LOCK: i64 = 0x6373_7465_6d70_6c61;
 pub type Row = Vec<Option<String>>;
 
 /// The role that services under test work as: it owns nothing.
-const SERVICE_ROLE: &str = "customer_service_it";
+pub const SERVICE_ROLE: &str = "customer_service_it";
 const SERVICE_PASSWORD: &str = "it";
 
 /// A private database; dropped at the end.
@@ -52,7 +52,12 @@ impl TestDatabase {
 
     /// One without any table.
     pub async fn empty() -> Self {
-        Self::create(server_url(), "template0").await
+        Self::empty_on(&server_url()).await
+    }
+
+    /// One without any table on the server of this address.
+    pub async fn empty_on(server: &str) -> Self {
+        Self::create(server.to_owned(), "template0").await
     }
 
     async fn create(server: String, template: &str) -> Self {

@@ -73,6 +73,8 @@ pub struct Shop {
     pub program: PathBuf,
     folder: PathBuf,
     settings: Vec<(String, String)>,
+    /// Variables of the environment that it does not get: of settings that an earlier program does not know.
+    pub left_out: Vec<String>,
     /// A key with every scope.
     pub staff_key: String,
 }
@@ -107,6 +109,13 @@ impl Shop {
 
     /// A shop on this database.
     pub async fn with(database: TestDatabase, settings: &[(&str, &str)]) -> Self {
+        let mut shop = Self::before_any_key(database, settings);
+        shop.staff_key = shop.key(ALL_SCOPES).1;
+        shop
+    }
+
+    /// A shop on this database, which may be empty: nobody of staff has a key yet.
+    pub fn before_any_key(database: TestDatabase, settings: &[(&str, &str)]) -> Self {
         let exchange = unique("it.events");
         let folder = std::env::temp_dir().join(unique("customer-service-it"));
         std::fs::create_dir_all(folder.join("mail")).unwrap();
@@ -138,7 +147,7 @@ impl Shop {
         }
         let amqp = merged.iter().find(|(key, _)| key == "RABBIT__URL");
         let amqp_url = amqp.map(|(_, value)| value.clone()).unwrap_or_default();
-        let mut shop = Self {
+        Self {
             database,
             exchange,
             amqp_url,
@@ -146,10 +155,9 @@ impl Shop {
             program: env!("CARGO_BIN_EXE_customer-service").into(),
             folder,
             settings: merged,
+            left_out: Vec::new(),
             staff_key: String::new(),
-        };
-        shop.staff_key = shop.key(ALL_SCOPES).1;
-        shop
+        }
     }
 
     /// One more node of this shop, ready to serve.
@@ -195,6 +203,9 @@ impl Shop {
             } else {
                 command.env(key, value);
             }
+        }
+        for variable in &self.left_out {
+            command.env_remove(variable);
         }
         command
     }
