@@ -265,6 +265,12 @@ async fn under_load_the_hottest_shards_are_named_on_any_screen() {
             after.starts_with(|c: char| ('1'..='9').contains(&c))
         })
         .await;
+    browser
+        .until("[data-key=admission]", "changes let in", |text| {
+            let after = text.split("writes\n").nth(1).unwrap_or_default();
+            after.starts_with(|c: char| ('1'..='9').contains(&c)) && after.contains(", refused 0")
+        })
+        .await;
     browser.keep("under-load").await;
     for (name, screen) in [
         ("phone", PHONE),

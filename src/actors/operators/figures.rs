@@ -8,6 +8,7 @@ use serde::Serialize;
 /// Which metrics the page asks for; histograms by the name of their `_count`. No others are kept.
 const SHOWN: &str = "
     http_server_request_duration_seconds_count http_server_active_requests http_problems_total
+    admission_admitted_total admission_refused_total admission_under_way admission_limit admission_delay_seconds
     gate_passages_total stuffing_brake_engaged stuffing_brake_refusals_total rate_limiter_failures_total
     password_hash_queue_depth password_hash_queue_limit password_hash_oldest_seconds
     password_hash_threads password_hash_shed_total password_verifications_total

@@ -238,6 +238,21 @@ function signin(overview, stored) {
     ["Redis left alone", now("redis_breaker_open") ? "yes" : "no", now("redis_breaker_open") ? "bad" : ""],
     ["requests under way", now("http_server_active_requests")],
   ]);
+  admission(overview, box);
+}
+
+function admission(overview, box) {
+  const classes = ["refresh", "reads", "writes", "sign_in", "export"];
+  const now = (name, fits) => figure(overview, name, fits), refused = (name) => risen("admission_refused_total", { class: name });
+  const full = classes.some((name) => refused(name)), customers = classes.slice(0, 3).some((name) => refused(name));
+  const slow = ["http", "runtime", "connection", "shard"].map((cause) => [cause, now("admission_delay_seconds", { cause })]);
+  const [cause, delay] = slow.reduce((worst, one) => one[1] > worst[1] ? one : worst);
+  card(box, "admission", "Admitted, last minute", full ? "refuses" : "", customers ? "bad" : "warn", [
+    ...classes.map((name) => [words(name), count(risen("admission_admitted_total", { class: name })) + ", refused " + count(refused(name)),
+      refused(name) ? customers ? "bad" : "warn" : ""]),
+    ["under way", classes.reduce((sum, name) => sum + now("admission_under_way", { class: name }), 0) + " of " + now("admission_limit")],
+    ["waits before it is begun", delay ? time(delay) + " for: " + words(cause) : "nothing"],
+  ]);
 }
 
 // ---- the last hour
