@@ -125,6 +125,92 @@ pub async fn next(mut conn: &Connection, places: &[Place], limit: i64) -> QueryR
     statement.load(&mut conn).await
 }
 
+/// What lies after a place of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
+pub struct Unread {
+    pub shard: i16,
+    /// Rows, counted up to the limit that was asked for.
+    pub count: i64,
+    /// When the oldest of them was decided.
+    pub oldest: DateTime<Utc>,
+}
+
+/// How many rows lie after the places of some shards, in all hours from `first` to `last`.
+#[derive(QueryId)]
+struct Waiting {
+    shards: Vec<i16>,
+    after: Vec<i64>,
+    buckets: Vec<i32>,
+    first: i32,
+    last: i32,
+    limit: i64,
+}
+
+impl QueryFragment<Pg> for Waiting {
+    /// As in [`Next`]: equality for the index, bounds for the plan. The limit ends the walk through
+    /// the hours, which are taken in their order, so that the oldest is among what was counted.
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT asked.shard, waiting.count, waiting.oldest FROM unnest(");
+        out.push_bind_param::<Array<SmallInt>, _>(&self.shards)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.after)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Integer>, _>(&self.buckets)?;
+        out.push_sql(
+            ") AS asked (shard, after, bucket) CROSS JOIN LATERAL (SELECT count(*) AS count, \
+             min(found.occurred_at) AS oldest FROM (SELECT in_hour.occurred_at \
+             FROM generate_series(asked.bucket, ",
+        );
+        out.push_bind_param::<Integer, _>(&self.last)?;
+        out.push_sql(
+            ") AS hours (hour) CROSS JOIN LATERAL (SELECT o.occurred_at FROM outbox_events AS o \
+             WHERE o.bucket = hours.hour AND o.shard = asked.shard AND o.seq > asked.after \
+             AND o.bucket BETWEEN ",
+        );
+        out.push_bind_param::<Integer, _>(&self.first)?;
+        out.push_sql(" AND ");
+        out.push_bind_param::<Integer, _>(&self.last)?;
+        out.push_sql(" ORDER BY o.seq LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.limit)?;
+        out.push_sql(") AS in_hour LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.limit)?;
+        out.push_sql(") AS found) AS waiting WHERE waiting.count > 0");
+        Ok(())
+    }
+}
+
+impl Query for Waiting {
+    type SqlType = (SmallInt, BigInt, Timestamptz);
+}
+
+/// What nobody has read yet after the given places, counted up to `limit` in each shard; shards
+/// without such rows are left out.
+///
+/// # Errors
+/// Those of the queries.
+pub async fn unread(
+    mut conn: &Connection,
+    places: &[Place],
+    limit: i64,
+) -> QueryResult<Vec<Unread>> {
+    let last = hour(conn).await?;
+    let Some(lowest) = places.iter().map(|place| place.bucket).min() else { return Ok(Vec::new()) };
+    // The first hour that has rows at all: the places of a new installation begin in 1970.
+    let first = match lowest + 1 >= last {
+        true => lowest,
+        false => first_bucket(conn, lowest).await?.unwrap_or(last).min(last),
+    };
+    let statement = Waiting {
+        shards: places.iter().map(|place| place.shard).collect(),
+        after: places.iter().map(|place| place.after).collect(),
+        buckets: places.iter().map(|place| place.bucket.max(first)).collect(),
+        first,
+        last,
+        limit,
+    };
+    statement.load(&mut conn).await
+}
+
 /// A message about a customer, published or not.
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable)]
 #[diesel(table_name = outbox_events, check_for_backend(Pg))]

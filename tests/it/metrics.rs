@@ -241,6 +241,14 @@ async fn what_is_away_and_what_waits_for_it_is_told() {
         (down && waits == 1.0 && age > 0.0 && failed >= 1.0).then_some(())
     })
     .await;
+    // The relay cannot publish, and tells all the same what waits by now, and for how long.
+    eventually("the backlog and its age grow", Duration::from_secs(40), async || {
+        let written = shop.database.count("SELECT count(*) FROM outbox_events").await;
+        let backlog = node.metric("outbox_backlog").await;
+        let lag = node.metric("outbox_lag_seconds").await;
+        (written > 0 && backlog == written as f64 && lag > 6.0).then_some(())
+    })
+    .await;
     // The service serves without it.
     assert_eq!(node.metric("service_ready").await, 1.0);
     assert!(node.metric_where("actor_success_age_seconds", "\"outbox_relay\"").await > 0.0);

@@ -117,6 +117,8 @@ pub struct OutboxRelay {
     /// Time between reads of everything, now.
     poll: Duration,
     survey_at: Instant,
+    /// When it is looked again at what waits.
+    measure_at: Instant,
 }
 
 /// What became of a message on its way.
@@ -170,6 +172,7 @@ impl OutboxRelay {
             unread: 0,
             poll: POLL_MIN,
             survey_at: Instant::now(),
+            measure_at: Instant::now(),
         }
     }
 
@@ -190,12 +193,16 @@ impl OutboxRelay {
         }
         self.books = Books::new();
         self.unread = 0;
+        self.measure_at = Instant::now();
     }
 
     async fn run(&mut self) -> Result<Done, Trouble> {
         self.own().await?;
-        // Also without traffic: consumers bind their queues to the exchange, which must exist.
-        if let Err(fault) = self.rabbit.connect().await {
+        self.beat().await?;
+        // Also without traffic: consumers bind their queues to the exchange, which must exist. A
+        // frozen broker takes long to be given up, and costs us neither the session nor a figure.
+        let rabbit = self.rabbit.clone();
+        if let Err(fault) = self.while_beating(async move { rabbit.connect().await }).await? {
             // What staff has decided meanwhile is carried out as far as that needs no broker.
             self.keep_books().await?;
             return Err(fault.into());
@@ -261,7 +268,8 @@ impl OutboxRelay {
         self.learn(&found).await
     }
 
-    /// A sign of life on the session, when one is due: a changed cursor, or else a bare one.
+    /// A sign of life on the session, when one is due: a changed cursor, or else a bare one; and a
+    /// look at what waits.
     async fn beat(&mut self) -> Result<(), Trouble> {
         let Some(session) = &mut self.session else { return Ok(()) };
         let now = Instant::now();
@@ -271,7 +279,7 @@ impl OutboxRelay {
         } else if now >= session.touched_at + BEAT {
             session.touch().await?;
         }
-        Ok(())
+        self.measure().await
     }
 
     /// Shards that may have rows to read and have room for them: half of what one read brings, so

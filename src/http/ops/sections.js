@@ -118,7 +118,7 @@ function outbox(overview, stored) {
   card(cards("outbox"), "all", "Published by this node", "", "", [
     ["lag of the installation", time(lag), lag > 30 ? "bad" : lag > 5 ? "warn" : ""],
     ["groups of this node", owned + " of 8"],
-    ["read and not confirmed", now("outbox_backlog")],
+    ["not confirmed", now("outbox_backlog")],
     ["published, last minute", count(risen("outbox_published_total"))],
     ["refused for now, last minute", count(risen("outbox_refused_total")), risen("outbox_refused_total") ? "warn" : ""],
     ["unrouted, last minute", count(risen("outbox_unrouted_total"))],

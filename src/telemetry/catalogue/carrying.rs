@@ -22,10 +22,16 @@ const OUTBOX: &[Metric] = &[
     gauge(
         "outbox_lag_seconds",
         &[words("group", &["0", "1", "2", "3", "4", "5", "6", "7"])],
-        "Age of the oldest message read and not yet confirmed by the broker, by group of shards; 0 \
-         where another node relays the group",
+        "Age of the oldest message that the broker has not confirmed, read or not, by group of shards, \
+         looked up every five seconds whether the broker is there or not; 0 where another node relays \
+         the group",
     ),
-    gauge("outbox_backlog", &[], "Messages read and not yet confirmed"),
+    gauge(
+        "outbox_backlog",
+        &[],
+        "Messages not yet confirmed in the groups of this node; those not yet read are counted up to \
+         500 in each of the 64 shards",
+    ),
     gauge(
         "outbox_groups_owned",
         &[],
