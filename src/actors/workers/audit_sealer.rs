@@ -61,6 +61,7 @@ impl AuditSealer {
             }
             None => {
                 self.horizon = Some(audit_chain::horizon(&connection).await?);
+                self.tell(&connection, 0).await?;
                 return Ok((0, false));
             }
         };
@@ -69,6 +70,8 @@ impl AuditSealer {
             Ok(done) => done,
             Err(error) => {
                 rollback(&mut connection).await;
+                // That nothing is sealed must be seen above all now.
+                self.tell(&connection, 0).await.ok();
                 return Err(error.into());
             }
         };
@@ -144,6 +147,7 @@ impl AuditSealer {
         let first = audit_chain::first_unsealed(connection, after).await?;
         let age = first.map_or(0.0, |at| (self.clock.now() - at).as_seconds_f64());
         gauge!("audit_unsealed_seconds").set(age);
+        gauge!("audit_seal_interval_seconds").set(self.period.as_secs_f64());
         Ok(())
     }
 }

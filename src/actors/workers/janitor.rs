@@ -194,6 +194,7 @@ pub async fn make_partitions(
         }
     }
     gauge!("outbox_partitions_ahead").set(there as f64);
+    gauge!("outbox_partitions_wanted").set(f64::from(ahead));
     failure.map_or(Ok(()), Err)
 }
 

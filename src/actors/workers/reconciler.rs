@@ -83,6 +83,8 @@ impl Reconciler {
 
     async fn take_up(&mut self) -> anyhow::Result<Option<Run>> {
         if let Some(run) = self.run.take() {
+            // One that comes to no end must be seen to grow old.
+            self.due().await?;
             return Ok(Some(run));
         }
         if self.due().await?.is_none() {
@@ -112,6 +114,7 @@ impl Reconciler {
 
     /// What is due, with the run that was left behind, if one was.
     async fn due(&self) -> Result<Option<(Source, Option<Row>)>, db::Error> {
+        gauge!("reconciliation_interval_seconds").set(self.every.as_seconds_f64());
         let now = self.engine.clock.now();
         let connection = self.engine.database.get().await?;
         let mut due = None;

@@ -76,6 +76,11 @@ const OUTBOX: &[Metric] = &[
         "Hours to come that have a partition; of the installation",
     ),
     gauge(
+        "outbox_partitions_wanted",
+        &[],
+        "Hours to come that shall have one (`outbox.partitions_ahead_hours`)",
+    ),
+    gauge(
         "outbox_hours_in_default",
         &[],
         "Hours of which messages lie in the default partition; of the installation",
@@ -197,6 +202,12 @@ const ORDERS: &[Metric] = &[
         "Since the last run was over, or since the one under way began; usual are up to \
          `orders.reconciliation.every_hours`; of the installation",
     ),
+    gauge(
+        "reconciliation_interval_seconds",
+        &[],
+        "From the begin of one run to that of the next (`orders.reconciliation.every_hours`); no series \
+         where there are none",
+    ),
     gauge("reconciliation_unreachable", &[], "1 while a run waits for the order service to answer"),
 ];
 
@@ -278,6 +289,11 @@ const PRIVACY: &[Metric] = &[
         "audit_unsealed_seconds",
         &[],
         "Age of the oldest audit entry that no checkpoint covers; of the installation",
+    ),
+    gauge(
+        "audit_seal_interval_seconds",
+        &[],
+        "How often entries are sealed (`audit.seal_seconds`)",
     ),
 ];
 
