@@ -26,6 +26,9 @@ const RUN_TIME_MAX: Duration = Duration::from_secs(20);
 /// How often what waits is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
+/// The outcome that somebody is told of.
+const GIVEN_UP: &str = "given_up";
+
 /// How messages of one kind are sent.
 pub trait Post: Clone + Send + Sync + 'static {
     type Due: Due + Send + Sync;
@@ -38,6 +41,9 @@ pub trait Post: Clone + Send + Sync + 'static {
     const TOTAL: &'static str;
     /// The histogram of the time from a decision until the message was handed over.
     const DELAY: &'static str;
+
+    /// Every kind of message that there is.
+    fn kinds() -> impl Iterator<Item = &'static str>;
 
     /// Messages of one run.
     fn batch_max(&self) -> usize;
@@ -108,6 +114,10 @@ pub struct Dispatcher<P> {
 
 impl<P: Post> Dispatcher<P> {
     pub(super) fn over(database: Database, clock: Arc<dyn Clock>, post: P) -> Self {
+        // Many may be given up between two looks of Prometheus, which must see the counters rise.
+        for kind in P::kinds() {
+            counter!(P::TOTAL, "kind" => kind, "outcome" => GIVEN_UP).increment(0);
+        }
         Self { database, clock, post, count_at: Instant::now() }
     }
 
@@ -145,7 +155,7 @@ impl<P: Post> Dispatcher<P> {
             Err(Undelivered::Transient(cause) | Undelivered::Permanent(cause)) => {
                 tracing::error!(worker = P::NAME, %id, kind, cause, "a message was given up");
                 db::deliveries::give_up(&connection, P::QUEUE, id, now, &cause).await?;
-                "given_up"
+                GIVEN_UP
             }
         };
         faults::at_part(P::NAME, "marked");

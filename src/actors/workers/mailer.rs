@@ -192,6 +192,10 @@ impl Post for Letters {
     const TOTAL: &'static str = "mails_total";
     const DELAY: &'static str = "mail_delay_seconds";
 
+    fn kinds() -> impl Iterator<Item = &'static str> {
+        MailKind::ALL.iter().map(|kind| kind.as_str())
+    }
+
     fn batch_max(&self) -> usize {
         self.settings.batch_max
     }

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::db::deliveries::Queue;
 use crate::db::text_messages::DueText;
 use crate::db::{self, Database};
+use crate::domain::text_message::TextBody;
 use crate::mail::Language;
 use crate::security::phone_codes::PhoneCodes;
 use crate::sms::{CodeText, Gateway, TextFault, TextMessage, segments};
@@ -105,6 +106,10 @@ impl Post for Texts {
     };
     const TOTAL: &'static str = "text_messages_total";
     const DELAY: &'static str = "text_message_delay_seconds";
+
+    fn kinds() -> impl Iterator<Item = &'static str> {
+        [TextBody::PhoneCode { nonce: [0; 32] }.kind()].into_iter()
+    }
 
     fn batch_max(&self) -> usize {
         BATCH_MAX

@@ -127,9 +127,10 @@ const SIGN_IN: &[Metric] = &[
         "identity_provider_calls_total",
         &[
             listed("provider", "a provider of `[social.providers]`"),
-            words("outcome", &["ok", "refused", "unavailable"]),
+            words("outcome", &["ok", "refused", "unavailable", "left_alone", "too_many"]),
         ],
-        "Calls of identity providers, by how they ended",
+        "Calls of identity providers, by how they ended; `left_alone`: not made, because the one before \
+         found nobody; `too_many`: not made, because too many are under way",
     ),
     gauge(
         "sessions_revoked_known",
