@@ -317,7 +317,7 @@ pub async fn guard_session(conn: &mut Connection, idle_seconds: u64) -> QueryRes
     let settings = format!(
         "SET idle_session_timeout = '{idle_seconds}s'; SET tcp_keepalives_idle = 5; \
          SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; \
-         SET tcp_user_timeout = 10000; SET plan_cache_mode = force_generic_plan"
+         SET tcp_user_timeout = 10000; SET plan_cache_mode = force_generic_plan; SET jit = off"
     );
     conn.batch_execute(&settings).await
 }

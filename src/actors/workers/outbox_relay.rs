@@ -511,6 +511,9 @@ impl Worker for OutboxRelay {
             self.forget();
             self.report();
         }
+        if let Err(Trouble::Superseded) = &run {
+            self.tell_nothing_waits();
+        }
         Ok(run?)
     }
 

@@ -17,17 +17,22 @@ const GROUPS: [&str; db::outbox::GROUPS as usize] = ["0", "1", "2", "3", "4", "5
 /// Time between two looks at what waits unread.
 const MEASURE_PERIOD: Duration = Duration::from_secs(5);
 
+/// After a look that took too long.
+const REST: Duration = Duration::from_secs(60);
+
 /// Unread messages are counted up to so many in each shard.
 const UNREAD_MAX: i64 = 500;
 
 impl OutboxRelay {
-    /// What is owned and held; without a session nothing waits here.
+    /// What is owned and held.
     pub(super) fn report(&self) {
         gauge!("outbox_held_customers").set(self.window.held() as f64);
         gauge!("outbox_groups_owned").set(self.groups().len() as f64);
-        if self.session.is_none() {
-            self.tell(&[]);
-        }
+    }
+
+    /// Others own what was owned here: nothing waits here any more.
+    pub(super) fn tell_nothing_waits(&self) {
+        self.tell(&[]);
     }
 
     /// Looks, when it is time, at what waits: whatever the broker does, on the session that owns
@@ -48,8 +53,17 @@ impl OutboxRelay {
         let mut unread = Vec::new();
         if !places.is_empty() {
             let found = db::outbox::unread(&session.connection, &places, UNREAD_MAX).await;
-            unread = found.map_err(db::Error::from)?;
             session.touched_at = Instant::now();
+            unread = match found.map_err(db::Error::from) {
+                Ok(unread) => unread,
+                Err(error @ db::Error::Unavailable(_)) => return Err(error.into()),
+                // A figure is not worth the session: the next look is late, and what was told stands.
+                Err(error) => {
+                    self.measure_at = Instant::now() + REST;
+                    tracing::warn!(%error, "what waits in the outbox could not be counted");
+                    return Ok(());
+                }
+            };
         }
         self.tell(&unread);
         Ok(())
