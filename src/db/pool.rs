@@ -16,7 +16,9 @@ use diesel_async::pooled_connection::bb8::Pool;
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, RecyclingMethod,
 };
-use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, TransactionManager,
+};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use metrics::{counter, gauge};
@@ -215,6 +217,7 @@ impl Database {
     {
         let limit = self.opener.settings.statement_timeout + ON_THE_WAY;
         let token = connection.cancel_token();
+        let mut cancelled = false;
         let done = {
             let mut running = std::pin::pin!(tokio::time::timeout(limit, work(&mut connection)));
             tokio::select! {
@@ -224,17 +227,26 @@ impl Database {
                     Ok(done) => done,
                     Err(_) => {
                         note_abandoned("running");
+                        cancelled = true;
                         self.opener.cancel(token).await;
                         running.await
                     }
                 }
             }
         };
+        if cancelled {
+            // The server may carry the cancelling out only after the statement has ended by itself, and
+            // would then hit the next one on this connection, whosever it is: there must be none.
+            let status = AnsiTransactionManager::transaction_manager_status_mut(&mut *connection);
+            status.set_in_error();
+        }
         let Ok(done) = done else {
             self.opener.doubts.note();
             return Err(Error::silent());
         };
-        self.close(&mut connection).await;
+        if !cancelled {
+            self.close(&mut connection).await;
+        }
         Ok(done?)
     }
 
@@ -247,7 +259,14 @@ impl Database {
     where
         F: for<'c> Fn(&'c mut AsyncPgConnection) -> Work<'c, T> + Sync,
     {
-        let connection = replica.caught_up(self).await?;
+        let connection = tokio::select! {
+            biased;
+            connection = replica.caught_up(self) => connection?,
+            () = caller.gone() => {
+                note_abandoned("waiting");
+                return Err(Error::abandoned());
+            }
+        };
         replica.database().carry_out(connection, work, caller).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use crate::harness::{Shop, Shopper, eventually};
 
@@ -38,7 +38,19 @@ async fn reads_that_nobody_waits_for_are_given_up_or_cancelled_at_the_server() {
         .unwrap();
     let began = Instant::now();
     let calls = (0..16).map(|_| shopper.get(&node, "/v1/me/profile").send());
-    for answer in join_all(calls).await {
+    let watcher = shop.database.client().await;
+    let waiting = async {
+        let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
+            AND wait_event_type = 'Lock'";
+        eventually("reads wait at the server", Duration::from_secs(15), async || {
+            let rows = watcher.query(sql, &[]).await.unwrap();
+            let pids: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+            (pids.len() >= 2).then_some(pids)
+        })
+        .await
+    };
+    let (answers, servers) = join(join_all(calls), waiting).await;
+    for answer in answers {
         answer.problem(503, "timed_out");
     }
     let blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
@@ -55,7 +67,15 @@ async fn reads_that_nobody_waits_for_are_given_up_or_cancelled_at_the_server() {
     assert!(abandoned("running").await >= 1.0);
     assert!(abandoned("waiting").await >= 1.0);
 
-    // The connections are as good as before.
+    // Whom the server was told to interrupt serves nobody else: it may be told late.
+    eventually("interrupted connections are closed", Duration::from_secs(15), async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)";
+        let row = watcher.query_one(sql, &[&servers]).await.unwrap();
+        (row.get::<_, i64>(0) == 0).then_some(())
+    })
+    .await;
+
+    // There are others, as good as those before.
     holder.batch_execute("COMMIT").await.unwrap();
     // Revocations could not be looked for meanwhile: until they are, nobody's session is believed.
     eventually("sessions can be told alive", Duration::from_secs(15), async || {
