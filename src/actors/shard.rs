@@ -380,6 +380,7 @@ impl<R: BatchRunner> Shard<R> {
     fn new(core: Arc<Core<R>>) -> Self {
         // What a dead predecessor had queued is answered and gone.
         core.stats.set_oldest(None);
+        core.stats.set_standing(Duration::ZERO);
         Self {
             core,
             queue: Queue::default(),
@@ -434,9 +435,8 @@ impl<R: BatchRunner> Shard<R> {
         }
         let left_behind = queue.front().map(|waiting| waiting.since);
         self.core.stats.set_oldest(left_behind);
-        if let Some(since) = left_behind {
-            self.core.stats.note_standing(since.elapsed());
-        }
+        let standing = left_behind.map(|since| since.elapsed());
+        self.core.stats.set_standing(standing.unwrap_or_default());
         batch
     }
 }

@@ -224,10 +224,11 @@ impl ActorStats {
         self.oldest.store(moment, Ordering::Relaxed);
     }
 
-    /// Somebody who had waited so long was left behind by a batch that could take no more. Where each
-    /// batch takes all who wait there is nobody, however long the batch before took.
-    pub(crate) fn note_standing(&self, waited: Duration) {
-        self.standing.fetch_max(micros(waited), Ordering::Relaxed);
+    /// Somebody who had waited so long was left behind by a batch that could take no more. Where the
+    /// batch took all who waited there is nobody, however long the one before took. Holds until the next
+    /// batch: that may be a while, and nobody is begun before.
+    pub(crate) fn set_standing(&self, waited: Duration) {
+        self.standing.store(micros(waited), Ordering::Relaxed);
     }
 
     /// A batch or a worker's run begins; it ends when the guard is dropped, however that happens.
@@ -469,12 +470,12 @@ impl Registry {
         self.each(ActorStats::measure);
     }
 
-    /// How long somebody waited in every queue and was left behind all the same, since the last look. One
+    /// How long somebody had waited in every queue and was left behind all the same by its last batch. One
     /// queue alone that stands is that of a customer who is asked for again and again.
     #[must_use]
-    pub fn take_standing(&self) -> Duration {
-        let waited = self
-            .each(|actor| actor.gate.as_ref().map(|_| actor.standing.swap(0, Ordering::Relaxed)));
+    pub fn standing(&self) -> Duration {
+        let waited =
+            self.each(|actor| actor.gate.as_ref().map(|_| actor.standing.load(Ordering::Relaxed)));
         Duration::from_micros(waited.into_iter().flatten().min().unwrap_or_default())
     }
 

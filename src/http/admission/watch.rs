@@ -111,7 +111,7 @@ impl<'a> Watch<'a> {
         let waits = self.database.waits();
         let connection = waits.mean_since(&self.waits);
         self.waits = waits;
-        [http, median(self.beat.take(now)), connection, self.registry.take_standing()]
+        [http, median(self.beat.take(now)), connection, self.registry.standing()]
     }
 }
 
