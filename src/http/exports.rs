@@ -97,10 +97,10 @@ struct Stream<E, S> {
 impl<E: Pages, S: Scope> Stream<E, S> {
     /// The next page, to who still may have it.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        self.services.admission.rest(Class::Export).await;
         if self.services.readiness.is_stopping() {
             return Err(Problem::new(Code::Unavailable));
         }
-        self.services.admission.rest(Class::Export).await;
         self.staff.prove_again(&self.services).await?;
         Ok(self.export.next().await?)
     }

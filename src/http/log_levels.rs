@@ -102,11 +102,12 @@ async fn change(
     let data = json!({ "levels": levels, "minutes": minutes });
     note(&services, &staff, &identity, "log_levels.changed", data).await?;
     let until = services.clock.now() + TimeDelta::minutes(minutes);
+    // Before it is done: `off` would leave this out.
+    tracing::warn!(levels, minutes, key = staff.key_id(), "log levels are to change");
     let changed = services.levels.change(&levels, until).map_err(|faults| {
         let fault = FieldFault::new("invalid_levels", faults.to_string());
         Problem::invalid(vec![fault.at("#/levels")])
     })?;
-    tracing::warn!(levels, minutes, key = staff.key_id(), "log levels were changed");
     // lossless: from 1 to 1440
     let rest = Duration::from_secs(60 * minutes.unsigned_abs());
     services.database.spawn(services.levels.clone().undo_after(rest, changed));
