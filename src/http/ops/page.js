@@ -140,16 +140,25 @@ function sure(title, text, verb) {
   put(at("sure-title"), title);
   put(at("sure-text"), text);
   put(at("sure-yes"), verb);
-  const dialog = at("sure");
-  dialog.returnValue = "";
-  dialog.showModal();
+  at("sure").showModal();
   at("sure-no").focus();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
+  return new Promise((resolve) => { decided = resolve; });
 }
-at("sure-yes").addEventListener("click", () => at("sure").close("yes"));
-at("sure-no").addEventListener("click", () => at("sure").close("no"));
+
+// Who waits for the answer to the question that is open. The event "close" alone will not do: that of one
+// question may come when the next is open already, and would be taken for its answer.
+let decided = null;
+
+function decide(yes) {
+  const tell = decided;
+  decided = null;
+  at("sure").close();
+  if (tell) tell(yes);
+}
+at("sure-yes").addEventListener("click", () => decide(true));
+at("sure-no").addEventListener("click", () => decide(false));
+at("sure").addEventListener("cancel", () => decide(false));
+at("sure").addEventListener("close", () => { if (!at("sure").open) decide(false); });
 
 // ---- where one is: the board, an actor, a customer
 
