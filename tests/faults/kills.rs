@@ -27,14 +27,17 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 async fn killed(ground: &Ground, report: &mut Report) {
-    let kills = ground.either(3, 50);
+    let kills = ground.either(6, 50);
     let shop = ground.shop(&[("CUSTOMERS__ADDRESS_LIMIT", "1000")]).await;
     let consumer = shop.consumer().await;
     let mut node = shop.node().await;
     let load = Load::begin(&shop, &[node.api()], 16, 200).await;
     let (mut slowest, mut down) = (Duration::ZERO, Duration::ZERO);
-    for _ in 0..kills {
-        sleep(Duration::from_millis(300 + ground.roll(1_200))).await;
+    for kill in 0..kills {
+        // Some live for a while. Most die young: what one of them published may come again once, not
+        // with each that follows.
+        let span = if kill % 3 == 0 { 1_200 } else { 300 };
+        sleep(Duration::from_millis(300 + ground.roll(span))).await;
         let began = Instant::now();
         node.kill9();
         node = shop.node().await;

@@ -47,7 +47,8 @@ use window::Window;
 /// The server ends the session, and with it the ownership, after this long without a statement.
 const IDLE_SECONDS: u64 = 8;
 
-/// Time between two signs of life on the session. A cursor is written at most this often.
+/// Time between two signs of life on the session. But for the first second of one, a cursor is written at
+/// most this often.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// A run hands back after this long, so that a stop or a pause is heard.

@@ -2,6 +2,7 @@
 //! their cursors. Losing it is losing the groups.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -12,6 +13,11 @@ use super::{BEAT, IDLE_SECONDS, Trouble};
 use crate::db::{self, Database};
 use crate::faults;
 
+/// From a new session to its first cursor; from then on twice as long each time, up to a beat. A process
+/// that died before its first one, over and over, would publish the same again with each life, and ever
+/// more of it.
+const FLUSH_FIRST: Duration = Duration::from_millis(100);
+
 /// The connection that holds the locks, and what it owns.
 pub struct Session {
     pub connection: db::Connection,
@@ -19,6 +25,7 @@ pub struct Session {
     pub written: BTreeMap<i16, db::outbox::Cursor>,
     pub touched_at: Instant,
     pub flush_at: Instant,
+    flush_after: Duration,
     take_over_at: Instant,
 }
 
@@ -31,7 +38,8 @@ impl Session {
             connection,
             written: BTreeMap::new(),
             touched_at: now,
-            flush_at: now + BEAT,
+            flush_at: now + FLUSH_FIRST,
+            flush_after: FLUSH_FIRST,
             take_over_at: now,
         })
     }
@@ -58,7 +66,8 @@ impl Session {
 
     /// Writes the cursors that have moved. A group whose row names a newer owner is lost.
     pub async fn flush(&mut self, window: &Window<Letter>) -> Result<(), Trouble> {
-        self.flush_at = Instant::now() + BEAT;
+        self.flush_after = (self.flush_after * 2).min(BEAT);
+        self.flush_at = Instant::now() + self.flush_after;
         let moved: Vec<_> = self
             .written
             .values()
