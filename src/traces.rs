@@ -4,7 +4,8 @@
 //! semantic conventions where there is one, and nothing of anybody: routes instead of paths, ids of
 //! messages, sizes.
 //!
-//! Without a collector nothing of it happens: a caller's `traceparent` is handed on as it came.
+//! Without a collector, and for a request that is not recorded, nothing of it happens: a caller's
+//! `traceparent` is handed on as it came.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -30,8 +31,16 @@ const EXPORT_WITHIN: Duration = Duration::from_secs(5);
 /// How long the last export may hold up the end of the process.
 const LAST_EXPORT_WITHIN: Duration = Duration::from_secs(3);
 
-/// Makes the process's spans; unset while there is no collector.
-static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+/// Unset while there is no collector.
+static TRACER: OnceLock<Tracer> = OnceLock::new();
+
+/// What makes the process's spans.
+#[derive(Debug)]
+struct Tracer {
+    spans: SdkTracer,
+    /// Of the requests about which no caller decided, from 0 to 1.
+    share: f64,
+}
 
 /// The export of spans. Dropping it sends what waits and ends it; not inside an async runtime, for it
 /// blocks.
@@ -57,10 +66,11 @@ impl Traces {
         let resource = Resource::builder().with_service_name(SERVICE).with_attribute(version);
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share))))
+            // What is not to be recorded is not begun, see `Span::of_request`.
+            .with_sampler(Sampler::AlwaysOn)
             .with_resource(resource.build())
             .build();
-        let begun = TRACER.set(provider.tracer(SERVICE));
+        let begun = TRACER.set(Tracer { spans: provider.tracer(SERVICE), share });
         begun.map_err(|_| anyhow::anyhow!("traces are exported already"))?;
         Ok(Some(Self(provider)))
     }
@@ -78,16 +88,18 @@ impl Drop for Traces {
 pub struct Span(opentelemetry_sdk::trace::Span);
 
 impl Span {
-    /// That of a request, within the trace of its caller, if it names one. `None` while traces are off. Whether
-    /// it is recorded is the caller's decision, or else that of the configured share.
+    /// That of a request, within the trace of its caller, if it names one. Whether it is recorded is the
+    /// caller's decision, or else that of the configured share. `None` where it is not: such a request costs
+    /// what it costs without a collector.
     pub fn of_request(caller: Option<&str>) -> Option<Self> {
         let tracer = TRACER.get()?;
         let parent = match caller.and_then(parse) {
-            Some(caller) => Context::new().with_remote_span_context(caller),
-            None => Context::new(),
+            Some(caller) if caller.is_sampled() => Context::new().with_remote_span_context(caller),
+            Some(_) => return None,
+            None => rand::random_bool(tracer.share).then(Context::new)?,
         };
         let builder = SpanBuilder::from_name("request").with_kind(SpanKind::Server);
-        Some(Self(builder.start_with_context(tracer, &parent)))
+        Some(Self(builder.start_with_context(&tracer.spans, &parent)))
     }
 
     /// A step for the request that `traceparent` names. `None` while traces are off, or where that request is
@@ -97,7 +109,7 @@ impl Span {
         kind: SpanKind,
         described: impl FnOnce() -> (Cow<'static, str>, Vec<KeyValue>),
     ) -> Option<Self> {
-        let tracer = TRACER.get()?;
+        let tracer = &TRACER.get()?.spans;
         let parent = parse(traceparent?).filter(SpanContext::is_sampled)?;
         let (name, attributes) = described();
         let builder = SpanBuilder::from_name(name).with_kind(kind).with_attributes(attributes);
@@ -112,22 +124,19 @@ impl Span {
         format!("00-{}-{}-{flags:02x}", here.trace_id(), here.span_id())
     }
 
-    /// The trace's id for logs, if it is recorded.
-    pub fn trace_id(&self) -> Option<String> {
-        let here = self.0.span_context();
-        here.is_sampled().then(|| here.trace_id().to_string())
+    /// The trace's id, for logs.
+    pub fn trace_id(&self) -> TraceId {
+        self.0.span_context().trace_id()
     }
 
     /// Ends that of a request with what it was answered. A refusal is no failure of the service.
     pub fn answered(mut self, method: &'static str, route: &str, status: u16) {
-        if self.0.is_recording() {
-            self.0.update_name(format!("{method} {route}"));
-            self.0.set_attribute(KeyValue::new("http.request.method", method));
-            self.0.set_attribute(KeyValue::new("http.route", route.to_owned()));
-            self.0.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
-            if status >= 500 {
-                self.failed(status.to_string());
-            }
+        self.0.update_name(format!("{method} {route}"));
+        self.0.set_attribute(KeyValue::new("http.request.method", method));
+        self.0.set_attribute(KeyValue::new("http.route", route.to_owned()));
+        self.0.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
+        if status >= 500 {
+            self.failed(status.to_string());
         }
     }
 

@@ -61,8 +61,8 @@ impl RequestIdentity {
         &self.0.id
     }
 
-    /// A valid W3C `traceparent` to be handed on with messages: of this request's own span, or while traces
-    /// are off that of the caller.
+    /// A valid W3C `traceparent` to be handed on with messages: of this request's own span, or that of the
+    /// caller while this request is not recorded.
     pub fn trace_parent(&self) -> Option<&str> {
         self.0.trace_parent.as_deref()
     }
@@ -146,7 +146,7 @@ where
         // Probes and scrapes are many and tell nothing.
         let traced = request.path().starts_with("/v1/");
         let (identity, trace) = identify(request.headers(), &*self.layer.new_id, traced);
-        let trace_id = trace.as_ref().and_then(Span::trace_id);
+        let trace_id = trace.as_ref().map(|trace| tracing::field::display(trace.trace_id()));
         let exchange = Exchange::begin(&mut request, identity.clone(), trace);
         request.extensions_mut().insert(identity.clone());
         if request.uri().path_and_query().is_some_and(|text| text.as_str().len() > URI_MAX) {
