@@ -171,7 +171,8 @@ async fn one(shop: &Arc<Shop>, orders: &OrderService, point: &str, book: &mut Bo
     let shopper = change(shop, &rescued, book).await;
     match part {
         "phone" => {
-            let number = format!("+849{:08}", rand_digits());
+            // Not all of +849 is in use; what begins with 91 is.
+            let number = format!("+8491{:07}", rand_digits());
             let body = json!({ "phone": number });
             rescued.insist(&[202], |api| shopper.post(api, "/v1/me/phone", body.clone())).await;
             eventually("a text message", Duration::from_secs(60), async || {
@@ -251,7 +252,7 @@ async fn leases_pass(shop: &Shop, rescued: &Rescued) {
 
 fn rand_digits() -> u32 {
     let id = unique("n");
-    u32::from_str_radix(&id[id.len() - 7..], 16).unwrap() % 100_000_000
+    u32::from_str_radix(&id[id.len() - 7..], 16).unwrap() % 10_000_000
 }
 
 /// Makes that due which is only done now and then.

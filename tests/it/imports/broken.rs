@@ -242,6 +242,12 @@ async fn what_is_over_is_kept_for_a_while_and_what_broke_off_is_swept() {
     let file = format!("{HEADER}\nx,A,A\n");
     let old = import(&shop, &node, "?name=old", CSV, file.as_bytes()).await;
     import(&shop, &node, "?name=new", CSV, file.as_bytes()).await;
+    // The pieces go after the end of an import; of a node killed in between they have a term of their own.
+    eventually("the pieces are gone", Duration::from_secs(20), async || {
+        let pieces = shop.database.count("SELECT count(*) FROM import_chunks").await;
+        (pieces == 0).then_some(())
+    })
+    .await;
     node.kill9();
     let aged = format!(
         "UPDATE imports SET finished_at = now() - interval '31 days' WHERE id = '{}'; \
