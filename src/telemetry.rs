@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::writer::EitherWriter;
 
 use self::catalogue::Kind;
 use self::levels::Levels;
@@ -32,6 +33,18 @@ pub enum LogTarget {
     Stdout,
     /// For commands, whose standard output is their result.
     Stderr,
+}
+
+/// Asked for with each record, so it allocates nothing.
+impl MakeWriter<'_> for LogTarget {
+    type Writer = EitherWriter<io::Stdout, io::Stderr>;
+
+    fn make_writer(&self) -> Self::Writer {
+        match self {
+            Self::Stdout => EitherWriter::A(io::stdout()),
+            Self::Stderr => EitherWriter::B(io::stderr()),
+        }
+    }
 }
 
 /// The telemetry of a running service; dropping it ends the upkeep of its metrics, and exports the last traces.
@@ -70,11 +83,11 @@ impl Telemetry {
 /// When the filter cannot be read or a subscriber is installed already.
 pub fn start_logs(config: &TelemetryConfig, target: LogTarget) -> anyhow::Result<Levels> {
     let filter = levels::filter(&config.log).context("telemetry.log is no filter")?;
-    let (writer, terminal) = match target {
-        LogTarget::Stdout => (BoxMakeWriter::new(io::stdout), io::stdout().is_terminal()),
-        LogTarget::Stderr => (BoxMakeWriter::new(io::stderr), io::stderr().is_terminal()),
+    let terminal = match target {
+        LogTarget::Stdout => io::stdout().is_terminal(),
+        LogTarget::Stderr => io::stderr().is_terminal(),
     };
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(target);
     let (installed, reload): (_, levels::Reload) = match config.format {
         LogFormat::Text => {
             let logs = logs.with_ansi(terminal).with_filter_reloading();

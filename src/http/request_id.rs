@@ -22,6 +22,7 @@ use actix_web::{
     web::Data,
 };
 use futures_util::{FutureExt, future::LocalBoxFuture};
+use metrics::Gauge;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -35,7 +36,7 @@ use super::{
     problem::{Occurrence, Problem},
     unread::Unread,
 };
-use crate::traces::Span;
+use crate::traces::{Span, TraceId};
 
 /// The header that carries the id both ways.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -121,7 +122,8 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(RequestService { service: Rc::new(service), layer: self.clone() }))
+        let active = metrics::gauge!("http_server_active_requests");
+        ready(Ok(RequestService { service: Rc::new(service), layer: self.clone(), active }))
     }
 }
 
@@ -129,6 +131,8 @@ where
 pub struct RequestService<S> {
     service: Rc<S>,
     layer: RequestLayer,
+    /// How many requests are under way.
+    active: Gauge,
 }
 
 impl<S, B> Service<ServiceRequest> for RequestService<S>
@@ -146,8 +150,9 @@ where
         // Probes and scrapes are many and tell nothing.
         let traced = request.path().starts_with("/v1/");
         let (identity, trace) = identify(request.headers(), &*self.layer.new_id, traced);
-        let trace_id = trace.as_ref().map(|trace| tracing::field::display(trace.trace_id()));
-        let exchange = Exchange::begin(&mut request, identity.clone(), trace);
+        let trace_id = trace.as_ref().map(Span::trace_id);
+        let active = self.active.clone();
+        let exchange = Exchange::begin(&mut request, identity.clone(), trace, active);
         request.extensions_mut().insert(identity.clone());
         if request.uri().path_and_query().is_some_and(|text| text.as_str().len() > URI_MAX) {
             let problem = Problem::new(Code::UriTooLong);
@@ -157,6 +162,7 @@ where
         if request.method() == Method::HEAD {
             request.head_mut().method = Method::GET;
         }
+        let trace_id = trace_id.map(tracing::field::display);
         let span = tracing::info_span!("request", request_id = identity.id(), trace_id);
         let (service, limit) = (self.service.clone(), self.layer.limit_of(&request));
         // called inside the guarded future: a panic may also come from the call itself
@@ -189,6 +195,7 @@ struct Exchange {
     started: Instant,
     /// Ends with what it is answered; with the exchange, if its caller goes away before.
     trace: Cell<Option<Span>>,
+    trace_id: Option<TraceId>,
     _active: Active,
 }
 
@@ -197,6 +204,7 @@ impl Exchange {
         request: &mut ServiceRequest,
         identity: RequestIdentity,
         trace: Option<Span>,
+        active: Gauge,
     ) -> Exchange {
         Exchange {
             identity,
@@ -205,8 +213,9 @@ impl Exchange {
             description: request.app_data::<Data<Description>>().cloned(),
             unread: Unread::share(request),
             started: Instant::now(),
+            trace_id: trace.as_ref().map(Span::trace_id),
             trace: Cell::new(trace),
-            _active: Active::begin(),
+            _active: Active::begin(active),
         }
     }
 
@@ -289,20 +298,19 @@ impl Exchange {
         .record(self.started.elapsed().as_secs_f64());
     }
 
-    /// The access record.
+    /// The access record. It names the request itself, so it stands in no span, whose fields would be
+    /// written once more with each.
     fn record(&self, route: Option<&str>, status: StatusCode) {
         let elapsed = self.started.elapsed().as_secs_f64();
-        let route = route.unwrap_or(NO_ROUTE);
         tracing::info!(
+            parent: None,
             http.request.method = self.method,
-            http.route = route,
+            http.route = route.unwrap_or(NO_ROUTE),
             http.response.status_code = status.as_u16(),
             duration_ms = elapsed * 1000.0,
             request_id = self.identity.id(),
-            "{} {} answered {}",
-            self.method,
-            route,
-            status.as_u16(),
+            trace_id = self.trace_id.map(tracing::field::display),
+            "answered",
         );
     }
 }
@@ -377,18 +385,18 @@ fn method_label(method: &Method) -> &'static str {
 }
 
 /// Counts a request as under way until it is dropped, also when its client goes away.
-struct Active;
+struct Active(Gauge);
 
 impl Active {
-    fn begin() -> Active {
-        metrics::gauge!("http_server_active_requests").increment(1.0);
-        Active
+    fn begin(all: Gauge) -> Active {
+        all.increment(1.0);
+        Active(all)
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        metrics::gauge!("http_server_active_requests").decrement(1.0);
+        self.0.decrement(1.0);
     }
 }
 
