@@ -303,7 +303,9 @@ async fn a_key_is_deleted_when_its_last_token_has_expired() {
     janitor().clean().await.unwrap();
     assert_eq!(stages(&shop), ["current", "retiring"]);
     shop.database.execute(&back(2)).await;
-    assert_eq!(stages(&shop), ["current", "ended"]);
+    let over = stages(&shop);
+    // The node's own janitor may come first.
+    assert!(over == ["current", "ended"] || over == ["current"], "{over:?}");
     eventually("the key is listed no more", Duration::from_secs(5), async || {
         (published(&node).await.len() == 1).then_some(())
     })
